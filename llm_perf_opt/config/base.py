@@ -1,0 +1,30 @@
+"""The base of every settings model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Frozen; unknown keys are errors; no value is coerced to another type (an int may stand for a float).
+
+    The string below a field is its description: `llm_perf_opt.config.describe` reads it from the source.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        defer_build=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
+
+
+# YAML has lists; frozen settings hold tuples.
+Strings = Annotated[tuple[str, ...], Field(strict=False)]
+Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]

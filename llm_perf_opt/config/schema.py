@@ -1,0 +1,176 @@
+"""The whole configuration: what a run is of, on what, measured how, by which stages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from llm_perf_opt.config.base import Count, NonNegative, Positive, Settings, Strings
+from llm_perf_opt.config.pipeline import Pipeline
+
+
+class Preprocess(Settings):
+    """Image preparation of the DeepSeek-OCR families; null leaves the model's own value."""
+
+    enable: bool = False
+    """Apply the values below instead of those of the model's own processor."""
+    base_size: Count | None = None
+    """Side of the global view, pixels."""
+    image_size: Count | None = None
+    """Side of one local tile, pixels."""
+    crop_mode: bool | None = None
+    """Cut the page into local tiles beside the global view."""
+    patch_size: Count | None = None
+    """Side of one vision patch, pixels."""
+    downsample_ratio: Count | None = None
+    """How many patches along one side become one image token."""
+
+
+class Model(Settings):
+    """Which model, from where, in which type."""
+
+    name: str = "demo"
+    """Model adapter: demo, causal_lm, image_text, deepseek_ocr, deepseek_ocr2, dummy_shallow_resnet, or one of a plug-in."""
+    path: str | None = None
+    """Model directory, `config.json` or `.gguf` file; relative to the directory llmperf was started in."""
+    revision: str | None = None
+    """Revision label recorded with the run (nothing is downloaded)."""
+    trust_remote_code: bool = False
+    """Allow Python code inside the model directory to run."""
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Type of weights and activations; auto takes the checkpoint's."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """Read the checkpoint, or fill the architecture with random weights."""
+    seed: NonNegative = 0
+    """Seed of random weights."""
+    preprocess: Preprocess = Field(default_factory=Preprocess)
+    """Image preparation of the DeepSeek-OCR families."""
+
+
+class Infer(Settings):
+    """How tokens are generated."""
+
+    max_new_tokens: Count = 64
+    """Most tokens to generate per sample, the first one included."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """Softmax temperature; used only when sampling."""
+    do_sample: bool = False
+    """Sample from the distribution instead of taking the likeliest token."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Nucleus sampling: keep the likeliest tokens that sum to this probability."""
+    no_repeat_ngram_size: Count | None = None
+    """Never generate an n-gram of this size twice."""
+    batch_size: Count = 1
+    """Samples per forward pass."""
+    seed: NonNegative = 0
+    """Seed of sampling."""
+    stop_on_eos: bool = True
+    """Stop at the end-of-sequence token; false decodes max_new_tokens with no host check in a step."""
+    execution: Literal["eager", "compile", "cuda_graph"] = "eager"
+    """How the model's forward pass is run."""
+    cache: Literal["dynamic", "static"] = "dynamic"
+    """KV cache: growing, or allocated once at full length."""
+    context_len_mode: Literal["auto", "fixed", "max"] = "auto"
+    """Context that decode FLOPs are counted at: each step's own, a fixed one, or the longest (for old reports)."""
+    context_len_fixed: Count | None = None
+    """The context of `context_len_mode: fixed`, tokens."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Infer:
+        if self.do_sample and self.temperature == 0.0:
+            raise ValueError(
+                "do_sample: true needs a temperature above 0; set infer.temperature, or do_sample: false"
+            )
+        if self.context_len_mode == "fixed" and self.context_len_fixed is None:
+            raise ValueError("context_len_mode: fixed needs infer.context_len_fixed, in tokens")
+        return self
+
+
+class Sampling(Settings):
+    """How many samples, in which order."""
+
+    num_epochs: Count = 1
+    """Passes over the samples."""
+    num_samples_per_epoch: Count | None = None
+    """Samples of each pass; null takes all."""
+    randomize: bool = False
+    """Shuffle each pass, the same way for the same seed."""
+    seed: NonNegative | None = None
+    """Seed of the shuffle; null is 0."""
+
+
+class Dataset(Settings):
+    """The images or prompts to run on."""
+
+    name: str | None = None
+    """Label; `demo_pages` without a root names the pages shipped with llmperf."""
+    root: str | None = None
+    """Folder of images, or of prompts (one `.txt` or `.md` file each); relative to the directory llmperf was started in."""
+    subset_filelist: str | None = None
+    """Text file that lists the samples, one path a line, relative to root or absolute."""
+    fallback_patterns: Strings = ("**/*.png", "**/*.jpg", "**/*.jpeg", "**/*.webp", "**/*.txt", "**/*.md")
+    """Glob patterns under root, used when there is no file list."""
+    prompt: str | None = None
+    """Instruction that goes with every image; for a text model without a dataset, the one prompt."""
+    sampling: Sampling = Field(default_factory=Sampling)
+    """How many samples, in which order."""
+
+
+class Measure(Settings):
+    """What is timed, how often."""
+
+    warmup: NonNegative = 1
+    """Untimed runs before the timed ones."""
+    repeats: Count = 3
+    """Timed runs of every sample."""
+    ranges: Annotated[tuple[Literal["phase", "module", "sample", "step"], ...], Field(strict=False)] = (
+        "phase",
+        "module",
+    )
+    """NVTX ranges to push: phase (warmup, prefill, decode), module, sample, step."""
+
+
+class Hardware(Settings):
+    """The hardware that numbers are held against."""
+
+    gpu: str = "auto"
+    """GPU of the catalogue to compare with; auto takes the one found."""
+    peak_tflops: Positive | None = None
+    """Dense peak to use instead of the catalogue's, in TFLOP/s."""
+    memory_bandwidth_gbs: Positive | None = None
+    """Memory bandwidth to use instead of the catalogue's, in GB/s (10⁹ bytes)."""
+
+
+class Artifacts(Settings):
+    """Where results go."""
+
+    runs_dir: str = "tmp/profile-output"
+    """Folder that new run directories are made in; relative to the directory llmperf was started in."""
+    run_id: str | None = None
+    """Name of the run directory; null takes the time, YYYYmmdd-HHMMSS."""
+
+
+class Config(Settings):
+    """One run."""
+
+    experiment: str = "default"
+    """Free label, copied into reports."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+)$")] = "auto"
+    """auto, cpu, cuda or cuda:N; auto is cuda:0 where usable, else cpu."""
+    use_flash_attn: bool = True
+    """FlashAttention where usable, else SDPA or eager; the report says which ran."""
+    model: Model = Field(default_factory=Model)
+    """Which model, from where, in which type."""
+    infer: Infer = Field(default_factory=Infer)
+    """How tokens are generated."""
+    dataset: Dataset = Field(default_factory=Dataset)
+    """The images or prompts to run on."""
+    measure: Measure = Field(default_factory=Measure)
+    """What is timed, how often."""
+    hardware: Hardware = Field(default_factory=Hardware)
+    """The hardware that numbers are held against."""
+    pipeline: Pipeline = Field(default_factory=Pipeline)
+    """The stages and their settings."""
+    artifacts: Artifacts = Field(default_factory=Artifacts)
+    """Where results go."""
