@@ -274,5 +274,5 @@ class Pipeline(Settings):
     """Nsight Compute: counters of single kernels or ranges."""
     workload: WorkloadCommand = Field(default_factory=WorkloadCommand)
     """What nsys and ncu launch instead of llmperf's own workload."""
-    plugins: dict[str, dict[str, Any]] = {}
+    plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Third-party stages and their settings, loaded only when named here."""

@@ -31,7 +31,7 @@ class Model(Settings):
     """Which model, from where, in which type."""
 
     name: str = "demo"
-    """Model adapter: demo, causal_lm, image_text, deepseek_ocr, deepseek_ocr2, dummy_shallow_resnet, or one of a plug-in."""
+    """Model adapter: demo, causal_lm, image_text, deepseek_ocr, deepseek_ocr2, … or one of a plug-in."""
     path: str | None = None
     """Model directory, `config.json` or `.gguf` file; relative to the directory llmperf was started in."""
     revision: str | None = None
@@ -79,9 +79,7 @@ class Infer(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> Infer:
         if self.do_sample and self.temperature == 0.0:
-            raise ValueError(
-                "do_sample: true needs a temperature above 0; set infer.temperature, or do_sample: false"
-            )
+            raise ValueError("do_sample: true needs a temperature above 0; set infer.temperature, or do_sample: false")
         if self.context_len_mode == "fixed" and self.context_len_fixed is None:
             raise ValueError("context_len_mode: fixed needs infer.context_len_fixed, in tokens")
         return self
@@ -106,7 +104,7 @@ class Dataset(Settings):
     name: str | None = None
     """Label; `demo_pages` without a root names the pages shipped with llmperf."""
     root: str | None = None
-    """Folder of images, or of prompts (one `.txt` or `.md` file each); relative to the directory llmperf was started in."""
+    """Folder of images, or of prompts (one `.txt` or `.md` file each); relative to where llmperf was started."""
     subset_filelist: str | None = None
     """Text file that lists the samples, one path a line, relative to root or absolute."""
     fallback_patterns: Strings = ("**/*.png", "**/*.jpg", "**/*.jpeg", "**/*.webp", "**/*.txt", "**/*.md")
