@@ -1,0 +1,62 @@
+"""Statistics of a handful of timed repeats."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from llm_perf_opt.records.metrics import Metric
+
+CONFIDENCE = 0.95
+
+
+def summarize(unit: str, samples: Sequence[float], note: str | None = None) -> Metric:
+    """Median, mean, spread, 95th percentile and confidence interval of `samples`; null with a reason when empty."""
+    if not samples:
+        return unmeasured(unit, "nothing was measured")
+    return Metric(
+        unit=unit,
+        n=len(samples),
+        median=statistics.median(samples),
+        mean=statistics.fmean(samples),
+        std=statistics.stdev(samples) if len(samples) > 1 else None,
+        p95=percentile(samples, 0.95),
+        ci95=median_interval(samples),
+        samples=tuple(samples),
+        note=note,
+    )
+
+
+def unmeasured(unit: str, reason: str) -> Metric:
+    """A figure that is not known, and why."""
+    return Metric(unit=unit, n=0, reason=reason)
+
+
+def percentile(samples: Sequence[float], fraction: float) -> float:
+    """Linear interpolation between order statistics (type 7 of Hyndman and Fan 1996, NumPy's default)."""
+    ordered = sorted(samples)
+    position = fraction * (len(ordered) - 1)
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Distribution-free confidence interval of the median: the narrowest symmetric pair of order statistics.
+
+    The median lies between the k-th smallest and the k-th largest of n with probability 1 − 2·P(B < k), B binomial
+    (n, ½) (Conover, Practical Nonparametric Statistics, 3.2). Below six samples even the extremes do not reach 95 %:
+    None.
+    """
+    count = len(samples)
+    below, rank = 0.0, 0
+    for k in range(count // 2):
+        below += math.comb(count, k) / 2**count
+        if 1 - 2 * below < confidence:
+            break
+        rank = k + 1
+    if rank == 0:
+        return None
+    ordered = sorted(samples)
+    return ordered[rank - 1], ordered[count - rank]

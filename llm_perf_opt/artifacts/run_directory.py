@@ -1,0 +1,148 @@
+"""The run directory: where it is made, and the manifest that says how far the run got."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from llm_perf_opt import __version__
+from llm_perf_opt.artifacts.files import sha256_of, write_text, writing
+from llm_perf_opt.errors import ConfigError, MissingError
+from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.manifest import Manifest, StageEntry
+from llm_perf_opt.records.outcome import Outcome
+
+MANIFEST = "run.json"
+
+
+def now() -> str:
+    """UTC time to the millisecond, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def new_path(runs_dir: Path, run_id: str | None) -> Path:
+    """Where a new run goes: `runs_dir/run_id`, or the local time, numbered where that second is taken."""
+    if run_id is not None:
+        return runs_dir / run_id
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    path, number = runs_dir / stamp, 1
+    while path.exists():
+        path, number = runs_dir / f"{stamp}-{number}", number + 1
+    return path
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise ConfigError when `path` already holds a run or is no directory."""
+    if (path / MANIFEST).exists():
+        raise ConfigError(f"{path} already holds a run", "choose another --output, or go on with it: --resume")
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path} is a file, not a directory", "choose another --output")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the run in `path`.
+
+    Raises:
+        MissingError: there is none, or it is not readable.
+    """
+    file = path / MANIFEST
+    try:
+        return Manifest.model_validate_json(file.read_bytes())
+    except FileNotFoundError as error:
+        raise MissingError(f"{path} holds no run: there is no {MANIFEST}", "name the directory of a run") from error
+    except (OSError, ValidationError) as error:
+        raise MissingError(f"{file} cannot be read as the manifest of a run: {error}") from error
+
+
+class RunDirectory:
+    """A run directory that is being written."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def create(cls, path: Path, *, argv: Sequence[str], stages: Sequence[str]) -> RunDirectory:
+        """Make `path` and its manifest, every stage pending.
+
+        Raises:
+            ConfigError: it already holds a run.
+            MissingError: it cannot be written.
+        """
+        refuse_existing(path)
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        manifest = Manifest(
+            llmperf_version=__version__,
+            argv=tuple(argv),
+            created=now(),
+            stages={name: StageEntry() for name in stages},
+        )
+        directory = cls(path, manifest)
+        directory._save()
+        return directory
+
+    @classmethod
+    def reopen(cls, path: Path, *, stages: Sequence[str]) -> RunDirectory:
+        """Go on with the run in `path`: what is completed stays, every other stage of `stages` is pending again."""
+        manifest = read_manifest(path)
+        kept = {name: entry for name, entry in manifest.stages.items() if entry.status == "completed"}
+        entries = {name: kept.get(name, StageEntry()) for name in stages}
+        directory = cls(
+            path,
+            manifest.model_copy(
+                update={"stages": entries, "status": "running", "exit_code": None, "ended": None, "artifacts": {}}
+            ),
+        )
+        directory._save()
+        return directory
+
+    def stage_path(self, stage: str) -> Path:
+        """The stage's own directory (not made here: a stage that writes nothing leaves none)."""
+        return self.path / stage
+
+    def write_json(self, name: str, record: Record) -> None:
+        write_text(self.path / name, record.model_dump_json(indent=2) + "\n")
+
+    def begin(self, stage: str) -> None:
+        self._update(stage, StageEntry(status="running", started=now()))
+
+    def end(self, stage: str, outcome: Outcome) -> None:
+        entry = StageEntry(
+            status=outcome.status,
+            reason=outcome.reason,
+            remedy=outcome.remedy,
+            exit_code=outcome.exit_code,
+            started=self.manifest.stages[stage].started,
+            ended=now(),
+            work_fingerprint=outcome.work_fingerprint,
+        )
+        self._update(stage, entry)
+
+    def interrupt(self) -> None:
+        """Say of the stages that were running that they were interrupted."""
+        for name, entry in self.manifest.stages.items():
+            if entry.status == "running":
+                changes = {"status": "interrupted", "reason": "interrupted by the user", "ended": now()}
+                self._update(name, entry.model_copy(update=changes))
+
+    def close(self, status: str, exit_code: int) -> None:
+        """End the run: hash every artifact and say how it went."""
+        changes = {"status": status, "exit_code": exit_code, "ended": now(), "artifacts": self._digests()}
+        self.manifest = self.manifest.model_copy(update=changes)
+        self._save()
+
+    def _digests(self) -> Mapping[str, str]:
+        files = (file for file in sorted(self.path.rglob("*")) if file.is_file() and not file.is_symlink())
+        names = ((file.relative_to(self.path).as_posix(), file) for file in files)
+        return {name: sha256_of(file) for name, file in names if name not in (MANIFEST, "llmperf.log")}
+
+    def _update(self, stage: str, entry: StageEntry) -> None:
+        self.manifest = self.manifest.model_copy(update={"stages": {**self.manifest.stages, stage: entry}})
+        self._save()
+
+    def _save(self) -> None:
+        self.write_json(MANIFEST, self.manifest)

@@ -1,0 +1,41 @@
+"""`run.json`: what a run was asked, how far it got, and what it left."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from llm_perf_opt.records.base import Record
+
+StageStatus = Literal["pending", "running", "completed", "skipped", "failed", "interrupted"]
+
+
+class StageEntry(Record):
+    """One stage of the run."""
+
+    status: StageStatus = "pending"
+    reason: str | None = None
+    remedy: str | None = None
+    exit_code: int = 0
+    started: str | None = None
+    """UTC, ISO 8601."""
+    ended: str | None = None
+    work_fingerprint: str | None = None
+
+
+class Manifest(Record):
+    """The run."""
+
+    schema_version: Literal[1] = 1
+    llmperf_version: str
+    argv: tuple[str, ...]
+    """The command line, secrets redacted."""
+    status: Literal["running", "completed", "failed", "interrupted"] = "running"
+    exit_code: int | None = None
+    """Null while running."""
+    created: str
+    """UTC, ISO 8601."""
+    ended: str | None = None
+    stages: dict[str, StageEntry]
+    """In the order they run."""
+    artifacts: dict[str, str] = {}
+    """Path relative to the run directory → sha256; filled when the run ends."""

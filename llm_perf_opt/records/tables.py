@@ -1,0 +1,78 @@
+"""`profile.sqlite`: tables of the profiled sample, with declared columns and units in their names.
+
+`operators`: one row for each (phase, name, input_shapes). `kernels`: one row for each (phase, name); empty without a
+GPU. Times are whole nanoseconds summed over calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(slots=True)
+class OperatorRow:
+    """Host operator or label."""
+
+    phase: str
+    """Innermost of warmup, prefill, decode around it, or `outside`."""
+    name: str
+    input_shapes: str = ""
+    """Empty unless operators were told apart by shape."""
+    calls: int = 0
+    self_cpu_ns: int = 0
+    """Less the time of what it called."""
+    total_cpu_ns: int = 0
+    device_ns: int = 0
+    """Kernels that it launched itself."""
+
+
+@dataclass(slots=True)
+class KernelRow:
+    """Work on the device: kernels, copies, sets."""
+
+    phase: str
+    """Of the host event that launched it."""
+    name: str
+    calls: int = 0
+    total_ns: int = 0
+    max_ns: int = 0
+
+
+TABLES = {"operators": OperatorRow, "kernels": KernelRow}
+
+
+def write_tables(path: Path, operators: Iterable[OperatorRow], kernels: Iterable[KernelRow]) -> None:
+    """Write both tables; an existing file is replaced whole."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    with contextlib.closing(sqlite3.connect(name)) as database, database:
+        for (table, row_type), rows in zip(TABLES.items(), (operators, kernels), strict=True):
+            fields = dataclasses.fields(row_type)
+            columns = ", ".join(f"{field.name} {'INTEGER' if field.type == 'int' else 'TEXT'} NOT NULL" for field in fields)
+            database.execute(f"CREATE TABLE {table} ({columns})")
+            marks = ", ".join("?" * len(fields))
+            database.executemany(f"INSERT INTO {table} VALUES ({marks})", map(dataclasses.astuple, rows))
+    Path(name).chmod(0o644)
+    Path(name).replace(path)
+
+
+def read_operators(path: Path) -> list[OperatorRow]:
+    """Operators by falling self time, then name."""
+    return [OperatorRow(*row) for row in _rows(path, "operators", "self_cpu_ns + device_ns DESC, phase, name")]
+
+
+def read_kernels(path: Path) -> list[KernelRow]:
+    """Kernels by falling total time, then name."""
+    return [KernelRow(*row) for row in _rows(path, "kernels", "total_ns DESC, phase, name")]
+
+
+def _rows(path: Path, table: str, order: str) -> list[tuple[object, ...]]:
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return database.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()

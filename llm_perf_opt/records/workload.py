@@ -1,0 +1,137 @@
+"""`workload.json`: what the child that ran the model measured, raw.
+
+Times are of single timed repeats, never averaged here; statistics are made in `llm_perf_opt.analysis`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from llm_perf_opt.records.base import Record
+
+
+class ModelFacts(Record):
+    """The model that was loaded."""
+
+    adapter: str
+    model_type: str
+    parameters: int
+    """Tied weights counted once."""
+    weight_bytes: int
+    dtype: str
+    weights: Literal["pretrained", "random"]
+    weights_id: str
+    """sha256 over the names, sizes and contents of the weight files, or `random:<seed>`."""
+    attention: str
+    """Attention implementation that ran."""
+    attention_note: str | None = None
+    """Why it is not the one that was asked for."""
+    config: dict[str, Any]
+    """The model's own configuration, as transformers writes it."""
+
+
+class DeviceFacts(Record):
+    """The device the model ran on."""
+
+    device: str
+    """cpu or cuda:N."""
+    name: str
+    """CPU model or the name the GPU driver reports."""
+    threads: int
+    """Host threads of the compute library."""
+    torch_version: str
+    transformers_version: str
+    cuda_version: str | None = None
+    """CUDA that torch was built with; null for a build without."""
+
+
+class Repeat(Record):
+    """One timed run of one batch."""
+
+    preprocess_ms: float
+    """Reading and preparing the inputs, up to their being on the device."""
+    ttft_ms: float
+    """From the start of preprocessing to the first token id on the host."""
+    prefill_ms: float
+    """The forward pass over the prompt and the choice of the first token."""
+    decode_ms: float | None
+    """From the first token to the last; null when only one token was made."""
+    step_ms: tuple[float, ...]
+    """Each decode step, from the end of the one before to its own."""
+    host_sync_ms: float
+    """Host time of the end-of-sequence check and of logits processors within decode."""
+    e2e_ms: float
+    """From the start of preprocessing to the last token id on the host."""
+    new_tokens: tuple[int, ...]
+    """Tokens of each row up to and with its end-of-sequence token."""
+
+
+class BatchResult(Record):
+    """One batch of samples and its timed repeats."""
+
+    epoch: int
+    samples: tuple[int, ...]
+    """Indices into the samples of the inputs."""
+    prompt_tokens: tuple[int, ...]
+    """Useful prompt tokens of each row, image tokens included."""
+    padded_tokens: int
+    """Length of the padded prompt; the model computed rows × this."""
+    image_tokens: tuple[int, ...]
+    """Image tokens of each row."""
+    image_sizes: tuple[tuple[int, int], ...] = ()
+    """(width, height) of each row's image as the vision tower's processor received it, pixels."""
+    repeats: tuple[Repeat, ...]
+
+
+class SampleError(Record):
+    """A sample that could not be run; the others went on."""
+
+    epoch: int
+    sample: int
+    source: str
+    error: str
+
+
+class Memory(Record):
+    """Peak memory of the child while the model ran."""
+
+    peak_bytes: int | None
+    source: str
+    """What was read: the CUDA allocator's peak, or the process's peak resident set."""
+    reason: str | None = None
+
+
+class Workload(Record):
+    """Everything one child measured."""
+
+    schema_version: Literal[1] = 1
+    stage: str
+    work_fingerprint: str | None
+    """Null when no sample could be run."""
+    model: ModelFacts
+    device: DeviceFacts
+    execution: str
+    cache: str
+    load_s: float
+    """Building the model and reading its weights."""
+    warmup_runs: int
+    batches: tuple[BatchResult, ...]
+    errors: tuple[SampleError, ...] = ()
+    memory: Memory
+    notes: tuple[str, ...] = ()
+    """What was changed or dropped against the configuration, in words."""
+
+
+class Profile(Record):
+    """`profile.json`: the profiled sample; its tables are in `profile.sqlite`."""
+
+    schema_version: Literal[1] = 1
+    sample: int
+    activities: tuple[str, ...]
+    events: int
+    """Events the profiler recorded."""
+    wall_ms: float
+    """Profiled run of the sample, host clock; slower than an unprofiled one."""
+    phase_ms: dict[str, float]
+    """Host time of the ranges in the profiled run."""
+    warmup_runs: int

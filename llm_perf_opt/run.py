@@ -1,0 +1,136 @@
+"""Executes a plan: stage after stage, each outcome recorded as it is known, reports at the end."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, refuse_existing
+from llm_perf_opt.config.dump import to_yaml
+from llm_perf_opt.config.schema import Config
+from llm_perf_opt.errors import LlmperfError
+from llm_perf_opt.hardware.host import read_environment
+from llm_perf_opt.plan.model import Plan, build_plan
+from llm_perf_opt.records.inputs import Inputs
+from llm_perf_opt.records.manifest import Manifest
+from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.redact import redact_argv
+from llm_perf_opt.reports.write import write_reports
+from llm_perf_opt.stages.base import Progress, Stage, StageContext
+from llm_perf_opt.stages.registry import enabled_stages
+from llm_perf_opt.workload.adapter import find_adapter
+from llm_perf_opt.workload.inputs import find_inputs
+
+
+class Observer(Protocol):
+    """Who is told what happens (the command line)."""
+
+    def stage_begins(self, name: str) -> Progress: ...
+
+    def stage_ends(self, name: str, outcome: Outcome) -> None: ...
+
+    def note(self, message: str) -> None: ...
+
+
+def prepare(config: Config, output: Path | None) -> Plan:
+    """Everything that can be known, and refused, before anything runs.
+
+    Raises:
+        ConfigError, MissingError: something the run needs is wrong or not there.
+    """
+    run_path = output if output is not None else new_path(Path(config.artifacts.runs_dir), config.artifacts.run_id)
+    refuse_existing(run_path)
+    stages = enabled_stages(config)
+    return build_plan(config, _inputs(config, stages), run_path, stages)
+
+
+def _inputs(config: Config, stages: Sequence[Stage]) -> Inputs:
+    """The samples; none are looked for when no stage reads them."""
+    adapter = find_adapter(config.model.name)
+    adapter.model_config(config)  # a model that is not there is refused now, not after a minute of imports
+    synthetic = config.pipeline.static_analysis.use_synthetic_inputs
+    if synthetic and not any(stage.runs_model for stage in stages):
+        return Inputs(samples=(), epochs=())
+    return find_inputs(config.dataset, adapter.modality)
+
+
+def execute(plan: Plan, argv: Sequence[str], observer: Observer) -> Manifest:
+    """Run every stage of `plan`, in order; one that fails does not stop the others.
+
+    An interrupt ends the run as interrupted and is raised again; what was measured by then is reported.
+    """
+    names = [stage.name for stage in plan.stages]
+    directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=names)
+    _write_facts(directory, plan)
+    _run_stages(directory, plan, enabled_stages(plan.config), observer)
+    return directory.manifest
+
+
+def resume(directory: RunDirectory, plan: Plan, observer: Observer) -> Manifest:
+    """Run the stages of `plan` that `directory` does not hold as completed."""
+    pending = [
+        stage
+        for stage in enabled_stages(plan.config)
+        if directory.manifest.stages[stage.name].status != "completed"
+    ]
+    _run_stages(directory, plan, pending, observer)
+    return directory.manifest
+
+
+def _write_facts(directory: RunDirectory, plan: Plan) -> None:
+    write_text(directory.path / "config.yaml", to_yaml(plan.config))
+    directory.write_json("env.json", read_environment())
+    write_text(directory.path / "inputs.yaml", _as_yaml(plan.inputs))
+
+
+def _as_yaml(inputs: Inputs) -> str:
+    import yaml
+
+    return yaml.safe_dump(inputs.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _run_stages(directory: RunDirectory, plan: Plan, stages: Sequence[Stage], observer: Observer) -> None:
+    try:
+        for stage in stages:
+            directory.begin(stage.name)
+            progress = observer.stage_begins(stage.name)
+            context = StageContext(plan.config, plan.inputs, directory.path, stage.name, progress)
+            outcome = _attempt(lambda stage=stage, context=context: stage.execute(context), directory)  # type: ignore[misc]
+            directory.end(stage.name, outcome)
+            observer.stage_ends(stage.name, outcome)
+    except BaseException:
+        directory.interrupt()
+        _report(directory, observer)
+        directory.close("interrupted", 130)
+        raise
+    _report(directory, observer)
+    exit_code = exit_code_of(directory.manifest)
+    directory.close("completed" if exit_code == 0 else "failed", exit_code)
+
+
+def _attempt(action: Callable[[], Outcome], directory: RunDirectory) -> Outcome:
+    """The outcome of a stage, whatever it raises."""
+    try:
+        return action()
+    except LlmperfError as error:
+        return Outcome.failed(error.message, error.remedy or None, error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the stage boundary: one stage must not take down the others
+        with (directory.path / "llmperf.log").open("a", encoding="utf-8") as log:
+            log.write(traceback.format_exc())
+        return Outcome.failed(f"{type(error).__name__}: {error}", "a defect of llmperf: the traceback is in llmperf.log")
+
+
+def _report(directory: RunDirectory, observer: Observer) -> None:
+    try:
+        write_reports(directory.path, directory.manifest)
+    except LlmperfError as error:
+        observer.note(f"the reports could not be written: {error}")
+
+
+def exit_code_of(manifest: Manifest) -> int:
+    """3 where something needed was missing, else 1 where something failed, else 0."""
+    codes = {entry.exit_code for entry in manifest.stages.values() if entry.status == "failed"}
+    return 3 if 3 in codes else max(codes, default=0)

@@ -1,0 +1,49 @@
+"""The child: reads one work order, runs the model, writes records. Its outcome is its last event."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from llm_perf_opt.errors import LlmperfError
+from llm_perf_opt.workload.events import EventWriter
+from llm_perf_opt.workload.order import EVENTS, WorkOrder
+
+
+def main() -> int:
+    order = WorkOrder.model_validate_json(Path(sys.argv[1]).read_bytes())
+    # The parent decides what an interrupt means and ends the process group.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    events = EventWriter(order.scratch_dir / EVENTS)
+    events.phase("import", 0, 1)
+    try:
+        from llm_perf_opt.workload.job import carry_out
+
+        carry_out(order, events)
+    except LlmperfError as error:
+        events.failed(error.message, error.remedy, error.exit_code)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the stage boundary: whatever the model's code raises ends here
+        traceback.print_exc()
+        events.failed(*_explain(error))
+        return 1
+    events.done()
+    return 0
+
+
+def _explain(error: Exception) -> tuple[str, str, int]:
+    """Message, remedy and exit code of an error that nobody expected."""
+    text = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+    with contextlib.suppress(ImportError):
+        import torch
+
+        if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+            return f"out of memory: {text}", "lower infer.batch_size, infer.max_new_tokens or the prompt", 1
+    return text, "the whole traceback is in the child's log", 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Carrying out a work order: load, warm up, measure, profile, write."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.config.pipeline import Output
+from llm_perf_opt.errors import StageError
+from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.workload import DeviceFacts, Memory, ModelFacts, Workload
+from llm_perf_opt.workload.adapter import find_adapter
+from llm_perf_opt.workload.building import resolve_device
+from llm_perf_opt.workload.events import EventWriter
+from llm_perf_opt.workload.fingerprint import work_fingerprint
+from llm_perf_opt.workload.loaded import LoadedModel
+from llm_perf_opt.workload.measure import Measured, Session
+from llm_perf_opt.workload.order import PROFILE, RESULT, WorkOrder
+from llm_perf_opt.workload.outputs import write_predictions
+from llm_perf_opt.workload.profiling import profile_sample, usable_activities
+
+
+def carry_out(order: WorkOrder, events: EventWriter) -> None:
+    """Do everything the order asks for; records appear in its output directory as they are known."""
+    config = order.config
+    device = resolve_device(config.device)
+    events.phase("load", 0, 1)
+    start = time.perf_counter()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    loaded = find_adapter(config.model.name).load(config, device)
+    load_s = time.perf_counter() - start
+
+    session = Session(order, loaded, events)
+    notes: list[str] = []
+    warmups = session.warm_up(config.measure.warmup)
+    _reset_peak(device)
+    measured = session.measure()
+    record = _record(order, loaded, measured, load_s, warmups, notes)
+    output = _output_settings(order)
+    if order.prediction_dir is not None:
+        strip = output.extra.deepseek_ocr.prediction.strip_special_tokens
+        write_predictions(order.prediction_dir, order.inputs, loaded, measured, strip)
+    if order.profile and measured.work:
+        activities, note = usable_activities(config.pipeline.torch_profiler, device)
+        notes += [note] if note else []
+        record = record.model_copy(update={"notes": tuple(notes)})
+        _write(order.output_dir / RESULT, record)
+        profile = profile_sample(session, measured.work[0].samples[0], activities, order.output_dir)
+        _write(order.output_dir / PROFILE, profile)
+    else:
+        _write(order.output_dir / RESULT, record)
+    if not measured.work:
+        raise StageError(
+            f"none of the {len(measured.errors)} samples could be run; the first: {measured.errors[0].error}",
+            "check the dataset",
+        )
+
+
+def _output_settings(order: WorkOrder) -> Output:
+    pipeline = order.config.pipeline
+    return pipeline.direct_inference.output if order.stage == "direct_inference" else pipeline.torch_profiler.output
+
+
+def _write(path: Path, record: Record) -> None:
+    write_text(path, record.model_dump_json(indent=2) + "\n")
+
+
+def _record(
+    order: WorkOrder, loaded: LoadedModel, measured: Measured, load_s: float, warmups: int, notes: list[str]
+) -> Workload:
+    config = order.config
+    model = _model_facts(order, loaded)
+    work = [(item.batch.input_ids.tolist(), item.generation.tokens) for item in measured.work]
+    return Workload(
+        stage=order.stage,
+        work_fingerprint=work_fingerprint(model, config.infer.execution, work) if work else None,
+        model=model,
+        device=_device_facts(loaded.device),
+        execution=config.infer.execution,
+        cache=config.infer.cache,
+        load_s=load_s,
+        warmup_runs=warmups,
+        batches=tuple(measured.batches),
+        errors=tuple(measured.errors),
+        memory=_peak(loaded.device),
+        notes=tuple(notes),
+    )
+
+
+def _model_facts(order: WorkOrder, loaded: LoadedModel) -> ModelFacts:
+    model, built = loaded.model, loaded.built
+    parameters = list(model.parameters())
+    return ModelFacts(
+        adapter=order.config.model.name,
+        model_type=model.config.model_type,
+        parameters=sum(parameter.numel() for parameter in parameters),
+        weight_bytes=sum(parameter.numel() * parameter.element_size() for parameter in parameters),
+        dtype=str(model.dtype).removeprefix("torch."),
+        weights="random" if built.weights_id.startswith("random:") else "pretrained",
+        weights_id=built.weights_id,
+        attention=built.attention,
+        attention_note=built.attention_note,
+        config=_model_config(model),
+    )
+
+
+def _model_config(model: Any) -> dict[str, Any]:
+    """What the configuration sets beyond its defaults; which transformers wrote it is no part of the model."""
+    found: dict[str, Any] = json.loads(json.dumps(model.config.to_diff_dict(), default=str))
+    found.pop("transformers_version", None)
+    return found
+
+
+def _device_facts(device: torch.device) -> DeviceFacts:
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = torch.backends.cpu.get_cpu_capability()
+    return DeviceFacts(
+        device=str(device),
+        name=name,
+        threads=torch.get_num_threads(),
+        torch_version=torch.__version__,
+        transformers_version=transformers.__version__,
+        cuda_version=torch.version.cuda,
+    )
+
+
+def _reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak(device: torch.device) -> Memory:
+    if device.type == "cuda":
+        return Memory(peak_bytes=torch.cuda.max_memory_allocated(device), source="CUDA allocator, timed repeats")
+    # Linux counts KiB, macOS bytes. The peak is of the whole process: libraries and loading included.
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return Memory(peak_bytes=peak, source="peak resident set of the child, from its start")

@@ -1,0 +1,130 @@
+"""A model that is ready to run: the one interface the loop drives, whatever the family."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from llm_perf_opt.records.inputs import Sample
+from llm_perf_opt.workload.building import Built
+
+
+@dataclass
+class Batch:
+    """Inputs of one prefill, on the device.
+
+    `input_ids` is (rows, padded_tokens), left-padded; `attention_mask` likewise, or None where nothing is padded
+    (passing one makes transformers look into it, which waits for the device).
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor | None
+    prompt_tokens: tuple[int, ...]
+    image_tokens: tuple[int, ...]
+    image_sizes: tuple[tuple[int, int], ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the prefill, such as pixels."""
+
+    @property
+    def rows(self) -> int:
+        return int(self.input_ids.shape[0])
+
+    @property
+    def padded_tokens(self) -> int:
+        return int(self.input_ids.shape[1])
+
+
+class LoadedModel(ABC):
+    """A transformers model on its device, with explicit prefill and decode on a KV cache."""
+
+    def __init__(self, built: Built, tokenizer: Any) -> None:
+        model = built.model
+        self.built = built
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.device = built.device
+        self.eos_token_ids = _token_ids(model.generation_config.eos_token_id)
+        self.pad_token_id = _pad_token_id(model, tokenizer, self.eos_token_ids)
+        takes = inspect.signature(model.forward).parameters
+        # Prefill needs the logits of the last token only; models that cannot say so compute them all.
+        self._last_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+
+    @abstractmethod
+    def prepare(self, samples: Sequence[Sample]) -> Batch:
+        """Read and preprocess `samples` into one batch on the device.
+
+        Raises:
+            BadSampleError: one of them cannot be used; the message names it.
+        """
+
+    @abstractmethod
+    def synthetic(self) -> Batch:
+        """A small made-up batch of the same kind as a real one, for warm-up."""
+
+    @abstractmethod
+    def modules(self) -> Mapping[str, torch.nn.Module]:
+        """The submodules that get a range of their own, by the name of the range."""
+
+    def new_cache(self) -> Any:
+        return DynamicCache(config=self.model.config)
+
+    def prefill(self, batch: Batch, cache: Any) -> torch.Tensor:
+        """Logits (rows, vocabulary) of the last position of the prompt; fills `cache`."""
+        positions = None
+        if batch.attention_mask is not None:
+            positions = (batch.attention_mask.cumsum(-1) - 1).clamp_(min=0)
+        output = self.model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            **batch.extra,
+            **self._last_logits,
+        )
+        return _last(output.logits)
+
+    def decode(
+        self, token: torch.Tensor, cache: Any, mask: torch.Tensor | None, positions: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Logits (rows, vocabulary) after `token` (rows,), whose keys and values join `cache`."""
+        output = self.model(
+            input_ids=token[:, None],
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return _last(output.logits)
+
+    def raw_text(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, special tokens included."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def clean_text(self, ids: Sequence[int], *, strip_markup: bool) -> str:
+        """The text of `ids` for a reader; `strip_markup` concerns families whose special tokens carry a layout."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _last(logits: torch.Tensor) -> torch.Tensor:
+    return logits[:, -1]
+
+
+def _token_ids(value: int | Sequence[int] | None) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, int) else tuple(value)
+
+
+def _pad_token_id(model: Any, tokenizer: Any, eos: tuple[int, ...]) -> int:
+    """The id that fills rows which are finished: the model's, the tokenizer's, else end-of-sequence, else 0."""
+    for candidate in (model.generation_config.pad_token_id, tokenizer.pad_token_id, *eos[:1]):
+        if candidate is not None:
+            return int(candidate)
+    return 0

@@ -1,0 +1,44 @@
+"""The work order: the one thing a child reads, with the whole resolved configuration in it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from llm_perf_opt.config.schema import Config
+from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.inputs import Inputs
+
+ORDER = "order.json"
+EVENTS = "events.jsonl"
+LOG = "child.log"
+RESULT = "workload.json"
+PROFILE = "profile.json"
+TABLES = "profile.sqlite"
+TRACE = "trace.json.gz"
+
+
+class WorkOrder(Record):
+    """What one child does and where it writes."""
+
+    schema_version: Literal[1] = 1
+    stage: str
+    """The stage it works for."""
+    config: Config
+    inputs: Inputs
+    scratch_dir: Path
+    """Order, events and log of the child."""
+    output_dir: Path
+    """Records, tables and trace."""
+    prediction_dir: Path | None = None
+    """Null writes no predictions."""
+    visualization_dir: Path | None = None
+    """Null writes no gallery."""
+    profile: bool = False
+    """Run one more sample under the PyTorch profiler."""
+
+
+def child_argv(order_path: Path) -> list[str]:
+    """Command that carries out the order; nsys and ncu wrap this same one."""
+    return [sys.executable, "-m", "llm_perf_opt.workload", str(order_path)]

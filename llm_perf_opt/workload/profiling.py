@@ -1,0 +1,199 @@
+"""The profiled sample: what the PyTorch profiler saw, folded into tables while the events are in memory.
+
+`key_averages()` costs some 70 µs an event and exists only in this process; one sweep over the raw events with a stack
+gives self times, and the phase each operator ran in, in 2 µs an event.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity
+
+from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.config.pipeline import TorchProfiler
+from llm_perf_opt.records.tables import KernelRow, OperatorRow, write_tables
+from llm_perf_opt.records.workload import Profile
+from llm_perf_opt.workload.loop import generate
+from llm_perf_opt.workload.measure import Session
+from llm_perf_opt.workload.order import TABLES, TRACE
+from llm_perf_opt.workload.ranges import DECODE, PREFILL, WARMUP, Ranges, module_ranges
+
+PHASES = frozenset({WARMUP, PREFILL, DECODE})
+OUTSIDE = "outside"
+
+
+def usable_activities(settings: TorchProfiler, device: torch.device) -> tuple[list[str], str | None]:
+    """The activities that can be recorded on `device`, and a note where one was dropped."""
+    if "cuda" in settings.activities and device.type != "cuda":
+        kept = [name for name in settings.activities if name != "cuda"] or ["cpu"]
+        return kept, f"activity cuda dropped: the model runs on {device.type}"
+    return list(settings.activities), None
+
+
+def profile_sample(session: Session, sample: int, activities: list[str], output_dir: Path) -> Profile:
+    """Run `sample` once under the profiler; write its trace and tables into `output_dir`."""
+    settings = session.order.config.pipeline.torch_profiler
+    ranges = Ranges(session.order.config.measure.ranges, labelled=True)
+    warmups = settings.warmup_rounds
+    profiler = torch.profiler.profile(
+        activities=[ProfilerActivity.CUDA if name == "cuda" else ProfilerActivity.CPU for name in activities],
+        schedule=torch.profiler.schedule(wait=0, warmup=warmups, active=1, repeat=1) if warmups else None,
+        record_shapes=settings.record_shapes,
+        profile_memory=settings.profile_memory,
+        with_stack=settings.with_stack,
+    )
+    with profiler:
+        # The profiler itself is warmed up too: its first events pay for setting up its buffers.
+        for done in range(warmups):
+            session.events.phase("profiler warm-up", done, warmups)
+            _profiler_warm_up(session, settings)
+            profiler.step()
+        session.events.phase("profile", 0, 1)
+        start = time.perf_counter()
+        with module_ranges(session.loaded.modules() if ranges.wants_modules else {}, ranges):
+            session.run_once((sample,), ranges)
+        session.clock.synchronize()
+        wall_ms = (time.perf_counter() - start) * 1e3
+    session.events.phase("tables", 0, 1)
+    results = profiler.profiler.kineto_results  # type: ignore[union-attr]
+    tables = fold(results.events(), by_shape=settings.group_by_input_shape)
+    write_tables(output_dir / TABLES, tables.operators.values(), tables.kernels.values())
+    _export_trace(profiler, output_dir / TRACE)
+    return Profile(
+        sample=sample,
+        activities=tuple(activities),
+        events=tables.events,
+        wall_ms=wall_ms,
+        phase_ms=tables.phase_ms,
+        warmup_runs=warmups,
+    )
+
+
+def _profiler_warm_up(session: Session, settings: TorchProfiler) -> None:
+    batch = session.loaded.synthetic() if settings.warmup_synthetic else session.first_readable()
+    if batch is not None:
+        generate(session.loaded, batch, session.infer, session.clock, Ranges(()), session.events)
+
+
+def _export_trace(profiler: torch.profiler.profile, path: Path) -> None:
+    with writing(path), tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        plain = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(plain))
+        packed = Path(folder) / TRACE
+        with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=3) as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        packed.replace(path)
+
+
+@dataclass
+class Tables:
+    """Sums over the events of one profile."""
+
+    operators: dict[tuple[str, str, str], OperatorRow] = field(default_factory=dict)
+    kernels: dict[tuple[str, str], KernelRow] = field(default_factory=dict)
+    phase_ms: dict[str, float] = field(default_factory=dict)
+    events: int = 0
+
+
+@dataclass(slots=True)
+class _Open:
+    """An event whose end has not been passed yet."""
+
+    end_ns: int
+    key: tuple[str, str, str]
+    phase: str
+
+
+def fold(events: Iterable[Any], *, by_shape: bool = False) -> Tables:
+    """Operators and kernels, by phase, of Kineto events.
+
+    Host events of one thread nest; going through them by (thread, start, longest first) with a stack gives every
+    event its children's time. Self time is its own duration less its direct children's. Total time of an operator
+    that calls itself is counted once. A device event belongs to the phase of the host event that launched it.
+    """
+    tables = Tables()
+    host: list[tuple[int, int, int, Any]] = []
+    device: list[Any] = []
+    cpu = torch.autograd.DeviceType.CPU
+    for event in events:
+        tables.events += 1
+        if event.device_type() == cpu:
+            host.append((event.start_thread_id(), event.start_ns(), -event.duration_ns(), event))
+        else:
+            device.append(event)
+    host.sort(key=lambda item: item[:3])
+    launchers = _fold_host(host, tables, by_shape)
+    _fold_device(device, launchers, tables)
+    return tables
+
+
+def _fold_host(host: list[tuple[int, int, int, Any]], tables: Tables, by_shape: bool) -> dict[int, _Open]:
+    """Fill in the operators; returns the innermost event for each correlation id."""
+    launchers: dict[int, _Open] = {}
+    stack: list[_Open] = []
+    active: dict[str, int] = {}
+    thread: int | None = None
+    operators = tables.operators
+
+    def close() -> None:
+        done = stack.pop()
+        active[done.key[1]] -= 1
+
+    for thread_id, start_ns, negative_ns, event in host:
+        if thread_id != thread:
+            while stack:
+                close()
+            thread = thread_id
+        while stack and stack[-1].end_ns <= start_ns:
+            close()
+        name = event.name()
+        duration_ns = -negative_ns
+        if name in PHASES:
+            tables.phase_ms[name] = tables.phase_ms.get(name, 0.0) + duration_ns / 1e6
+            phase = name
+        else:
+            phase = stack[-1].phase if stack else OUTSIDE
+        shapes = str(event.shapes()) if by_shape else ""
+        key = (phase, name, shapes)
+        row = operators.get(key)
+        if row is None:
+            row = operators[key] = OperatorRow(phase=phase, name=name, input_shapes=shapes)
+        depth = active.get(name, 0)
+        active[name] = depth + 1
+        row.calls += 1
+        row.self_cpu_ns += duration_ns
+        if depth == 0:
+            row.total_cpu_ns += duration_ns
+        if stack:
+            operators[stack[-1].key].self_cpu_ns -= duration_ns
+        entry = _Open(start_ns + duration_ns, key, phase)
+        stack.append(entry)
+        launchers[event.correlation_id()] = entry
+    return launchers
+
+
+def _fold_device(device: list[Any], launchers: dict[int, _Open], tables: Tables) -> None:
+    for event in device:
+        if event.is_user_annotation():  # our ranges, mirrored on the device's time line
+            continue
+        launcher = launchers.get(event.linked_correlation_id()) or launchers.get(event.correlation_id())
+        phase = launcher.phase if launcher is not None else OUTSIDE
+        key = (phase, event.name())
+        row = tables.kernels.get(key)
+        if row is None:
+            row = tables.kernels[key] = KernelRow(phase=phase, name=event.name())
+        duration_ns = event.duration_ns()
+        row.calls += 1
+        row.total_ns += duration_ns
+        row.max_ns = max(row.max_ns, duration_ns)
+        if launcher is not None:
+            tables.operators[launcher.key].device_ns += duration_ns
