@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 class Settings(BaseModel):
@@ -28,3 +29,8 @@ Strings = Annotated[tuple[str, ...], Field(strict=False)]
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+def inconsistent(key: str, message: str, remedy: str) -> PydanticCustomError:
+    """The error of settings that contradict each other, shown at `key` of the section that raises it."""
+    return PydanticCustomError("inconsistent", "{message}", {"key": key, "message": message, "remedy": remedy})

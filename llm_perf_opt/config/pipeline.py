@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from llm_perf_opt.config.base import Count, NonNegative, Positive, Settings, Strings
+from llm_perf_opt.config.base import Count, NonNegative, Positive, Settings, Strings, inconsistent
 
 CAPTURE_RANGE_END = re.compile(
     r"none|stop|stop-shutdown|repeat(:\d+)?(:(defer|sync|async))?|repeat-shutdown:\d+(:(defer|sync|async))?"
@@ -124,7 +124,7 @@ class TorchProfiler(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> TorchProfiler:
         if self.group_by_input_shape and not self.record_shapes:
-            raise ValueError("group_by_input_shape: true needs record_shapes: true")
+            raise inconsistent("group_by_input_shape", "true needs record_shapes: true", "set record_shapes: true too")
         return self
 
 
@@ -179,9 +179,10 @@ class Nsys(Settings):
     @model_validator(mode="after")
     def _capture_has_a_trigger(self) -> Nsys:
         if self.capture_range == "nvtx" and self.gating_nvtx and self.nvtx_capture is None:
-            raise ValueError(
-                "capture_range: nvtx needs nvtx_capture, the range that opens the capture (say decode): "
-                "without it nsys would capture nothing"
+            raise inconsistent(
+                "capture_range",
+                "nvtx needs nvtx_capture, the range that opens the capture: without it nsys would capture nothing",
+                "set pipeline.nsys.nvtx_capture, for example to decode",
             )
         return self
 
@@ -255,7 +256,7 @@ class WorkloadCommand(Settings):
     @model_validator(mode="after")
     def _one_of(self) -> WorkloadCommand:
         if self.module is not None and self.command is not None:
-            raise ValueError("set workload.module or workload.command, not both")
+            raise inconsistent("command", "module and command are both set", "keep one of them")
         return self
 
 

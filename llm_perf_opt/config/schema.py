@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from llm_perf_opt.config.base import Count, NonNegative, Positive, Settings, Strings
+from llm_perf_opt.config.base import Count, NonNegative, Positive, Settings, Strings, inconsistent
 from llm_perf_opt.config.pipeline import Pipeline
 
 
@@ -79,9 +79,13 @@ class Infer(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> Infer:
         if self.do_sample and self.temperature == 0.0:
-            raise ValueError("do_sample: true needs a temperature above 0; set infer.temperature, or do_sample: false")
+            raise inconsistent(
+                "do_sample", "true needs a temperature above 0", "set infer.temperature above 0, or do_sample: false"
+            )
         if self.context_len_mode == "fixed" and self.context_len_fixed is None:
-            raise ValueError("context_len_mode: fixed needs infer.context_len_fixed, in tokens")
+            raise inconsistent(
+                "context_len_mode", "fixed needs infer.context_len_fixed", "set infer.context_len_fixed, in tokens"
+            )
         return self
 
 

@@ -1,0 +1,50 @@
+"""What is said on stderr while a command runs. Results go to stdout, and not through here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Literal, TextIO
+
+Level = Literal["quiet", "normal", "verbose"]
+
+_level: list[Level] = ["normal"]
+
+
+def set_level(*, quiet: bool = False, verbose: bool = False) -> None:
+    """How much is said; quiet wins."""
+    _level[0] = "quiet" if quiet else "verbose" if verbose else "normal"
+
+
+def is_quiet() -> bool:
+    return _level[0] == "quiet"
+
+
+def is_verbose() -> bool:
+    return _level[0] == "verbose"
+
+
+def is_plain(stream: TextIO | None = None) -> bool:
+    """Whether colours and progress bars are out of place: not a terminal, or NO_COLOR is set."""
+    stream = sys.stderr if stream is None else stream
+    return bool(os.environ.get("NO_COLOR")) or not stream.isatty()
+
+
+def note(message: str) -> None:
+    """One line about what happens; not printed with --quiet."""
+    if not is_quiet():
+        print(message, file=sys.stderr)
+
+
+def detail(message: str) -> None:
+    """One line for --verbose only."""
+    if is_verbose():
+        print(message, file=sys.stderr)
+
+
+def error(message: str, remedy: str = "") -> None:
+    """An error and what to do about it; always printed."""
+    label = "error:" if is_plain() else "\033[1;31merror:\033[0m"
+    print(f"{label} {message}", file=sys.stderr)
+    if remedy:
+        print(f"  remedy: {remedy}", file=sys.stderr)

@@ -1,0 +1,88 @@
+"""Command groups that import a command only when it is invoked.
+
+`--help` and completion list every command from the table alone; the module of a command is imported
+when that command runs, shows its own help, or completes its own arguments.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context, HelpFormatter
+    from typer._click.shell_completion import CompletionItem
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A command that is not imported yet."""
+
+    target: str
+    """`module:name` of a Typer app or of a command function."""
+    help: str
+    """One line for the list of commands."""
+
+
+class TailCommand(TyperCommand):
+    """A command that takes another command line after `--`; `tail(ctx)` gives it."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            cut = args.index("--")
+            ctx.meta[_TAIL] = tuple(args[cut + 1 :])
+            args = args[:cut]
+        return super().parse_args(ctx, args)
+
+
+_TAIL = "llmperf.tail"
+
+
+def tail(ctx: typer.Context) -> tuple[str, ...]:
+    """What stood after `--` on the command line of a `TailCommand`; empty where there was none."""
+    found: tuple[str, ...] = ctx.meta.get(_TAIL, ())
+    return found
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are the entries of `table`, in its order."""
+
+    table: ClassVar[Mapping[str, Lazy]] = {}
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        return list(self.table)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        if cmd_name not in self.commands and cmd_name in self.table:
+            self.commands[cmd_name] = _import(cmd_name, self.table[cmd_name])
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.help) for name, lazy in self.table.items()])
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
+        from typer._click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=lazy.help) for name, lazy in self.table.items() if name.startswith(incomplete)
+        ]
+        return [*found, *super(TyperGroup, self).shell_complete(ctx, incomplete)]
+
+
+def _import(name: str, lazy: Lazy) -> Command:
+    module, _, attribute = lazy.target.partition(":")
+    found: Any = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        app.command()(found)
+        found = app
+    found._add_completion = False
+    command = typer.main.get_command(found)
+    command.name = name
+    return command

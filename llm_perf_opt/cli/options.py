@@ -1,0 +1,64 @@
+"""Arguments and options that commands share, and the one way from them to a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from llm_perf_opt.cli import console
+from llm_perf_opt.config.load import Loaded, load_config
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
+    """CONFIG and OVERRIDES: the first argument without `=` is the file, the others are overrides."""
+    config: Path | None = None
+    overrides: list[str] = []
+    for text in arguments:
+        if config is None and "=" not in text:
+            config = Path(text)
+        else:
+            overrides.append(text)
+    return config, tuple(overrides)
+
+
+def load(
+    arguments: Sequence[str] | None,
+    options: Mapping[str, object] | None = None,
+    config_dirs: Sequence[Path] | None = None,
+) -> Loaded:
+    """CONFIG, OVERRIDES and options of a command to a configuration; notes are printed.
+
+    Args:
+        arguments: the words of `ConfigArguments`.
+        options: dotted path → value for options that were given.
+        config_dirs: the words of `ConfigDirs`.
+    """
+    path, overrides = split_arguments(arguments or ())
+    loaded = load_config(path, overrides, options=options, config_dirs=tuple(config_dirs or ()))
+    for line in loaded.notes:
+        console.note(line)
+    return loaded
+
+
+def _complete(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from llm_perf_opt.cli.completion import complete_argument
+
+    return complete_argument(incomplete)
+
+
+ConfigArguments: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CONFIG] [OVERRIDES]...",
+        help="A YAML file (none: the built-in demo), then key=value or group@mount=preset.",
+        show_default=False,
+        autocompletion=_complete,
+    ),
+]
+ConfigDirs: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--config-dir", help="Directory with presets of your own; may be repeated.", show_default=False),
+]

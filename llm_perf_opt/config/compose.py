@@ -1,0 +1,170 @@
+"""The `defaults:` list: which preset files are laid one over the other, mounted where.
+
+Look-up is literal: no interpolation, no nesting, no globs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from llm_perf_opt.config.keys import is_open, section_at
+from llm_perf_opt.config.nearest import nearest
+from llm_perf_opt.config.presets import Presets
+from llm_perf_opt.config.problems import InvalidConfig, Problem, at
+from llm_perf_opt.config.reader import read_file
+from llm_perf_opt.config.tree import Node, mount
+
+SELF = "_self_"
+_NAME = re.compile(r"[A-Za-z0-9_.+-]+")
+_EXAMPLE = "write `- group@mount: option`, for example `- profiling/ncu@pipeline.ncu: ncu.high`"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a `defaults:` list. `node` is where it was written."""
+
+    group: str
+    mount: str
+    option: str
+    node: Node
+
+    @property
+    def is_self(self) -> bool:
+        return self.group == SELF
+
+    @property
+    def text(self) -> str:
+        return f"{self.group}@{self.mount}" if self.mount != self.group.replace("/", ".") else self.group
+
+
+def parse_entry(left: str, option: object, node: Node) -> Entry | Problem:
+    """`group@mount` and the option's name to an entry, or what is wrong with them."""
+    group, has_mount, target = left.partition("@")
+    target = target if has_mount else group.replace("/", ".")
+    if not isinstance(option, str) or not option:
+        return at(node, f"the option of {group} must be the name of a preset", remedy=_EXAMPLE)
+    if "${" in left or "${" in option:
+        return at(node, "`${…}` is not supported in a defaults list", remedy="write the preset's name out")
+    if any(char in left + option for char in "*?"):
+        return at(node, "globs are not supported in a defaults list", remedy="write one entry for each preset")
+    parts = [*group.split("/"), option]
+    if not all(_NAME.fullmatch(part) and part.strip(".") for part in parts):
+        return at(node, f"{group}: {option} does not name a preset", remedy=_EXAMPLE)
+    mount_path = target.split(".") if target else []
+    if not mount_path or (section_at(mount_path) is None and not is_open(mount_path)):
+        return at(node, f"cannot be mounted at {target!r}: there is no such section", remedy=_mount_remedy(target))
+    return Entry(group, target, option.removesuffix(".yaml"), node)
+
+
+def _mount_remedy(target: str) -> str:
+    from llm_perf_opt.config.keys import section_of, walk
+
+    sections = [".".join(path) for path, field in walk() if section_of(field) is not None]
+    return f"the nearest section is {nearest(target, sections)}; write `group@section: option`"
+
+
+def read_defaults(root: Node) -> list[Entry]:
+    """The entries of a file's `defaults:`, `_self_` last unless written elsewhere.
+
+    Raises:
+        InvalidConfig: with every mistaken entry.
+    """
+    assert isinstance(root.value, dict)
+    listed = root.value.get("defaults")
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    if listed is None or not isinstance(listed.value, list):
+        problem = at(listed or root, "must be a list of presets", path="defaults", remedy=_EXAMPLE, on_key=False)
+        raise InvalidConfig([problem])
+    for node in listed.value:
+        if node.value == SELF:
+            if any(entry.is_self for entry in entries):
+                problems.append(at(node, "_self_ is written twice", path="defaults", remedy="keep one of the two"))
+            entries.append(Entry(SELF, "", "", node))
+        elif isinstance(node.value, dict) and len(node.value) == 1:
+            ((left, option),) = node.value.items()
+            parsed = parse_entry(left, option.value, option)
+            if isinstance(parsed, Problem):
+                problems.append(parsed)
+            else:
+                entries.append(parsed)
+        else:
+            problems.append(at(node, "not an entry of a defaults list", path="defaults", remedy=_EXAMPLE))
+    if problems:
+        raise InvalidConfig(problems)
+    if not any(entry.is_self for entry in entries):
+        entries.append(Entry(SELF, "", "", listed))
+    return entries
+
+
+def choose(entries: Sequence[Entry], chosen: Sequence[Entry]) -> list[Entry]:
+    """Group overrides applied to a list: each replaces the entry of its group and mount, else is added.
+
+    An added entry goes to the end of the list, but before a `_self_` that ends it, so that the file's
+    own keys stay stronger than any preset.
+    """
+    result = list(entries)
+    for entry in chosen:
+        same = [i for i, other in enumerate(result) if (other.group, other.mount) == (entry.group, entry.mount)]
+        if same:
+            result[same[0]] = entry
+        elif result and result[-1].is_self:
+            result.insert(-1, entry)
+        else:
+            result.append(entry)
+    return result
+
+
+def load_layers(entries: Sequence[Entry], own: Node, presets: Presets, first_rank: int = 0) -> list[Node]:
+    """The layers of a list, weakest first; `own` is the file's own keys, placed at `_self_`.
+
+    Raises:
+        InvalidConfig: with every preset that does not exist, and every mistake inside those that do.
+    """
+    layers: list[Node] = []
+    problems: list[Problem] = []
+    for number, entry in enumerate(entries):
+        if entry.is_self:
+            layers.append(own)
+            continue
+        path = presets.find(entry.group, entry.option)
+        if path is None:
+            problems.append(_missing(entry, presets))
+            continue
+        try:
+            node = read_file(path, presets.name(path), preset=True, rank=first_rank + number)
+        except InvalidConfig as error:
+            problems += error.problems
+            continue
+        if _holds_defaults(node):
+            listed = node.value["defaults"]
+            problems.append(at(listed, "a preset cannot list presets itself", remedy="list them in the configuration"))
+            continue
+        layers.append(mount(node, entry.mount.split(".")))
+    if problems:
+        raise InvalidConfig(problems)
+    return layers
+
+
+class _Mapping(Node):
+    value: dict[str, Node]
+
+
+def _holds_defaults(node: Node) -> TypeGuard[_Mapping]:
+    return isinstance(node.value, dict) and "defaults" in node.value
+
+
+def _missing(entry: Entry, presets: Presets) -> Problem:
+    options = presets.options(entry.group)
+    if options:
+        near = nearest(entry.option, options)
+        message = f"the group {entry.group} has no preset {entry.option!r}"
+        remedy = f"did you mean {near}? There are: {', '.join(options)}"
+    else:
+        groups = presets.groups()
+        message = f"there is no preset group {entry.group!r}"
+        remedy = f"did you mean {nearest(entry.group, groups)}? `llmperf config presets` lists all" if groups else ""
+    return at(entry.node, message, remedy=remedy)

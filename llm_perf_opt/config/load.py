@@ -1,0 +1,138 @@
+"""From a file, the environment, overrides and options to one validated configuration.
+
+Weakest to strongest: schema defaults, the `defaults:` list in order (the file's own keys at `_self_`),
+`LLMPERF_…` environment variables, dotted overrides, command-line options. Loading reads YAML files and
+nothing else: no network, no GPU, no torch import, no change to the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+from llm_perf_opt.config.aliases import rewrite_enabled
+from llm_perf_opt.config.check import build
+from llm_perf_opt.config.compose import Entry, choose, load_layers, read_defaults
+from llm_perf_opt.config.origins import Origin, Origins
+from llm_perf_opt.config.overrides import read_overrides
+from llm_perf_opt.config.presets import ENTRY, Presets, presets
+from llm_perf_opt.config.problems import InvalidConfig, Problem
+from llm_perf_opt.config.reader import read_file
+from llm_perf_opt.config.schema import Config
+from llm_perf_opt.config.tree import Node, Source, from_plain, merge, mount
+
+RESERVED = frozenset({"LLMPERF_CONFIG_DIR", "LLMPERF_SHARED", "LLMPERF_NSYS", "LLMPERF_NCU", "LLMPERF_DEBUG"})
+"""Environment variables that are not settings."""
+
+_FILE_RANK, _ENVIRONMENT_RANK, _OVERRIDE_RANK, _OPTION_RANK = 1_000, 2_000, 3_000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration and where it comes from."""
+
+    config: Config
+    origins: Mapping[str, Origin]
+    """Dotted path of every setting → what set it."""
+    notes: tuple[str, ...] = ()
+    """What the reader should know, one line each (old keys that were understood)."""
+
+
+def load_config(
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    options: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    config_dirs: Sequence[Path] = (),
+) -> Loaded:
+    """Compose, merge and validate.
+
+    Args:
+        path: the user's file; None takes the shipped entry file.
+        overrides: `dotted.path=value` (YAML values) and `group@mount=option`, the last one strongest.
+        options: dotted path → value of command-line options; stronger than all else.
+        environ: environment to read `LLMPERF_…` from; None is the process's own.
+        cwd: directory that relative paths start at; None is the process's own.
+        config_dirs: directories with presets of the user's, before those of LLMPERF_CONFIG_DIR.
+
+    Raises:
+        InvalidConfig: with every mistake found.
+        MissingError: the file, or a directory of presets, does not exist.
+    """
+    environ = os.environ if environ is None else environ
+    directory = Path.cwd() if cwd is None else cwd
+    found = presets(config_dirs, environ)
+    problems: list[Problem] = []
+    layers: list[Node] = []
+    chosen = read_overrides(overrides, found, _OVERRIDE_RANK)
+    layers += _file_layers(path, found, chosen.entries)
+    layers += _environment(environ)
+    layers += chosen.layers
+    for number, (dotted_path, value) in enumerate((options or {}).items()):
+        source = Source("option", dotted_path, None, _OPTION_RANK + number)
+        layers.append(mount(from_plain(value, source), dotted_path.split(".")))
+    rewritten: list[Node] = []
+    for layer in layers:
+        try:
+            rewritten.append(rewrite_enabled(layer))
+        except InvalidConfig as error:
+            problems += error.problems
+    tree = reduce(merge, rewritten)
+    try:
+        config = build(tree)
+    except InvalidConfig as error:
+        problems += error.problems
+    if problems:
+        raise InvalidConfig(problems)
+    return Loaded(_absolute(config, directory), Origins(config, tree))
+
+
+def _file_layers(path: Path | None, found: Presets, chosen: Sequence[Entry]) -> list[Node]:
+    """The layers of the user's file: its own list, or the entry file's with the file laid over it."""
+    entry_path = found.directories[-1] / ENTRY
+    overlay: list[Node] = []
+    root = None
+    if path is not None:
+        root = read_file(path, rank=_FILE_RANK)
+        if isinstance(root.value, dict) and "defaults" not in root.value:
+            overlay = [root]
+            root = None
+    if root is None:
+        root = read_file(entry_path, found.name(entry_path), preset=True)
+    entries = choose(read_defaults(root), chosen)
+    assert isinstance(root.value, dict)
+    own = root.with_value({key: node for key, node in root.value.items() if key != "defaults"})
+    return [*load_layers(entries, own, found), *overlay]
+
+
+def _environment(environ: Mapping[str, str]) -> list[Node]:
+    names = [name for name in environ if name.startswith("LLMPERF_") and name not in RESERVED]
+    if not names:
+        return []
+    from llm_perf_opt.config.environment import read_environment
+
+    return read_environment(environ, names, _ENVIRONMENT_RANK)
+
+
+def _absolute(config: Config, cwd: Path) -> Config:
+    """Relative paths made absolute against the directory llmperf was started in."""
+
+    def absolute(text: str | None) -> str | None:
+        return None if text is None else os.path.normpath(cwd / Path(text).expanduser())
+
+    root = absolute(config.dataset.root)
+    listed = config.dataset.subset_filelist
+    runs_dir = absolute(config.artifacts.runs_dir)
+    assert runs_dir is not None
+    return config.model_copy(
+        update={
+            "model": config.model.model_copy(update={"path": absolute(config.model.path)}),
+            "dataset": config.dataset.model_copy(update={"root": root, "subset_filelist": absolute(listed)}),
+            "artifacts": config.artifacts.model_copy(update={"runs_dir": runs_dir}),
+        }
+    )

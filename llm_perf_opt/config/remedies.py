@@ -1,0 +1,122 @@
+"""Where settings of the earlier system live now, and what to do about particular mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from llm_perf_opt.config.keys import all_settings, is_open
+from llm_perf_opt.config.nearest import is_near, nearest
+from llm_perf_opt.config.problems import Problem, at
+from llm_perf_opt.config.tree import Node, Scalar, dotted
+
+INTERPOLATION = (
+    "write the value itself; relative paths start at the directory llmperf runs in, "
+    "and results go under artifacts.runs_dir"
+)
+_NCU_FLAT = {"nvtx_include": "nvtx.include", "set": "set", "metrics": "metrics", "sections": "sections"}
+_STATIC = ("enable", "write_reports", "use_analytic_fallback", "use_synthetic_inputs")
+_TORCH = (
+    "enable",
+    "activities",
+    "record_shapes",
+    "profile_memory",
+    "with_stack",
+    "group_by_input_shape",
+    "warmup_rounds",
+    "warmup_synthetic",
+)
+
+MOVED: dict[str, str] = {
+    "run.stage1_repeats": "dataset.sampling.num_samples_per_epoch",
+    "run.repeats": "measure.repeats",
+    "run.dataset_subset_filelist": "dataset.subset_filelist",
+    "run.representative_max_new_tokens": "infer.max_new_tokens",
+    "run.top_n_kernels": "pipeline.ncu.ncu_cli.kernel_name",
+    "run.device": "device",
+    **{
+        f"{old}.{'enabled' if key == 'enable' else key}": f"pipeline.static_analysis.{key}"
+        for old in ("analysis.static", "runners.analysis.static")
+        for key in _STATIC
+    },
+    "torch_profiler.enabled": "pipeline.torch_profiler.enable",
+    **{f"torch_profiler.{key}": f"pipeline.torch_profiler.{key}" for key in _TORCH},
+    **{f"pipeline.ncu.{old}": f"pipeline.ncu.ncu_cli.{new}" for old, new in _NCU_FLAT.items()},
+}
+"""Key of the earlier system → key that does its work now."""
+
+REMOVED: dict[str, str] = {
+    "run.mode": "remove it: the stages that are enabled say what runs",
+    "hydra": "remove it: results go under artifacts.runs_dir, relative paths start at the directory llmperf runs in",
+}
+"""Keys of the earlier system that have no successor."""
+
+_SECTIONS = {
+    "run": "the settings of `run` live elsewhere now: see docs/migration.md",
+    "analysis": "these settings live under pipeline.static_analysis now",
+    "runners": "these settings live under pipeline.static_analysis now",
+    "torch_profiler": "these settings live under pipeline.torch_profiler now",
+}
+_NOTES = {"run.top_n_kernels": "; `llmperf kernels top` lists the kernels worth naming"}
+
+
+def for_old_key(path: Sequence[str | int], node: Node) -> Iterator[Problem]:
+    """Problems for a key of the earlier system: one for each setting below it; none if it is not such a key."""
+    name = dotted(path)
+    moved = MOVED.get(name)
+    if moved is not None:
+        yield at(node, "this setting has moved", path=name, remedy=f"write {moved} instead{_NOTES.get(name, '')}")
+    elif name in REMOVED:
+        yield at(node, "this setting is gone", path=name, remedy=REMOVED[name])
+    elif isinstance(node.value, dict) and node.value and _is_old_section(name):
+        for key, child in node.value.items():
+            below = list(for_old_key((*path, key), child))
+            yield from below or [_unknown_below(path, key, child)]
+    elif path[0] in _SECTIONS:
+        yield at(node, "this section is gone", path=name, remedy=_SECTIONS[str(path[0])])
+
+
+def _is_old_section(name: str) -> bool:
+    return name in _SECTIONS or any(old.startswith(f"{name}.") for old in MOVED)
+
+
+def _unknown_below(path: Sequence[str | int], key: str, node: Node) -> Problem:
+    prefix = f"{dotted(path)}."
+    old = [name.removeprefix(prefix) for name in (*MOVED, *REMOVED) if name.startswith(prefix)]
+    near = nearest(key, old) if old else ""
+    where = MOVED.get(prefix + near, "")
+    remedy = f"did you mean {prefix}{near}? It is {where} now" if where else _SECTIONS[str(path[0])]
+    return at(node, "unknown key", path=prefix + key, remedy=remedy)
+
+
+def for_value(path: Sequence[str | int], value: Scalar | list[Node] | dict[str, Node]) -> tuple[str, str] | None:
+    """Message and remedy for settings whose mistakes deserve their own words."""
+    if tuple(path) == ("infer", "max_new_tokens"):
+        return (
+            f"must be an integer of at least 1{_but(value)}",
+            "give a large integer, say 8192, and let the end-of-sequence token stop generation",
+        )
+    if tuple(path) == ("device",):
+        return f"must be auto, cpu, cuda or cuda:N{_but(value)}", "for example cuda:0"
+    return None
+
+
+def _but(value: object) -> str:
+    return f", not {value!r}" if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+
+
+def nearest_key(name: str, parents: Sequence[str | int], siblings: Sequence[str]) -> str:
+    """The valid key most likely meant, with its whole path: a sibling, or the same word elsewhere."""
+    prefix = dotted(parents) + "." if parents else ""
+    near = nearest(name, siblings) if siblings else ""
+    if near and is_near(name, near):
+        return prefix + near
+    elsewhere = [key for key in all_settings() if key.rpartition(".")[2] == name]
+    if elsewhere:
+        return elsewhere[0]
+    return prefix + near
+
+
+def keeps_dollar(path: Sequence[str | int]) -> bool:
+    """Whether `${…}` is the user's own text there (a shell command, a prompt, plug-in settings)."""
+    own = path[:3] == ("pipeline", "workload", "command") or "extra_args" in path or path[:2] == ("dataset", "prompt")
+    return own or is_open(path)

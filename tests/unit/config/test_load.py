@@ -1,0 +1,104 @@
+"""Composition and precedence: which layer wins, and what a path becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llm_perf_opt.config.dump import to_yaml
+from llm_perf_opt.config.load import Loaded, load_config
+from llm_perf_opt.config.problems import InvalidConfig
+from llm_perf_opt.errors import MissingError
+
+
+def load(tmp_path: Path, text: str, *overrides: str, **environ: str) -> Loaded:
+    file = tmp_path / "my.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load_config(file, overrides, environ=environ, cwd=tmp_path)
+
+
+def test_no_file_is_the_demo(tmp_path: Path) -> None:
+    config = load_config(environ={}, cwd=tmp_path).config
+    assert (config.model.name, config.model.weights, config.dataset.name) == ("demo", "random", "demo_pages")
+    assert config.artifacts.runs_dir == str(tmp_path / "tmp/profile-output")
+
+
+def test_file_without_defaults_is_laid_over_the_entry(tmp_path: Path) -> None:
+    config = load(tmp_path, "infer: {max_new_tokens: 5}\n").config
+    assert (config.infer.max_new_tokens, config.model.name) == (5, "demo")
+
+
+def test_file_with_defaults_composes_only_what_it_lists(tmp_path: Path) -> None:
+    config = load(tmp_path, "defaults:\n  - profiling/ncu@pipeline.ncu: ncu.high\n").config
+    assert config.pipeline.ncu.ncu_cli.sections is not None
+    assert "WarpStateStats" in config.pipeline.ncu.ncu_cli.sections
+    assert config.infer.max_new_tokens == 64  # the schema's, not the demo's
+
+
+def test_self_first_makes_presets_stronger(tmp_path: Path) -> None:
+    listed = "profiling/torch@pipeline.torch_profiler: torch-profiler.min"
+    own = "pipeline: {torch_profiler: {warmup_rounds: 7}}\n"
+    assert load(tmp_path, f"defaults: [_self_, {listed}]\n{own}").config.pipeline.torch_profiler.warmup_rounds == 1
+    assert load(tmp_path, f"defaults: [{listed}]\n{own}").config.pipeline.torch_profiler.warmup_rounds == 7
+
+
+def test_precedence_from_file_to_option(tmp_path: Path) -> None:
+    text = "infer: {max_new_tokens: 2}\n"
+    assert load(tmp_path, text).config.infer.max_new_tokens == 2
+    environ = {"LLMPERF_INFER__MAX_NEW_TOKENS": "3"}
+    assert load(tmp_path, text, **environ).config.infer.max_new_tokens == 3
+    assert load(tmp_path, text, "infer.max_new_tokens=4", **environ).config.infer.max_new_tokens == 4
+    both = load_config(overrides=["infer.max_new_tokens=4"], options={"infer.max_new_tokens": 5}, environ=environ)
+    assert both.config.infer.max_new_tokens == 5
+
+
+def test_group_override_replaces_or_is_appended(tmp_path: Path) -> None:
+    config = load(tmp_path, "experiment: x\n", "profiling/torch@pipeline.torch_profiler=torch-profiler.min").config
+    assert config.pipeline.torch_profiler.activities == ("cpu",)
+    config = load(tmp_path, "experiment: x\n", "model/causal_lm/arch@model=causal_lm.default").config
+    assert (config.model.name, config.model.weights, config.model.preprocess.enable) == (
+        "causal_lm",
+        "pretrained",
+        False,
+    )
+    assert load(tmp_path, "experiment: x\n", "dataset=omnidocbench").config.dataset.name == "omnidocbench"
+
+
+def test_maps_merge_lists_replace_null_assigns(tmp_path: Path) -> None:
+    config = load(tmp_path, "pipeline: {ncu: {ncu_cli: {sections: [Occupancy], metrics: null}}}\n").config
+    assert config.pipeline.ncu.ncu_cli.sections == ("Occupancy",)
+    assert config.pipeline.ncu.ncu_cli.metrics is None
+    assert config.pipeline.ncu.ncu_cli.set == "roofline"
+
+
+def test_paths_are_absolute(tmp_path: Path) -> None:
+    text = "model: {path: models/a}\ndataset: {root: pages, subset_filelist: /x/list.txt}\n"
+    config = load(tmp_path, text).config
+    assert config.model.path == str(tmp_path / "models/a")
+    assert config.dataset.root == str(tmp_path / "pages")
+    assert config.dataset.subset_filelist == "/x/list.txt"
+
+
+def test_yaml_loads_back_to_the_same(tmp_path: Path) -> None:
+    config = load(
+        tmp_path, "experiment: 'on'\nmodel: {path: m}\npipeline: {plugins: {mine: {a: [1, {b: null}]}}}\n"
+    ).config
+    assert load(tmp_path, to_yaml(config)).config == config
+
+
+def test_missing_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no such file"):
+        load_config(tmp_path / "none.yaml", environ={})
+
+
+def test_every_mistake_is_reported_in_file_order(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        load(tmp_path, "experiment: 3\ninfer:\n  max_new_tokens: inf\nrun:\n  repeats: 3\n")
+    problems = caught.value.problems
+    assert [(p.line, p.path) for p in problems] == [
+        (1, "experiment"),
+        (3, "infer.max_new_tokens"),
+        (5, "run.repeats"),
+    ]
+    assert "measure.repeats" in problems[2].remedy
