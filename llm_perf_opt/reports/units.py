@@ -1,0 +1,31 @@
+"""Numbers for people."""
+
+from __future__ import annotations
+
+
+def significant(value: float | None, digits: int = 4) -> str:
+    """`value` to so many significant digits, with thousands separators, never in exponent form; `—` for None."""
+    if value is None:
+        return "—"
+    if value == 0:
+        return "0"
+    magnitude = len(str(int(abs(value)))) if abs(value) >= 1 else 0
+    if magnitude == 0:
+        text = f"{value:.{digits}g}"
+        return text if "e" not in text else f"{value:.2e}"
+    return f"{value:,.{max(digits - magnitude, 0)}f}"
+
+
+def in_bytes(value: float | None) -> str:
+    """Bytes with a binary prefix."""
+    if value is None:
+        return "—"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024:
+            return f"{significant(value, 3)} {unit}"
+        value /= 1024
+    return f"{significant(value, 3)} TiB"
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.1f} %" if share < 0.9995 else f"{share * 100:.0f} %"
