@@ -1,0 +1,194 @@
+"""Blocks that decoder families share: grouped-query attention, MLPs, mixture of experts, embedding, head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from llm_perf_opt.analysis.static.description import Block
+from llm_perf_opt.analysis.static.operators import Attention, Experts, Linear, Operator, Rows, Table, Vector
+from llm_perf_opt.analysis.static.reader import Reader
+
+
+def head_counts(
+    config: Reader, heads_key: str = "num_attention_heads", kv_key: str = "num_key_value_heads"
+) -> tuple[int, int]:
+    """Query heads and key-value heads; null key-value heads are as many as query heads."""
+    heads = config.size(heads_key)
+    kv_heads = config.optional_size(kv_key) or heads
+    if heads % kv_heads:
+        raise config.error(
+            heads_key,
+            f"is {heads}, which {config.name(kv_key)} = {kv_heads} does not divide",
+            "each key-value head serves a whole number of query heads: correct one of the two",
+        )
+    return heads, kv_heads
+
+
+def head_size(
+    config: Reader, key: str = "head_dim", *, hidden: str = "hidden_size", heads: str = "num_attention_heads"
+) -> int:
+    """`head_dim` where the file or the type gives one, else the hidden size divided by the heads."""
+    given = config.optional_size(key)
+    return config.divides(hidden, heads) if given is None else given
+
+
+def attention(
+    hidden: int,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    *,
+    window: int | None = None,
+    qkv_bias: bool = False,
+    out_bias: bool = False,
+    fused: str | None = None,
+    output: str = "o_proj",
+    module: str = "self_attn",
+    extra: Sequence[Operator] = (),
+) -> tuple[Operator, ...]:
+    """Projections and attention of one layer. `fused` names a single query-key-value projection."""
+    query, key_value = heads * head_dim, kv_heads * head_dim
+    if fused:
+        projections: tuple[Operator, ...] = (Linear(f"{module}.{fused}", hidden, query + 2 * key_value, qkv_bias),)
+    else:
+        projections = (
+            Linear(f"{module}.q_proj", hidden, query, qkv_bias),
+            Linear(f"{module}.k_proj", hidden, key_value, qkv_bias),
+            Linear(f"{module}.v_proj", hidden, key_value, qkv_bias),
+        )
+    scores = Attention(f"{module}.attention", heads, head_dim, head_dim, 2 * key_value, window)
+    return (*projections, *extra, scores, Linear(f"{module}.{output}", query, hidden, out_bias))
+
+
+def gated_mlp(hidden: int, inner: int, *, bias: bool = False, module: str = "mlp") -> tuple[Operator, ...]:
+    """gate, up and down projections."""
+    return (
+        Linear(f"{module}.gate_proj", hidden, inner, bias),
+        Linear(f"{module}.up_proj", hidden, inner, bias),
+        Linear(f"{module}.down_proj", inner, hidden, bias),
+    )
+
+
+def plain_mlp(
+    hidden: int, inner: int, *, bias: bool, up: str = "up_proj", down: str = "down_proj", module: str = "mlp"
+) -> tuple[Operator, ...]:
+    """Two projections with an activation between."""
+    prefix = f"{module}." if module else ""
+    return Linear(f"{prefix}{up}", hidden, inner, bias), Linear(f"{prefix}{down}", inner, hidden, bias)
+
+
+def routed_experts(
+    config: Reader,
+    hidden: int,
+    inner: int,
+    *,
+    count: str,
+    top_k: str,
+    router: str = "mlp.gate",
+    router_bias: bool = False,
+    experts: str = "mlp.experts",
+    bias: bool = False,
+) -> tuple[Operator, ...]:
+    """Router and gated experts; `count` and `top_k` are the keys of their numbers."""
+    total, chosen = config.size(count), config.size(top_k)
+    if chosen > total:
+        raise config.error(
+            top_k,
+            f"is {chosen}, above {config.name(count)} = {total}",
+            "a token cannot visit more experts than there are: correct one of the two",
+        )
+    return (
+        Linear(router, hidden, total, router_bias, quantizable=False),
+        Experts(experts, total, chosen, ((hidden, 2 * inner), (inner, hidden)), bias),
+    )
+
+
+def norms(names: Iterable[str], width: int, *, bias: bool = False) -> tuple[Operator, ...]:
+    """Layer norms (with bias) or RMS norms of one width."""
+    return tuple(Vector(name, width * (2 if bias else 1)) for name in names)
+
+
+def embedding(vocabulary: int, width: int, name: str = "embed_tokens") -> Block:
+    """The token embedding."""
+    return Block(name, (Table("weight", vocabulary, width),))
+
+
+def head(width: int, vocabulary: int, *, tied: bool, bias: bool = False, name: str = "lm_head") -> Block:
+    """The output head; a tied one reads the embedding's weight."""
+    return Block(name, (Linear("logits", width, vocabulary, bias, Rows.LOGITS, shared=tied, quantizable=False),))
+
+
+def final_norm(width: int, *, bias: bool = False, name: str = "norm") -> Block:
+    """The norm before the head."""
+    return Block(name, norms(("weight",), width, bias=bias))
+
+
+def stack(layers: Sequence[tuple[str, tuple[Operator, ...]]], name: str = "layers") -> tuple[Block, ...]:
+    """Layers in order, as (kind, operators); equal ones become one block with their count.
+
+    The kind names the block where layers differ: `layers[sliding]`.
+    """
+    counts: dict[tuple[str, tuple[Operator, ...]], int] = {}
+    for layer in layers:
+        counts[layer] = counts.get(layer, 0) + 1
+    plain = len(counts) == 1
+    kinds = [kind for kind, _ in counts]
+    blocks = []
+    for position, ((kind, operators), repeat) in enumerate(counts.items()):
+        label = kind if kinds.count(kind) == 1 else f"{kind}#{position}"
+        blocks.append(Block(name if plain else f"{name}[{label}]", operators, repeat))
+    return tuple(blocks)
+
+
+def layer_windows(
+    config: Reader, layers: int, window: int | None, *, default: Sequence[str] | None = None
+) -> tuple[int | None, ...]:
+    """The attention window of each layer, from `layer_types`; None sees everything.
+
+    Args:
+        window: the window of `sliding_attention` layers.
+        default: the layer types this model type derives where the file gives none; None is full attention.
+    """
+    kinds = config.per_layer("layer_types", layers, ("full_attention", "sliding_attention"))
+    if kinds is None:
+        kinds = tuple(default) if default is not None else ("full_attention",) * layers
+    if "sliding_attention" in kinds and window is None:
+        raise config.error("layer_types", "names sliding layers without a window", "give sliding_window, in tokens")
+    return tuple(window if kind == "sliding_attention" else None for kind in kinds)
+
+
+def window_kind(window: int | None) -> str:
+    """How a layer with this window is called in block names."""
+    return "full" if window is None else "sliding"
+
+
+def causal_lm(
+    config: Reader,
+    layers: Sequence[tuple[str, tuple[Operator, ...]]],
+    *,
+    hidden: int,
+    tied: bool,
+    norm_bias: bool = False,
+    head_bias: bool = False,
+) -> tuple[Block, ...]:
+    """Embedding, layers, final norm and head under their usual names."""
+    vocabulary = config.size("vocab_size")
+    return (
+        embedding(vocabulary, hidden),
+        *stack(layers),
+        final_norm(hidden, bias=norm_bias),
+        head(hidden, vocabulary, tied=tied, bias=head_bias),
+    )
+
+
+DENSE_DEFAULTS: dict[str, object] = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": None,
+    "head_dim": None,
+    "tie_word_embeddings": False,
+}
+"""What most dense decoders read, with Llama's values; a family overrides what differs in its type."""

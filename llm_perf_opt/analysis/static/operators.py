@@ -1,0 +1,349 @@
+"""The operators a model is described with: what each multiplies, holds and moves.
+
+Matrix products, convolutions and attention products count 2·m·n·k; element-wise work counts nothing, as
+in `torch.utils.flop_counter`. Counts are per pass and exact integers; a block multiplies by its layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Protocol
+
+from llm_perf_opt.analysis.static.passes import Pass
+
+
+class Rows(Enum):
+    """Which rows of a pass go through a linear layer."""
+
+    TOKENS = "tokens"
+    """Each new token."""
+    LOGITS = "logits"
+    """The positions whose logits are wanted."""
+    KEYS = "keys"
+    """Each position in sight, cached ones too (latent attention expanding its cache)."""
+
+
+class Operator(Protocol):
+    """What the walker asks of every operator."""
+
+    kind: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        """Path inside its block, as transformers names the module."""
+
+    @property
+    def quantizable(self) -> bool:
+        """Whether a checkpoint's quantization may apply to its weights."""
+
+    def parameters(self) -> int:
+        """Weights held, shared ones not counted again."""
+
+    def active_parameters(self) -> int:
+        """Weights one token goes through."""
+
+    def flops(self, step: Pass) -> int:
+        """Floating point operations of a pass."""
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        """Weights read in a pass: least, expected under uniform routing, most."""
+
+    def activations(self, step: Pass) -> int:
+        """Elements read as input and written as output, nothing fused."""
+
+
+def _rows(rows: Rows | int, step: Pass) -> int:
+    if isinstance(rows, int):
+        return rows * step.batch
+    if rows is Rows.TOKENS:
+        return step.tokens
+    if rows is Rows.LOGITS:
+        return step.batch * step.logits
+    return step.keys()
+
+
+def _steps_with(rows: int, step: Pass) -> int:
+    """Readings of the weights: one a step, none where no row needs them."""
+    return step.steps if rows else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """`outputs` = `inputs` x weight (+ bias). `rows`: a number is per sequence."""
+
+    name: str
+    inputs: int
+    outputs: int
+    bias: bool = False
+    rows: Rows | int = Rows.TOKENS
+    shared: bool = False
+    """The weight belongs to another module (tied embeddings): read here, counted there."""
+    quantizable: bool = True
+
+    kind: ClassVar[str] = "linear"
+
+    def parameters(self) -> int:
+        held = 0 if self.shared else self.inputs * self.outputs
+        return held + (self.outputs if self.bias else 0)
+
+    def active_parameters(self) -> int:
+        return self.parameters()
+
+    def flops(self, step: Pass) -> int:
+        return 2 * _rows(self.rows, step) * self.inputs * self.outputs
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        size = self.inputs * self.outputs + (self.outputs if self.bias else 0)
+        read = size * _steps_with(_rows(self.rows, step), step)
+        return read, read, read
+
+    def activations(self, step: Pass) -> int:
+        return _rows(self.rows, step) * (self.inputs + self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """`count` routed experts of the same `projections` (inputs, outputs); each token visits `top_k` of them.
+
+    Which experts a pass touches depends on routing: at least top_k, at most tokens x top_k, and under
+    uniform independent routing count x (1 - (1 - top_k / count) ** tokens) on average.
+    """
+
+    name: str
+    count: int
+    top_k: int
+    projections: tuple[tuple[int, int], ...]
+    bias: bool = False
+    quantizable: bool = True
+
+    kind: ClassVar[str] = "grouped_linear"
+
+    def _expert(self) -> int:
+        return sum(i * o + (o if self.bias else 0) for i, o in self.projections)
+
+    def parameters(self) -> int:
+        return self.count * self._expert()
+
+    def active_parameters(self) -> int:
+        return self.top_k * self._expert()
+
+    def flops(self, step: Pass) -> int:
+        return 2 * step.tokens * self.top_k * sum(i * o for i, o in self.projections)
+
+    def experts_read(self, tokens: int) -> tuple[float, float, float]:
+        """Experts touched by `tokens` tokens at once: least, expected, most."""
+        if tokens == 0:
+            return 0, 0, 0
+        expected = self.count * (1 - (1 - self.top_k / self.count) ** tokens)
+        return self.top_k, max(expected, self.top_k), min(self.count, tokens * self.top_k)
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        expert = self._expert() * step.steps
+        least, expected, most = self.experts_read(step.tokens_per_step)
+        return least * expert, expected * expert, most * expert
+
+    def activations(self, step: Pass) -> int:
+        return step.tokens * self.top_k * sum(i + o for i, o in self.projections)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Scores and weighted values over the cache: 2·pairs·heads·(qk_dim + v_dim)."""
+
+    name: str
+    heads: int
+    qk_dim: int
+    v_dim: int
+    cache_elements: int
+    """Elements one cached position of one layer holds; the keys and values of all its heads, or a latent."""
+    window: int | None = None
+
+    kind: ClassVar[str] = "attention"
+    quantizable: ClassVar[bool] = False
+
+    def parameters(self) -> int:
+        return 0
+
+    def active_parameters(self) -> int:
+        return 0
+
+    def flops(self, step: Pass) -> int:
+        return 2 * step.pairs(self.window) * self.heads * (self.qk_dim + self.v_dim)
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        return 0, 0, 0
+
+    def activations(self, step: Pass) -> int:
+        # Queries in, contexts out; keys and values are the cache's traffic. Scores stay on chip in a fused kernel.
+        return step.tokens * self.heads * (self.qk_dim + self.v_dim)
+
+    def cache_read(self, step: Pass) -> int:
+        """Cache elements read."""
+        return step.cached_read(self.window) * self.cache_elements
+
+    def cache_written(self, step: Pass) -> int:
+        """Cache elements written."""
+        return step.cached_written(self.window) * self.cache_elements
+
+    def cache_held(self, tokens: int) -> int:
+        """Elements one sequence keeps in this layer's cache after `tokens` tokens."""
+        kept = tokens if self.window is None else min(tokens, max(1, self.window - 1))
+        return kept * self.cache_elements
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Products of two activations outside the cache: `count` of (m x k)·(k x n), per sequence."""
+
+    name: str
+    count: int
+    m: int
+    n: int
+    k: int
+    weights: int = 0
+    """Learned elements that enter the product (relative position tables)."""
+
+    kind: ClassVar[str] = "product"
+    quantizable: ClassVar[bool] = False
+
+    def parameters(self) -> int:
+        return self.weights
+
+    def active_parameters(self) -> int:
+        return self.weights
+
+    def flops(self, step: Pass) -> int:
+        return 2 * step.batch * self.count * self.m * self.n * self.k
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        read = self.weights * _steps_with(self.count, step)
+        return read, read, read
+
+    def activations(self, step: Pass) -> int:
+        return step.batch * self.count * (self.m * self.k + self.n * self.k + self.m * self.n)
+
+
+@dataclass(frozen=True, slots=True)
+class Bidirectional:
+    """An encoder's attention: `count` groups of `size` positions that see each other, per sequence.
+
+    All pairs count under either convention, since nothing is masked.
+    """
+
+    name: str
+    heads: int
+    head_dim: int
+    groups: tuple[tuple[int, int], ...]
+    """(how many groups, positions of each)."""
+
+    kind: ClassVar[str] = "attention"
+    quantizable: ClassVar[bool] = False
+
+    def parameters(self) -> int:
+        return 0
+
+    def active_parameters(self) -> int:
+        return 0
+
+    def flops(self, step: Pass) -> int:
+        pairs = sum(count * size * size for count, size in self.groups)
+        return 4 * step.batch * pairs * self.heads * self.head_dim
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        return 0, 0, 0
+
+    def activations(self, step: Pass) -> int:
+        positions = sum(count * size for count, size in self.groups)
+        return 4 * step.batch * positions * self.heads * self.head_dim
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution that yields `positions` outputs per sequence; `kernel` is its area (volume)."""
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel: int
+    positions: int
+    bias: bool = False
+    quantizable: ClassVar[bool] = False
+
+    kind: ClassVar[str] = "convolution"
+
+    def parameters(self) -> int:
+        return self.inputs * self.outputs * self.kernel + (self.outputs if self.bias else 0)
+
+    def active_parameters(self) -> int:
+        return self.parameters()
+
+    def flops(self, step: Pass) -> int:
+        return 2 * step.batch * self.positions * self.inputs * self.outputs * self.kernel
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        read = self.parameters() * _steps_with(self.positions, step)
+        return read, read, read
+
+    def activations(self, step: Pass) -> int:
+        # A strided input is at most kernel/stride larger than the output; patch embeddings read each pixel once.
+        return step.batch * self.positions * (self.inputs * self.kernel + self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An embedding: rows are gathered, not multiplied. `gathered` rows per sequence; None is one a token."""
+
+    name: str
+    rows: int
+    width: int
+    gathered: int | None = None
+
+    kind: ClassVar[str] = "embedding"
+    quantizable: ClassVar[bool] = False
+
+    def parameters(self) -> int:
+        return self.rows * self.width
+
+    def active_parameters(self) -> int:
+        return self.parameters()
+
+    def flops(self, step: Pass) -> int:
+        return 0
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        wanted = step.tokens if self.gathered is None else step.batch * self.gathered
+        # Repeated rows come from cache at best: one distinct row at least, each once at most.
+        most = min(self.rows, wanted)
+        return min(1, most) * self.width, most * self.width, most * self.width
+
+    def activations(self, step: Pass) -> int:
+        wanted = step.tokens if self.gathered is None else step.batch * self.gathered
+        return wanted * self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """Learned elements used element-wise: norms, separators, scales."""
+
+    name: str
+    size: int
+
+    kind: ClassVar[str] = "elementwise"
+    quantizable: ClassVar[bool] = False
+
+    def parameters(self) -> int:
+        return self.size
+
+    def active_parameters(self) -> int:
+        return self.size
+
+    def flops(self, step: Pass) -> int:
+        return 0
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        read = self.size * step.steps
+        return read, read, read
+
+    def activations(self, step: Pass) -> int:
+        return 0

@@ -1,0 +1,83 @@
+"""Find and read a model's config.json, with limits on what is taken for one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llm_perf_opt.errors import ConfigError, MissingError
+
+MAX_BYTES = 16 * 1024 * 1024
+"""The largest published config.json files are well under a megabyte."""
+MAX_DEPTH = 64
+
+
+def _too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for holder in level
+            if isinstance(holder, dict | list)
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def parse_config(text: str, where: str) -> dict[str, Any]:
+    """The mapping in the text of a config.json.
+
+    Raises:
+        ConfigError: no JSON, no object, or nested beyond reason.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"{where}:{error.lineno}:{error.colno}: broken JSON: {error.msg}",
+            "restore the file from the model's source",
+        ) from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"{where}: nested too deeply for a config", "check that this is the model's own file"
+        ) from error
+    if not isinstance(value, dict):
+        raise ConfigError(
+            f"{where}: holds a JSON {type(value).__name__}, not an object",
+            "give the model's config.json or its directory",
+        )
+    if _too_deep(value):
+        raise ConfigError(f"{where}: nested deeper than {MAX_DEPTH} levels", "check that this is the model's own file")
+    return value
+
+
+def read_config(path: Path) -> tuple[Mapping[str, Any], Path]:
+    """The config of a model, and the file it came from.
+
+    Args:
+        path: a `config.json`, or a directory that holds one.
+
+    Raises:
+        MissingError: no such file, or a directory without config.json.
+        ConfigError: the file is no usable config.
+    """
+    file = path / "config.json" if path.is_dir() else path
+    try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise ConfigError(
+                f"{file}: {size:,} bytes, above the {MAX_BYTES:,} accepted for a config", "give the model's config.json"
+            )
+        text = file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        what = f"{path} has no config.json" if path.is_dir() else f"{path} does not exist"
+        raise MissingError(what, "give a config.json, or the directory of a Hugging Face model") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 text", "give the model's config.json") from error
+    except OSError as error:
+        raise MissingError(f"{file}: cannot be read: {error.strerror}", "check the path and its permissions") from error
+    return parse_config(text, str(file)), file

@@ -1,0 +1,123 @@
+"""From described blocks and passes to figures: one loop that every phase, sweep and sum goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from llm_perf_opt.analysis.static.description import Block
+from llm_perf_opt.analysis.static.operators import Attention, Operator
+from llm_perf_opt.analysis.static.passes import Pass
+from llm_perf_opt.analysis.static.precision import Precision
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operator over all layers of its block and all passes of a phase. Bytes unless named otherwise."""
+
+    name: str
+    kind: str
+    repeat: int
+    parameters: int
+    flops: int
+    weight_least: float
+    weight_expected: float
+    weight_most: float
+    kv: float
+    activation: float
+
+
+def _label(block: Block, operator: Operator) -> str:
+    return f"{block.name}.{operator.name}"
+
+
+def row(block: Block, operator: Operator, passes: Sequence[Pass], precision: Precision) -> Row:
+    """Figures of one operator."""
+    repeat = block.repeat
+    least = expected = most = 0.0
+    count = activations = cached = 0
+    for step in passes:
+        count += operator.flops(step)
+        read = operator.weights_read(step)
+        least, expected, most = least + read[0], expected + read[1], most + read[2]
+        activations += operator.activations(step)
+        if isinstance(operator, Attention):
+            cached += operator.cache_read(step) + operator.cache_written(step)
+    scale = precision.weight_bytes(operator) * repeat
+    return Row(
+        name=_label(block, operator),
+        kind=operator.kind,
+        repeat=repeat,
+        parameters=operator.parameters() * repeat,
+        flops=count * repeat,
+        weight_least=least * scale,
+        weight_expected=expected * scale,
+        weight_most=most * scale,
+        kv=cached * repeat * precision.kv_element_bytes(),
+        activation=activations * repeat * precision.activation_element_bytes(),
+    )
+
+
+def rows(blocks: Iterable[Block], passes: Sequence[Pass], precision: Precision) -> list[Row]:
+    """Figures of every operator, in the model's order."""
+    return [row(block, operator, passes, precision) for block in blocks for operator in block.operators]
+
+
+def parameters(blocks: Iterable[Block]) -> tuple[int, int]:
+    """All parameters, and those one token goes through."""
+    total = active = 0
+    for block in blocks:
+        for operator in block.operators:
+            total += operator.parameters() * block.repeat
+            active += operator.active_parameters() * block.repeat
+    return total, active
+
+
+def stored_bytes(blocks: Iterable[Block], precision: Precision) -> int:
+    """Bytes of all weights as stored."""
+    total = 0.0
+    for block in blocks:
+        for operator in block.operators:
+            total += operator.parameters() * block.repeat * precision.weight_bytes(operator)
+    return round(total)
+
+
+def cache_bytes(blocks: Iterable[Block], tokens: int, precision: Precision) -> int:
+    """Cache of one sequence after `tokens` tokens."""
+    held = 0
+    for block in blocks:
+        for operator in block.operators:
+            if isinstance(operator, Attention):
+                held += operator.cache_held(tokens) * block.repeat
+    return round(held * precision.kv_element_bytes())
+
+
+def flops(blocks: Iterable[Block], step: Pass) -> int:
+    """FLOPs of one pass."""
+    return sum(operator.flops(step) * block.repeat for block in blocks for operator in block.operators)
+
+
+def add(first: Row, second: Row) -> Row:
+    """The same operator in two phases."""
+    return Row(
+        name=first.name,
+        kind=first.kind,
+        repeat=first.repeat,
+        parameters=first.parameters,
+        flops=first.flops + second.flops,
+        weight_least=first.weight_least + second.weight_least,
+        weight_expected=first.weight_expected + second.weight_expected,
+        weight_most=first.weight_most + second.weight_most,
+        kv=first.kv + second.kv,
+        activation=first.activation + second.activation,
+    )
+
+
+def cache_traffic(blocks: Iterable[Block], step: Pass) -> int:
+    """Cache elements read and written in one pass."""
+    return sum(
+        (operator.cache_read(step) + operator.cache_written(step)) * block.repeat
+        for block in blocks
+        for operator in block.operators
+        if isinstance(operator, Attention)
+    )

@@ -1,0 +1,151 @@
+"""What static analysis was asked and what it found: FLOPs, parameters and bytes, per phase and operator.
+
+Figures are exact counts or least amounts under the assumptions listed with them. A part that is not
+covered is null, with its reason under `reasons`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA: Final = "llmperf.static/1"
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+MlaForm = Literal["reexpanded", "cached", "absorbed"]
+Method = Literal["analytic", "traced", "estimated", "not_covered"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=(), defer_build=True
+    )
+
+
+class StaticRequest(_Record):
+    """Sizes and conventions that figures are wanted for."""
+
+    prompt_tokens: Count = 2048
+    """Text tokens of one prompt; the tokens of its images come on top."""
+    context: Natural | None = None
+    """Cached tokens before the decode step; null is the whole prompt, image tokens included."""
+    new_tokens: Count = 128
+    """Tokens generated, the first of which prefill yields."""
+    batch: Count = 1
+    """Equally long sequences per forward pass."""
+    images: tuple[tuple[Count, Count], ...] = ()
+    """Width and height in pixels of the images of each prompt."""
+    dtype: str | None = None
+    """Type of weights and activations; null is the checkpoint's."""
+    kv_dtype: str | None = None
+    """Type of the cache; null is that of the activations."""
+    attention_flops: Literal["causal", "full"] = "causal"
+    """Count the pairs a causal kernel computes, or the whole square."""
+    logits: Literal["last", "all"] = "last"
+    """Positions of the prompt that go through the output head."""
+    mla_form: MlaForm = "reexpanded"
+    """How latent attention is computed: cache re-expanded each step, expanded cache, or absorbed projections."""
+    prefill_chunk: Count | None = None
+    """Prefill in pieces of this many tokens; null is in one."""
+
+
+class Routing(_Record):
+    """Bytes that depend on which experts tokens are routed to."""
+
+    least: int
+    """All tokens go to the same experts."""
+    expected: int
+    """Tokens choose experts uniformly and independently."""
+    most: int
+    """Tokens spread over as many experts as they can."""
+
+
+class ModuleFigures(_Record):
+    """One operator of the model, over all layers of its block."""
+
+    operator: str
+    repeat: int
+    """Layers it runs in."""
+    flops: int
+    parameters: int
+    weight_bytes: int
+    kv_bytes: int
+    activation_bytes: int
+
+
+class OperatorFigures(_Record):
+    """All operators of one kind."""
+
+    flops: int
+    weight_bytes: int
+    kv_bytes: int
+    activation_bytes: int
+
+
+class Phase(_Record):
+    """One phase, for the whole batch."""
+
+    tokens: int
+    """Tokens that go through the model (for vision: image tokens handed to the decoder)."""
+    flops: int
+    bytes: int
+    """Least bytes moved: weights and cache, each once; activations stay on chip."""
+    weight_bytes: int
+    """Weights read, under the routing that reads the fewest experts."""
+    weight_bytes_routing: Routing
+    kv_bytes: int
+    """Cache read and written."""
+    activation_bytes: int
+    """Inputs read and outputs written by every operator when nothing is fused; not in `bytes`."""
+    arithmetic_intensity: float | None
+    """FLOPs per byte of `bytes`; null where no bytes move."""
+    by_module: dict[str, ModuleFigures]
+    by_operator: dict[str, OperatorFigures]
+
+
+class Phases(_Record):
+    """Null where not covered or not asked for; `StaticRecord.reasons` says why."""
+
+    vision: Phase | None
+    """Encoders and projectors; nested in prefill."""
+    prefill: Phase | None
+    """The prompt, images included."""
+    decode: Phase | None
+    """One step with `context` cached tokens."""
+    generation: Phase | None
+    """Prefill and the `new_tokens` - 1 decode steps after it, each at its own context."""
+
+
+class ModelFacts(_Record):
+    """The model itself."""
+
+    model_type: str
+    parameters: int | None
+    """Learned elements, shared ones once."""
+    active_parameters: int | None
+    """Without the experts that a token is not routed to."""
+    weight_bytes: int | None
+    """All weights as stored."""
+    dtype: str
+    quantization: str | None
+    kv_bytes_per_token: int | None
+    """Cache that one more token adds while no window is full."""
+
+
+class StaticRecord(_Record):
+    """The result of one static analysis."""
+
+    schema_id: Literal["llmperf.static/1"] = Field(default=SCHEMA, alias="schema")
+    method: Method
+    assumptions: tuple[str, ...]
+    request: StaticRequest
+    model: ModelFacts
+    phases: Phases
+    reasons: dict[str, str]
+    """Dotted path of a null -> why it is null."""
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """The record as it is written to `static_compute.json`."""
+        return self.model_dump_json(by_alias=True, indent=indent)
