@@ -79,7 +79,9 @@ class BatchResult(Record):
     image_tokens: tuple[int, ...]
     """Image tokens of each row."""
     image_sizes: tuple[tuple[int, int], ...] = ()
-    """(width, height) of each row's image as the vision tower's processor received it, pixels."""
+    """(width, height) of each row's image file, pixels."""
+    views: tuple[tuple[tuple[int, int], ...], ...] = ()
+    """For each row, (width, height) of every view that went through the vision tower, pixels."""
     repeats: tuple[Repeat, ...]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from llm_perf_opt.artifacts.files import sha256_of
-from llm_perf_opt.config.presets import shipped_root
+from llm_perf_opt.config.presets import shipped_dir
 from llm_perf_opt.config.schema import Dataset, Sampling
 from llm_perf_opt.errors import ConfigError, MissingError
 from llm_perf_opt.records.inputs import Inputs, Sample
@@ -48,7 +48,7 @@ def _is_demo(dataset: Dataset) -> bool:
 
 def _root(dataset: Dataset) -> Path | None:
     if _is_demo(dataset):
-        return shipped_root() / "dataset" / "demo_pages"
+        return shipped_dir() / "dataset" / "demo_pages"
     if dataset.root is None:
         return None
     root = Path(dataset.root)

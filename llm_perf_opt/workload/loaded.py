@@ -28,6 +28,7 @@ class Batch:
     prompt_tokens: tuple[int, ...]
     image_tokens: tuple[int, ...]
     image_sizes: tuple[tuple[int, int], ...] = ()
+    views: tuple[tuple[tuple[int, int], ...], ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the prefill, such as pixels."""
 

@@ -88,6 +88,7 @@ class Session:
                     padded_tokens=last.batch.padded_tokens,
                     image_tokens=last.batch.image_tokens,
                     image_sizes=last.batch.image_sizes,
+                    views=last.batch.views,
                     repeats=tuple(run.repeat for run in runs),
                 )
             )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llm_perf_opt.analysis.static.source import read_config
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.workload.adapter import Adapter
-from llm_perf_opt.workload.weights import model_path, read_model_config
+from llm_perf_opt.workload.weights import model_path
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,7 @@ def model_config(config: Config) -> Mapping[str, Any]:
         from llm_perf_opt.workload.gguf_config import read_gguf_config
 
         return read_gguf_config(path)
-    return read_model_config(path)
+    return read_config(path)[0]
 
 
 def load(config: Config, device: torch.device) -> LoadedModel:

@@ -84,5 +84,15 @@ class DeepseekOcrModel(LoadedModel):
             prompt_tokens=tuple(prompt_tokens),
             image_tokens=tuple(image_tokens),
             image_sizes=tuple((image.width, image.height) for image in images),
+            views=_views(extra, len(images)),
             extra=extra,
         )
+
+
+def _views(extra: Mapping[str, Any], rows: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """(width, height) of the global view and the tiles of each page."""
+    height, width = extra["pixel_values"].shape[-2:]
+    tiles = extra.get("num_local_patches") or [0] * rows
+    local = extra.get("pixel_values_local")
+    tile = (0, 0) if local is None else (int(local.shape[-1]), int(local.shape[-2]))
+    return tuple(((int(width), int(height)), *[tile] * int(tiles[row])) for row in range(rows))

@@ -1,0 +1,38 @@
+"""`llmperf run`: every enabled stage into one run directory."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
+from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, run_stages
+
+
+def run(
+    arguments: ConfigArguments = None,
+    *,
+    no_static: Annotated[bool, typer.Option("--no-static", help="Leave static analysis out.")] = False,
+    no_torch: Annotated[bool, typer.Option("--no-torch", help="Leave the PyTorch profiler out.")] = False,
+    nsys: Annotated[bool, typer.Option("--nsys", help="Capture with Nsight Systems too.")] = False,
+    ncu: Annotated[bool, typer.Option("--ncu", help="Profile kernels with Nsight Compute too.")] = False,
+    output: OutputOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    config_dirs: ConfigDirs = None,
+) -> None:
+    """Run every enabled stage over the same workload, into one run directory.
+
+    Without arguments: static analysis and the PyTorch profiler on the built-in demo.
+    """
+    chosen = {
+        "pipeline.static_analysis.enable": False if no_static else None,
+        "pipeline.torch_profiler.enable": False if no_torch else None,
+        "pipeline.nsys.enable": True if nsys else None,
+        "pipeline.ncu.enable": True if ncu else None,
+    }
+    options = {path: value for path, value in chosen.items() if value is not None}
+    run_stages(
+        arguments, options=options, config_dirs=config_dirs, output=output, dry_run=dry_run, as_json=as_json
+    )

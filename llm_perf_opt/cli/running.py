@@ -1,0 +1,113 @@
+"""What the commands that run stages share: from a configuration to a run, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from llm_perf_opt.cli.options import load
+from llm_perf_opt.config.schema import Config
+from llm_perf_opt.plan.model import Plan
+from llm_perf_opt.records.manifest import Manifest
+
+OutputOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="DIR", help="The run directory itself; must not hold a run.", show_default=False),
+]
+DryRunOption: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Print what would run, and run nothing.")]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+STAGES = ("static_analysis", "torch_profiler", "direct_inference", "nsys", "ncu")
+
+
+def only(stage: str) -> dict[str, object]:
+    """Options that leave one stage on."""
+    return {**{f"pipeline.{name}.enable": name == stage for name in STAGES}, "pipeline.plugins": {}}
+
+
+def run_stages(
+    arguments: list[str] | None,
+    *,
+    options: Mapping[str, object],
+    config_dirs: list[Path] | None,
+    output: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Plan and run, or only print the plan.
+
+    Raises:
+        typer.Exit: with the run's exit code.
+    """
+    config = load(arguments, options, config_dirs).config
+    from llm_perf_opt import run
+
+    plan = run.prepare(config, output.absolute() if output is not None else None)
+    if dry_run:
+        typer.echo(json.dumps(_plan_dict(plan), indent=2) if as_json else _plan_text(plan))
+        return
+    from llm_perf_opt.cli.progress import Reporter
+
+    with Reporter() as reporter:
+        manifest = run.execute(plan, sys.argv, reporter)
+    _say(plan.run_path, manifest, config, as_json)
+    raise typer.Exit(manifest.exit_code or 0)
+
+
+def _say(run_path: Path, manifest: Manifest, config: Config, as_json: bool) -> None:
+    summary = run_path / "summary.json"
+    found: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
+    if as_json:
+        typer.echo(json.dumps({"run": str(run_path), "exit_code": manifest.exit_code, **found}, indent=2))
+        return
+    for stage, measured in found.get("measured", {}).items():
+        typer.echo(f"{stage} ({config.experiment}):")
+        for name, metric in measured["metrics"].items():
+            typer.echo(f"  {name:<22} {_figure(metric)}")
+    typer.echo(f"run directory: {run_path}")
+
+
+def _figure(metric: Mapping[str, Any]) -> str:
+    if metric["median"] is None:
+        return f"not measured: {metric['reason']}"
+    from llm_perf_opt.reports.units import in_bytes, percent, significant
+
+    median = float(metric["median"])
+    if metric["unit"] == "bytes":
+        return in_bytes(median)
+    if metric["unit"] == "ratio":
+        return percent(median)
+    return f"{significant(median)} {metric['unit']} (median of {metric['n']})"
+
+
+def _plan_dict(plan: Plan) -> dict[str, Any]:
+    return {
+        "run": str(plan.run_path),
+        "samples": [sample.source for sample in plan.inputs.samples],
+        "stages": [
+            {
+                "name": stage.name,
+                "directory": str(stage.output_dir),
+                "commands": [list(command) for command in stage.commands],
+                "notes": list(stage.notes),
+            }
+            for stage in plan.stages
+        ],
+    }
+
+
+def _plan_text(plan: Plan) -> str:
+    lines = [f"run directory: {plan.run_path}", f"samples: {len(plan.inputs.samples)}"]
+    for stage in plan.stages:
+        lines += [f"{stage.name}:", f"  directory: {stage.output_dir}"]
+        lines += [f"  $ {shlex.join(command)}" for command in stage.commands]
+        lines += [f"  note: {note}" for note in stage.notes]
+    if not plan.stages:
+        lines.append("no stage is enabled")
+    return "\n".join(lines)

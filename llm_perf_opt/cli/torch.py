@@ -1,0 +1,25 @@
+"""`llmperf torch`: the torch_profiler stage alone."""
+
+from __future__ import annotations
+
+from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
+from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, only, run_stages
+
+
+def torch(
+    arguments: ConfigArguments = None,
+    *,
+    output: OutputOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    config_dirs: ConfigDirs = None,
+) -> None:
+    """Time the model, then profile one sample with the PyTorch profiler."""
+    run_stages(
+        arguments,
+        options=only("torch_profiler"),
+        config_dirs=config_dirs,
+        output=output,
+        dry_run=dry_run,
+        as_json=as_json,
+    )

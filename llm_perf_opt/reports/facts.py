@@ -1,0 +1,110 @@
+"""Everything a report is made from, read back from a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from llm_perf_opt.analysis.metrics import stage_metrics
+from llm_perf_opt.analysis.work import peaks_of, work_of
+from llm_perf_opt.config.schema import Config
+from llm_perf_opt.errors import MissingError
+from llm_perf_opt.records.environment import Environment
+from llm_perf_opt.records.inputs import Inputs
+from llm_perf_opt.records.manifest import Manifest
+from llm_perf_opt.records.metrics import Metrics
+from llm_perf_opt.records.static import StaticRecord
+from llm_perf_opt.records.tables import KernelRow, OperatorRow, read_kernels, read_operators
+from llm_perf_opt.records.workload import Profile, Workload
+
+MEASURED_STAGES = ("torch_profiler", "direct_inference")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One stage that timed the model."""
+
+    workload: Workload
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run; what it does not hold is None or empty."""
+
+    path: Path
+    manifest: Manifest
+    config: Config
+    environment: Environment
+    inputs: Inputs
+    measured: dict[str, Measured]
+    """By stage."""
+    profile: Profile | None = None
+    operators: list[OperatorRow] = field(default_factory=list)
+    kernels: list[KernelRow] = field(default_factory=list)
+    static: StaticRecord | None = None
+
+    @property
+    def headline(self) -> Measured | None:
+        """The timings to quote: the plain run's, else those before the profiler."""
+        return self.measured.get("direct_inference") or self.measured.get("torch_profiler")
+
+
+def read_run(path: Path, manifest: Manifest) -> RunFacts:
+    """Read the records of the run in `path`.
+
+    Raises:
+        MissingError: a record that every run has is not there, or a record is broken; the message names the file.
+    """
+    config = _read(path / "config.yaml", lambda data: Config.model_validate_json(_yaml_as_json(data)))
+    profiler = path / "torch_profiler"
+    tables = profiler / "profile.sqlite"
+    return RunFacts(
+        path=path,
+        manifest=manifest,
+        config=config,
+        environment=_read(path / "env.json", Environment.model_validate_json),
+        inputs=_read(path / "inputs.yaml", lambda data: Inputs.model_validate_json(_yaml_as_json(data))),
+        measured=_measured(path, config),
+        profile=_read_if_there(profiler / "profile.json", Profile.model_validate_json),
+        operators=read_operators(tables) if tables.exists() else [],
+        kernels=read_kernels(tables) if tables.exists() else [],
+        static=_read_if_there(path / "static_analysis" / "static_compute.json", StaticRecord.model_validate_json),
+    )
+
+
+def _measured(path: Path, config: Config) -> dict[str, Measured]:
+    found = {}
+    settings = config.pipeline.static_analysis
+    for stage in MEASURED_STAGES:
+        workload = _read_if_there(path / stage / "workload.json", Workload.model_validate_json)
+        if workload is not None:
+            work = work_of(workload, config.infer, settings.attention_flops, settings.logits)
+            peaks = peaks_of(workload.device, workload.model, config.hardware)
+            found[stage] = Measured(workload, stage_metrics(workload, work, peaks))
+    return found
+
+
+def _yaml_as_json(data: bytes) -> str:
+    import json
+
+    return json.dumps(yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506 (both safe)
+
+
+def _read(file: Path, parse: Callable[[bytes], T]) -> T:
+    try:
+        return parse(file.read_bytes())
+    except FileNotFoundError as error:
+        raise MissingError(f"{file} is missing from this run", "name a run directory that llmperf wrote") from error
+    except (OSError, ValidationError, ValueError, yaml.YAMLError) as error:
+        raise MissingError(f"{file} cannot be read: {error}", "restore the file, or run again") from error
+
+
+def _read_if_there(file: Path, parse: Callable[[bytes], T]) -> T | None:
+    return _read(file, parse) if file.exists() else None

@@ -1,0 +1,22 @@
+"""The machine and the software."""
+
+from __future__ import annotations
+
+from llm_perf_opt.reports.document import Section, Table
+from llm_perf_opt.reports.facts import RunFacts
+
+ORDER = 70
+
+
+def section(facts: RunFacts) -> Section:
+    rows: list[tuple[str, str]] = []
+    if facts.headline is not None:
+        device = facts.headline.workload.device
+        rows += [
+            ("device", f"{device.device}: {device.name}"),
+            ("compute threads", str(device.threads)),
+            ("torch", f"{device.torch_version}, built for CUDA {device.cuda_version or 'none'}"),
+            ("transformers", device.transformers_version),
+        ]
+    rows += [("llmperf", facts.manifest.llmperf_version), ("command", " ".join(facts.manifest.argv))]
+    return Section("Environment", (Table(("what", "value"), tuple(rows)),))

@@ -1,0 +1,69 @@
+"""Operators and kernels of the profiled sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llm_perf_opt.records.tables import KernelRow, OperatorRow
+from llm_perf_opt.reports.document import Block, Paragraph, Section, Table
+from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.units import percent, significant
+
+ORDER = 40
+TOP = 10
+
+
+def section(facts: RunFacts) -> Section | None:
+    profile = facts.profile
+    if profile is None:
+        return None
+    intro = (
+        f"One sample under the profiler ({', '.join(profile.activities)}; {profile.events:,} events) took "
+        f"{significant(profile.wall_ms)} ms; the profiler slows the host down, so times here are for comparing "
+        "operators with each other. Self time leaves out what an operator called. All rows: torch_profiler/operators.md "
+        "and profile.sqlite."
+    )
+    blocks: list[Block] = [Paragraph(intro), operator_table(facts.operators, TOP)]
+    blocks.append(kernel_table(facts.kernels, TOP) if facts.kernels else Paragraph("No device kernels were recorded."))
+    return Section("Top operators", tuple(blocks))
+
+
+def operator_table(rows: Sequence[OperatorRow], limit: int | None = None) -> Table:
+    """Operators by falling self time on host and device."""
+    total = sum(row.self_cpu_ns + row.device_ns for row in rows) or 1
+    shaped = any(row.input_shapes for row in rows)
+    cells = tuple(
+        (
+            row.phase,
+            row.name,
+            *((row.input_shapes,) if shaped else ()),
+            f"{row.calls:,}",
+            significant(row.self_cpu_ns / 1e6),
+            significant(row.total_cpu_ns / 1e6),
+            significant(row.device_ns / 1e6),
+            percent((row.self_cpu_ns + row.device_ns) / total),
+        )
+        for row in rows[:limit]
+    )
+    shapes = ("input shapes",) if shaped else ()
+    columns = ("phase", "operator", *shapes, "calls", "self CPU ms", "total CPU ms", "device ms", "self share")
+    return Table(columns, cells, numeric=frozenset(range(2 + len(shapes), len(columns))))
+
+
+def kernel_table(rows: Sequence[KernelRow], limit: int | None = None) -> Table:
+    """Kernels by falling total time."""
+    total = sum(row.total_ns for row in rows) or 1
+    cells = tuple(
+        (
+            row.phase,
+            row.name,
+            f"{row.calls:,}",
+            significant(row.total_ns / 1e6),
+            significant(row.total_ns / row.calls / 1e3),
+            significant(row.max_ns / 1e3),
+            percent(row.total_ns / total),
+        )
+        for row in rows[:limit]
+    )
+    columns = ("phase", "kernel", "calls", "total ms", "mean µs", "max µs", "share")
+    return Table(columns, cells, numeric=frozenset(range(2, len(columns))))

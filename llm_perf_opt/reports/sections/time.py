@@ -1,0 +1,80 @@
+"""Where the time goes, in plain words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from llm_perf_opt.records.metrics import Metric
+from llm_perf_opt.records.tables import OperatorRow
+from llm_perf_opt.reports.document import Items, Section
+from llm_perf_opt.reports.facts import Measured, RunFacts
+from llm_perf_opt.reports.units import percent, significant
+
+ORDER = 20
+LABELS = frozenset({"warmup", "prefill", "decode"})
+
+
+def section(facts: RunFacts) -> Section | None:
+    measured = facts.headline
+    if measured is None or not measured.workload.batches:
+        return None
+    items = [*_phases(measured), *_limits(measured)]
+    for phase in ("prefill", "decode"):
+        items += _operators(phase, facts.operators)
+    return Section("Where the time goes", (Items(tuple(items)),))
+
+
+def _phases(measured: Measured) -> list[str]:
+    repeats = [repeat for batch in measured.workload.batches for repeat in batch.repeats]
+    total = sum(repeat.e2e_ms for repeat in repeats)
+    parts = {
+        "reading and preparing inputs": sum(repeat.preprocess_ms for repeat in repeats),
+        "prefill": sum(repeat.prefill_ms for repeat in repeats),
+        "decode": sum(repeat.decode_ms or 0.0 for repeat in repeats),
+    }
+    ordered = sorted(parts.items(), key=lambda part: -part[1])
+    shares = ", ".join(f"{name} {percent(value / total)}" for name, value in ordered)
+    tokens = sum(sum(repeat.new_tokens) for repeat in repeats)
+    e2e = measured.metrics.metrics["e2e.latency_ms"].median
+    return [
+        f"A batch takes {significant(e2e)} ms from the start of reading it to its last token (median of "
+        f"{len(repeats)} timed runs that made {tokens} tokens): {shares}.",
+        *_host_sync(measured, parts["decode"]),
+    ]
+
+
+def _host_sync(measured: Measured, decode_ms: float) -> list[str]:
+    waited = sum(repeat.host_sync_ms for batch in measured.workload.batches for repeat in batch.repeats)
+    if decode_ms <= 0 or waited / decode_ms < 0.01:
+        return []
+    return [
+        f"{percent(waited / decode_ms)} of decode is the host looking at tokens (end of sequence, logits processors); "
+        "infer.stop_on_eos: false decodes a fixed length without it."
+    ]
+
+
+def _limits(measured: Measured) -> list[str]:
+    metrics = measured.metrics.metrics
+    return [
+        _share("Prefill", "of the compute peak (MFU)", metrics["prefill.mfu"]),
+        _share("Decode", "of the memory bandwidth (MBU)", metrics["decode.mbu"]),
+    ]
+
+
+def _share(phase: str, of_what: str, metric: Metric) -> str:
+    if metric.median is None:
+        return f"{phase}: share {of_what} unknown: {metric.reason}."
+    return f"{phase} reaches {percent(metric.median)} {of_what}, {metric.note}."
+
+
+def _operators(phase: str, operators: list[OperatorRow]) -> list[str]:
+    sums: dict[str, int] = defaultdict(int)
+    for row in operators:
+        if row.phase == phase and row.name not in LABELS:
+            sums[row.name] += row.self_cpu_ns + row.device_ns
+    total = sum(sums.values())
+    if not total:
+        return []
+    top = sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:3]
+    listed = ", ".join(f"{name} {percent(value / total)}" for name, value in top)
+    return [f"In the profiled sample, the operators with the most self time in {phase} are {listed}."]

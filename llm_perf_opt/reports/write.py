@@ -1,0 +1,90 @@
+"""Writing the reports of a run, from its directory alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.records.manifest import Manifest
+from llm_perf_opt.reports.document import Block, Document, Paragraph, Section
+from llm_perf_opt.reports.facts import Measured, RunFacts, read_run
+from llm_perf_opt.reports.html import to_html
+from llm_perf_opt.reports.markdown import to_markdown
+from llm_perf_opt.reports.sections import build_sections
+from llm_perf_opt.reports.sections.figures import metric_blocks
+from llm_perf_opt.reports.sections.operators import kernel_table, operator_table
+
+FORMATS = ("md", "html", "json")
+
+
+def write_reports(path: Path, manifest: Manifest) -> None:
+    """Write every report of the run in `path` into it; `manifest` is the run's, its stages ended."""
+    facts = read_run(path, manifest)
+    for stage, measured in facts.measured.items():
+        write_text(path / stage / "metrics.json", measured.metrics.model_dump_json(indent=2) + "\n")
+    if "torch_profiler" in facts.measured:
+        _write_profiler(path / "torch_profiler", facts)
+    write_run_reports(facts, path, FORMATS)
+
+
+def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -> list[Path]:
+    """Write the report of a whole run into `folder`; the files written."""
+    document = Document(f"llmperf: {facts.config.experiment}", build_sections(facts))
+    made = {
+        "md": ("report.md", lambda: to_markdown(document)),
+        "html": ("report.html", lambda: to_html(document)),
+        "json": ("summary.json", lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),
+    }
+    written = []
+    for name in formats:
+        file, make = made[name]
+        write_text(folder / file, make())
+        written.append(folder / file)
+    return written
+
+
+def summary(facts: RunFacts) -> dict[str, Any]:
+    """`summary.json`: how the run went and its figures, for a program."""
+    manifest = facts.manifest
+    return {
+        "schema_version": 1,
+        "experiment": facts.config.experiment,
+        "llmperf_version": manifest.llmperf_version,
+        "created": manifest.created,
+        "stages": {name: entry.model_dump(mode="json") for name, entry in manifest.stages.items()},
+        "measured": {stage: _summary_of(measured) for stage, measured in facts.measured.items()},
+        "static": facts.static.model_dump(mode="json", by_alias=True) if facts.static is not None else None,
+    }
+
+
+def _summary_of(measured: Measured) -> dict[str, Any]:
+    workload = measured.workload
+    return {
+        "work_fingerprint": workload.work_fingerprint,
+        "model": workload.model.model_dump(mode="json", exclude={"config"}),
+        "device": workload.device.model_dump(mode="json"),
+        "samples": sum(len(batch.samples) for batch in workload.batches),
+        "failed_samples": [error.model_dump(mode="json") for error in workload.errors],
+        "metrics": {
+            name: metric.model_dump(mode="json", exclude={"samples"})
+            for name, metric in measured.metrics.metrics.items()
+        },
+        "notes": list(workload.notes),
+    }
+
+
+def _write_profiler(folder: Path, facts: RunFacts) -> None:
+    measured = facts.measured["torch_profiler"]
+    figures = Section("Figures", tuple(metric_blocks("torch_profiler", measured.metrics)))
+    sections = [figures]
+    if facts.profile is not None:
+        tables: list[Block] = [operator_table(facts.operators)]
+        if facts.kernels:
+            tables.append(kernel_table(facts.kernels))
+        intro = Paragraph("Sums over one profiled sample; self time leaves out what an operator called.")
+        document = Document("Operators", (Section("All operators", (intro, *tables)),))
+        write_text(folder / "operators.md", to_markdown(document))
+        sections.append(Section("Top operators", (intro, operator_table(facts.operators, 20))))
+    write_text(folder / "report.md", to_markdown(Document("PyTorch profiler", tuple(sections))))
