@@ -15,12 +15,12 @@ Accumulate = Literal["fp64", "fp32", "fp16", "int32"]
 USUAL_ACCUMULATE: dict[str, Accumulate] = {"fp64": "fp64", "fp64_matrix": "fp64", "int8": "int32"}
 """What libraries accumulate in unless asked otherwise; every type not listed accumulates in fp32."""
 
-VECTOR_DTYPES: frozenset[str] = frozenset({"fp32", "fp64"})
-"""Types whose peak is that of the vector units and so assumes `vector_clock_mhz`."""
+HIGH_PRECISION: frozenset[str] = frozenset({"fp32", "fp64", "fp32_matrix", "fp64_matrix"})
+"""Types whose peak assumes `high_precision_clock_mhz`; every other assumes `low_precision_clock_mhz`."""
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
-NULLABLE = ("matrix_clock_mhz", "vector_clock_mhz", "sm_count", "l2_bytes")
+NULLABLE = ("low_precision_clock_mhz", "high_precision_clock_mhz", "sm_count", "l2_bytes")
 
 Architecture = Literal[
     "volta", "turing", "ga100", "ga10x", "ada", "hopper", "blackwell", "blackwell_ultra", "rtx_blackwell",
@@ -49,6 +49,14 @@ class Peak(BaseModel):
     clock_mhz: int | None
     sources: tuple[str, ...]
 
+    def at_clock(self, clock_mhz: float) -> float | None:
+        """The same peak at another clock, FLOP/s; None where the clock it was published for is unknown.
+
+        Boards may run above the clock their publisher assumes (GeForce ones usually do), so a measurement can
+        pass the published peak honestly; against the peak at the observed clock it cannot.
+        """
+        return None if self.clock_mhz is None else self.flops_per_s * clock_mhz / self.clock_mhz
+
 
 class Gpu(BaseModel):
     """One GPU as a program sees it (a device of the driver; one die of an MI250X).
@@ -70,10 +78,10 @@ class Gpu(BaseModel):
     """CUDA's major.minor, or the LLVM target of an AMD GPU."""
     sm_count: Annotated[int, Field(gt=0)] | None
     """Streaming multiprocessors, or AMD compute units."""
-    matrix_clock_mhz: Mhz | None
-    """Clock that the tensor or matrix core peaks assume."""
-    vector_clock_mhz: Mhz | None
-    """Clock that the fp32 and fp64 vector peaks assume: usually the boost clock."""
+    low_precision_clock_mhz: Mhz | None
+    """Clock that the TF32, 16-, 8- and 4-bit peaks assume; on Hopper lower than the other."""
+    high_precision_clock_mhz: Mhz | None
+    """Clock that the fp32 and fp64 peaks assume, tensor or matrix cores included: usually the boost clock."""
     memory_bytes: Annotated[int, Field(gt=0)]
     """Capacity as sold, counting a data sheet's GB as 2**30 bytes; drivers report a little less."""
     memory_bandwidth_gbs: Annotated[float, Field(gt=0)]
@@ -96,7 +104,11 @@ class Gpu(BaseModel):
             raise ValueError(f"{self.id}: null or absent {sorted(gaps)}, but reasons for {sorted(self.missing)}")
         groups: set[SourceGroup] = {"compute", "memory", "names"}
         groups |= {"l2"} if self.l2_bytes is not None else set()
-        groups |= {"clocks"} if self.matrix_clock_mhz is not None or self.vector_clock_mhz is not None else set()
+        groups |= (
+            {"clocks"}
+            if self.low_precision_clock_mhz is not None or self.high_precision_clock_mhz is not None
+            else set()
+        )
         if groups - set(self.sources):
             raise ValueError(f"{self.id}: no source for {sorted(groups - set(self.sources))}")
         return self
@@ -117,7 +129,7 @@ class Gpu(BaseModel):
         tflops = self.dense_peak_tflops.get(dtype, {}).get(wanted)
         if tflops is None:
             return None
-        clock_mhz = self.vector_clock_mhz if dtype in VECTOR_DTYPES else self.matrix_clock_mhz
+        clock_mhz = self.high_precision_clock_mhz if dtype in HIGH_PRECISION else self.low_precision_clock_mhz
         return Peak(
             dtype=dtype,
             accumulate=wanted,
