@@ -11,7 +11,7 @@ from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, refuse_existing
 from llm_perf_opt.config.dump import to_yaml
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.errors import LlmperfError
+from llm_perf_opt.errors import LlmperfError, MissingError
 from llm_perf_opt.hardware.host import read_environment
 from llm_perf_opt.plan.model import Plan, build_plan
 from llm_perf_opt.records.inputs import Inputs
@@ -116,7 +116,8 @@ def _attempt(action: Callable[[], Outcome], directory: RunDirectory) -> Outcome:
     try:
         return action()
     except LlmperfError as error:
-        return Outcome.failed(error.message, error.remedy or None, error.exit_code)
+        missing = error.exit_code == MissingError.exit_code
+        return Outcome.failed(error.message, error.remedy or None, error.exit_code if missing else 1)
     except Exception as error:  # noqa: BLE001 - the stage boundary: one stage must not take down the others
         with (directory.path / "llmperf.log").open("a", encoding="utf-8") as log:
             log.write(traceback.format_exc())

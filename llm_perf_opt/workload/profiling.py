@@ -126,6 +126,8 @@ def fold(events: Iterable[Any], *, by_shape: bool = False) -> Tables:
     cpu = torch.autograd.DeviceType.CPU
     for event in events:
         tables.events += 1
+        if event.name().startswith("ProfilerStep#"):  # the schedule's own label around everything
+            continue
         if event.device_type() == cpu:
             host.append((event.start_thread_id(), event.start_ns(), -event.duration_ns(), event))
         else:

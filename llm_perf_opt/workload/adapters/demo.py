@@ -88,6 +88,9 @@ def load(config: Config, device: torch.device) -> LoadedModel:
 
     if config.model.weights == "pretrained":
         raise ConfigError("the demo has no pretrained weights", "set model.weights: random, or name another model")
+    if device.type == "cpu":
+        # Its operators are too small to share: on few cores a second thread only spins.
+        torch.set_num_threads(1)
     hf_config = DeepseekOcr2Config(**model_config(config))
     dtype = torch.float32 if config.model.dtype == "auto" else getattr(torch, config.model.dtype)
     built = build(

@@ -109,6 +109,8 @@ def load_causal_lm(config: Config, device: torch.device) -> CausalLm:
                 device,
             )
             built = Built(model, device, weights_id(path), attention, note)
+    except ImportError as error:
+        raise MissingError(f"transformers cannot load {path}: {_first_line(error)}", "install what it names") from error
     except OSError as error:
         raise MissingError(f"{path} is not a complete model: {_first_line(error)}", "check model.path") from error
     except ValueError as error:
