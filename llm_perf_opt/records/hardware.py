@@ -1,0 +1,91 @@
+"""What hardware there is, and what it did while we measured."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class DetectedGpu(_Record):
+    """One GPU as its driver describes it."""
+
+    index: int
+    """NVML's index; CUDA's may differ (CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER), so match by uuid."""
+    name: str
+    uuid: str
+    memory_total_bytes: int | None
+    """Null where the GPU has no memory of its own to report (unified memory)."""
+    compute_capability: str | None
+    mig_enabled: bool | None
+    """Null where the GPU knows no MIG. When true no figure of the catalogue applies: a slice is not the GPU."""
+    catalogue_id: str | None
+    """Entry of the GPU catalogue with exactly this name."""
+    catalogue_reason: str | None
+    """Why `catalogue_id` is null."""
+
+
+class GpuInventory(_Record):
+    """The NVIDIA GPUs of a machine, or why none can be named."""
+
+    schema_version: Literal[1] = 1
+    gpus: tuple[DetectedGpu, ...] = ()
+    driver_version: str | None = None
+    cuda_driver_version: str | None = None
+    """Newest CUDA the driver supports, major.minor."""
+    none_because: str | None = None
+    """Why `gpus` is empty."""
+
+
+class Distribution(_Record):
+    """Samples of one quantity, summarised. The unit is in the name of the field that holds it."""
+
+    n: int
+    min: float
+    median: float
+    mean: float
+    max: float
+
+
+class HardwareState(_Record):
+    """Clocks, power, temperature and memory of one GPU while something was timed.
+
+    Clock events are named as NVML names them (https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html).
+    """
+
+    schema_version: Literal[1] = 1
+    recorded: bool
+    reason: str | None
+    """Why nothing was recorded."""
+    gpu_name: str | None = None
+    gpu_uuid: str | None = None
+    interval_ms: float | None = None
+    """Time asked for between samples."""
+    duration_ms: float | None = None
+    """First sample to last."""
+    sm_clock_mhz: Distribution | None = None
+    memory_clock_mhz: Distribution | None = None
+    power_w: Distribution | None = None
+    temperature_c: Distribution | None = None
+    memory_used_bytes: Distribution | None = None
+    """Of the whole GPU, other processes included."""
+    clock_events: dict[str, float] = {}
+    """Reasons why clocks were below their maximum: name → fraction of samples in which it was active."""
+    throttled: bool | None = None
+    """Whether power, heat or another GPU held the clocks down in any sample; idling and chosen clocks do not count."""
+    throttle_reasons: tuple[str, ...] = ()
+    """The clock events that make it throttled."""
+    energy_j: float | None = None
+    """Energy of the whole GPU from first sample to last."""
+    energy_method: Literal["energy_counter", "integrated_power"] | None = None
+    """The GPU's own counter, or the power samples integrated over time."""
+    unavailable: dict[str, str] = {}
+    """Field → why the GPU did not answer for it."""
+
+    def energy_per_token_j(self, tokens: int) -> float | None:
+        """Joules per generated token, idle and prefill energy included; None where unknown."""
+        return self.energy_j / tokens if self.energy_j is not None and tokens > 0 else None
