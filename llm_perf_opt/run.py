@@ -12,7 +12,7 @@ from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, refuse_
 from llm_perf_opt.config.dump import to_yaml
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import LlmperfError, MissingError
-from llm_perf_opt.hardware.host import read_environment
+from llm_perf_opt.hardware.host import environment_record
 from llm_perf_opt.plan.model import Plan, build_plan
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
@@ -72,9 +72,7 @@ def execute(plan: Plan, argv: Sequence[str], observer: Observer) -> Manifest:
 def resume(directory: RunDirectory, plan: Plan, observer: Observer) -> Manifest:
     """Run the stages of `plan` that `directory` does not hold as completed."""
     pending = [
-        stage
-        for stage in enabled_stages(plan.config)
-        if directory.manifest.stages[stage.name].status != "completed"
+        stage for stage in enabled_stages(plan.config) if directory.manifest.stages[stage.name].status != "completed"
     ]
     _run_stages(directory, plan, pending, observer)
     return directory.manifest
@@ -82,7 +80,7 @@ def resume(directory: RunDirectory, plan: Plan, observer: Observer) -> Manifest:
 
 def _write_facts(directory: RunDirectory, plan: Plan) -> None:
     write_text(directory.path / "config.yaml", to_yaml(plan.config))
-    directory.write_json("env.json", read_environment())
+    directory.write_json("env.json", environment_record())
     write_text(directory.path / "inputs.yaml", _as_yaml(plan.inputs))
 
 
@@ -121,7 +119,9 @@ def _attempt(action: Callable[[], Outcome], directory: RunDirectory) -> Outcome:
     except Exception as error:  # noqa: BLE001 - the stage boundary: one stage must not take down the others
         with (directory.path / "llmperf.log").open("a", encoding="utf-8") as log:
             log.write(traceback.format_exc())
-        return Outcome.failed(f"{type(error).__name__}: {error}", "a defect of llmperf: the traceback is in llmperf.log")
+        return Outcome.failed(
+            f"{type(error).__name__}: {error}", "a defect of llmperf: the traceback is in llmperf.log"
+        )
 
 
 def _report(directory: RunDirectory, observer: Observer) -> None:

@@ -13,7 +13,6 @@ from llm_perf_opt.records.metrics import Metric, Metrics
 from llm_perf_opt.records.workload import BatchResult, Repeat, Workload
 
 
-
 @dataclass(frozen=True)
 class Work:
     """What one run of a batch computes and must move at the least, from static analysis."""
@@ -105,9 +104,7 @@ class _Ratios:
         self._work_of = work_of
         self._peaks = peaks
 
-    def mfu(
-        self, times: Sequence[tuple[BatchResult, float]], flops: Callable[[Work], int], empty: str
-    ) -> Metric:
+    def mfu(self, times: Sequence[tuple[BatchResult, float]], flops: Callable[[Work], int], empty: str) -> Metric:
         """FLOPs / (dense peak × seconds)."""
         return self._ratio(times, flops, self._peaks.flops_per_s, empty)
 

@@ -59,10 +59,9 @@ def peaks_of(device: DeviceFacts, model: ModelFacts, hardware: Hardware) -> Peak
     Raises:
         ConfigError: hardware.gpu names a GPU the catalogue does not know.
     """
-    if hardware.gpu != "auto":
-        gpu = gpu_named(hardware.gpu)
-    else:
-        gpu = find_gpu(device.name) if device.device != "cpu" else None
+    gpu = gpu_named(hardware.gpu) if hardware.gpu != "auto" else None
+    if gpu is None and device.device != "cpu":
+        gpu = find_gpu(device.name)
     flops_per_s = hardware.peak_tflops * 1e12 if hardware.peak_tflops is not None else None
     bytes_per_s = hardware.memory_bandwidth_gbs * 1e9 if hardware.memory_bandwidth_gbs is not None else None
     sources = [name for name in ("peak_tflops", "memory_bandwidth_gbs") if getattr(hardware, name) is not None]
@@ -72,5 +71,8 @@ def peaks_of(device: DeviceFacts, model: ModelFacts, hardware: Hardware) -> Peak
         flops_per_s = flops_per_s if flops_per_s is not None else (peak.flops_per_s if peak else None)
         bytes_per_s = bytes_per_s if bytes_per_s is not None else gpu.memory_bandwidth_bytes_per_s
         source = ", ".join([*([source] if source else []), f"{gpu.title}, dense {model.dtype}"])
-    reason = f"no peak is known for {device.name} ({device.device}): set hardware.gpu, or hardware.peak_tflops and hardware.memory_bandwidth_gbs"
+    reason = (
+        f"no peak is known for {device.name} ({device.device}): set hardware.gpu, "
+        "or hardware.peak_tflops and hardware.memory_bandwidth_gbs"
+    )
     return Peaks(flops_per_s, bytes_per_s, source, reason)

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from llm_perf_opt import __version__
 from llm_perf_opt.artifacts.files import sha256_of, write_text, writing
 from llm_perf_opt.errors import ConfigError, MissingError
-from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.manifest import Manifest, StageEntry
 from llm_perf_opt.records.outcome import Outcome
 
@@ -104,7 +103,7 @@ class RunDirectory:
         """The stage's own directory (not made here: a stage that writes nothing leaves none)."""
         return self.path / stage
 
-    def write_json(self, name: str, record: Record) -> None:
+    def write_json(self, name: str, record: BaseModel) -> None:
         write_text(self.path / name, record.model_dump_json(indent=2) + "\n")
 
     def begin(self, stage: str) -> None:

@@ -33,6 +33,4 @@ def run(
         "pipeline.ncu.enable": True if ncu else None,
     }
     options = {path: value for path, value in chosen.items() if value is not None}
-    run_stages(
-        arguments, options=options, config_dirs=config_dirs, output=output, dry_run=dry_run, as_json=as_json
-    )
+    run_stages(arguments, options=options, config_dirs=config_dirs, output=output, dry_run=dry_run, as_json=as_json)

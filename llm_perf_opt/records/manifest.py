@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from llm_perf_opt.records.base import Record
 
 StageStatus = Literal["pending", "running", "completed", "skipped", "failed", "interrupted"]
@@ -37,5 +39,5 @@ class Manifest(Record):
     ended: str | None = None
     stages: dict[str, StageEntry]
     """In the order they run."""
-    artifacts: dict[str, str] = {}
+    artifacts: dict[str, str] = Field(default_factory=dict)
     """Path relative to the run directory → sha256; filled when the run ends."""

@@ -31,6 +31,4 @@ class Outcome(Record):
     def failed(
         cls, error: str, remedy: str | None = None, exit_code: int = 1, work_fingerprint: str | None = None
     ) -> Outcome:
-        return cls(
-            status="failed", reason=error, remedy=remedy, exit_code=exit_code, work_fingerprint=work_fingerprint
-        )
+        return cls(status="failed", reason=error, remedy=remedy, exit_code=exit_code, work_fingerprint=work_fingerprint)

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -45,20 +46,23 @@ class KernelRow:
     max_ns: int = 0
 
 
-TABLES = {"operators": OperatorRow, "kernels": KernelRow}
-
-
 def write_tables(path: Path, operators: Iterable[OperatorRow], kernels: Iterable[KernelRow]) -> None:
     """Write both tables; an existing file is replaced whole."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)
     with contextlib.closing(sqlite3.connect(name)) as database, database:
-        for (table, row_type), rows in zip(TABLES.items(), (operators, kernels), strict=True):
+        contents: tuple[tuple[str, type[OperatorRow | KernelRow], Iterable[OperatorRow | KernelRow]], ...] = (
+            ("operators", OperatorRow, operators),
+            ("kernels", KernelRow, kernels),
+        )
+        for table, row_type, rows in contents:
             fields = dataclasses.fields(row_type)
-            columns = ", ".join(f"{field.name} {'INTEGER' if field.type == 'int' else 'TEXT'} NOT NULL" for field in fields)
+            columns = ", ".join(
+                f"{field.name} {'INTEGER' if field.type == 'int' else 'TEXT'} NOT NULL" for field in fields
+            )
             database.execute(f"CREATE TABLE {table} ({columns})")
             marks = ", ".join("?" * len(fields))
-            database.executemany(f"INSERT INTO {table} VALUES ({marks})", map(dataclasses.astuple, rows))
+            database.executemany(f"INSERT INTO {table} VALUES ({marks})", [dataclasses.astuple(row) for row in rows])
     Path(name).chmod(0o644)
     Path(name).replace(path)
 
@@ -73,6 +77,6 @@ def read_kernels(path: Path) -> list[KernelRow]:
     return [KernelRow(*row) for row in _rows(path, "kernels", "total_ns DESC, phase, name")]
 
 
-def _rows(path: Path, table: str, order: str) -> list[tuple[object, ...]]:
+def _rows(path: Path, table: str, order: str) -> list[tuple[Any, ...]]:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
         return database.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()

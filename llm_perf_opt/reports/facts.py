@@ -14,7 +14,7 @@ from llm_perf_opt.analysis.metrics import stage_metrics
 from llm_perf_opt.analysis.work import peaks_of, work_of
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import MissingError
-from llm_perf_opt.records.environment import Environment
+from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.metrics import Metrics
@@ -41,7 +41,7 @@ class RunFacts:
     path: Path
     manifest: Manifest
     config: Config
-    environment: Environment
+    environment: EnvironmentRecord
     inputs: Inputs
     measured: dict[str, Measured]
     """By stage."""
@@ -69,7 +69,7 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
         path=path,
         manifest=manifest,
         config=config,
-        environment=_read(path / "env.json", Environment.model_validate_json),
+        environment=_read(path / "env.json", EnvironmentRecord.model_validate_json),
         inputs=_read(path / "inputs.yaml", lambda data: Inputs.model_validate_json(_yaml_as_json(data))),
         measured=_measured(path, config),
         profile=_read_if_there(profiler / "profile.json", Profile.model_validate_json),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def write_reports(path: Path, manifest: Manifest) -> None:
 def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -> list[Path]:
     """Write the report of a whole run into `folder`; the files written."""
     document = Document(f"llmperf: {facts.config.experiment}", build_sections(facts))
-    made = {
+    made: dict[str, tuple[str, Callable[[], str]]] = {
         "md": ("report.md", lambda: to_markdown(document)),
         "html": ("report.html", lambda: to_html(document)),
         "json": ("summary.json", lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),

@@ -112,6 +112,8 @@ def _error(watch: Watch, finished: Finished, log: Path) -> LlmperfError | None:
             "look at what it waits for: py-spy dump --pid PID while it hangs",
         )
     if finished.signal is not None:
-        hint = "the kernel kills a process that takes too much memory: see dmesg" if finished.signal == "SIGKILL" else ""
+        hint = (
+            "the kernel kills a process that takes too much memory: see dmesg" if finished.signal == "SIGKILL" else ""
+        )
         return StageError(f"the child was ended by {finished.signal} {where}{last_lines}", hint)
     return StageError(f"the child ended with exit code {finished.returncode} {where}{last_lines}")

@@ -44,7 +44,9 @@ def _plugin(name: str) -> Stage:
         stage = point.load()
     except ImportError as error:
         owner = point.dist.name if point.dist else "an unknown distribution"
-        raise MissingError(f"stage {name!r} of {owner} cannot be imported: {error}", f"repair or remove {owner}") from error
+        raise MissingError(
+            f"stage {name!r} of {owner} cannot be imported: {error}", f"repair or remove {owner}"
+        ) from error
     if not isinstance(stage, Stage):
         raise ConfigError(f"pipeline.plugins.{name}: {point.value} is no llm_perf_opt.stages.base.Stage")
     return stage

@@ -10,9 +10,7 @@ from typing import Any
 from llm_perf_opt.records.workload import ModelFacts
 
 
-def work_fingerprint(
-    model: ModelFacts, execution: str, work: Iterable[tuple[list[list[int]], list[list[int]]]]
-) -> str:
+def work_fingerprint(model: ModelFacts, execution: str, work: Iterable[tuple[list[list[int]], list[list[int]]]]) -> str:
     """sha256 over model configuration and weights id, dtype, execution mode, and the input and output ids of `work`."""
     digest = hashlib.sha256()
     digest.update(_canonical([model.config, model.weights_id, model.dtype, execution]))

@@ -35,7 +35,7 @@ def find_inputs(dataset: Dataset, modality: Modality) -> Inputs:
     """
     root = _root(dataset)
     if root is None or (modality == "text" and _is_demo(dataset)):
-        samples = (_prompt_sample(dataset, modality),)
+        samples: tuple[Sample, ...] = (_prompt_sample(dataset, modality),)
     else:
         paths = _listed(dataset, root) if dataset.subset_filelist is not None else _matching(dataset, root, modality)
         samples = tuple(_file_sample(path, modality) for path in paths)
@@ -62,7 +62,8 @@ def _prompt_sample(dataset: Dataset, modality: Modality) -> Sample:
         raise ConfigError("this model reads images and there is no dataset", "set dataset.root to a folder of images")
     if not dataset.prompt:
         raise ConfigError(
-            "there is nothing to generate from", "set dataset.prompt, or dataset.root to a folder of .txt or .md prompts"
+            "there is nothing to generate from",
+            "set dataset.prompt, or dataset.root to a folder of .txt or .md prompts",
         )
     data = dataset.prompt.encode()
     return Sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import resource
 import sys
 import time
@@ -15,6 +16,7 @@ import transformers
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.config.pipeline import Output
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.hardware.host import cpu_model
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.workload import DeviceFacts, Memory, ModelFacts, Workload
 from llm_perf_opt.workload.adapter import find_adapter
@@ -40,24 +42,19 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     load_s = time.perf_counter() - start
 
     session = Session(order, loaded, events)
-    notes: list[str] = []
+    activities, note = usable_activities(config.pipeline.torch_profiler, device) if order.profile else ([], None)
     warmups = session.warm_up(config.measure.warmup)
     _reset_peak(device)
     measured = session.measure()
-    record = _record(order, loaded, measured, load_s, warmups, notes)
+    record = _record(session, measured, load_s=load_s, warmups=warmups, notes=(note,) if note else ())
+    _write(order.output_dir / RESULT, record)
     output = _output_settings(order)
     if order.prediction_dir is not None:
         strip = output.extra.deepseek_ocr.prediction.strip_special_tokens
         write_predictions(order.prediction_dir, order.inputs, loaded, measured, strip)
     if order.profile and measured.work:
-        activities, note = usable_activities(config.pipeline.torch_profiler, device)
-        notes += [note] if note else []
-        record = record.model_copy(update={"notes": tuple(notes)})
-        _write(order.output_dir / RESULT, record)
         profile = profile_sample(session, measured.work[0].samples[0], activities, order.output_dir)
         _write(order.output_dir / PROFILE, profile)
-    else:
-        _write(order.output_dir / RESULT, record)
     if not measured.work:
         raise StageError(
             f"none of the {len(measured.errors)} samples could be run; the first: {measured.errors[0].error}",
@@ -74,9 +71,8 @@ def _write(path: Path, record: Record) -> None:
     write_text(path, record.model_dump_json(indent=2) + "\n")
 
 
-def _record(
-    order: WorkOrder, loaded: LoadedModel, measured: Measured, load_s: float, warmups: int, notes: list[str]
-) -> Workload:
+def _record(session: Session, measured: Measured, *, load_s: float, warmups: int, notes: tuple[str, ...]) -> Workload:
+    order, loaded = session.order, session.loaded
     config = order.config
     model = _model_facts(order, loaded)
     work = [(item.batch.input_ids.tolist(), item.generation.tokens) for item in measured.work]
@@ -92,7 +88,7 @@ def _record(
         batches=tuple(measured.batches),
         errors=tuple(measured.errors),
         memory=_peak(loaded.device),
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
@@ -124,7 +120,7 @@ def _device_facts(device: torch.device) -> DeviceFacts:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = torch.backends.cpu.get_cpu_capability()
+        name = cpu_model() or platform.processor() or platform.machine()
     return DeviceFacts(
         device=str(device),
         name=name,

@@ -7,6 +7,7 @@ takes is kept apart as `host_sync`.
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -54,59 +55,67 @@ class History:
         return self._buffer[:, : self._length]
 
 
-@torch.inference_mode()
-def generate(
-    loaded: LoadedModel, batch: Batch, infer: Infer, clock: Clock[Any], ranges: Ranges, events: EventWriter
-) -> Generation:
-    """Generate up to `infer.max_new_tokens` for every row of `batch`."""
-    torch.manual_seed(infer.seed)
-    select = Selector(infer)
-    history = History(batch.input_ids, infer.max_new_tokens)
-    cache = loaded.new_cache()
-    clock.synchronize()
-    with ranges.phase(PREFILL):
-        start = clock.mark()
-        token = select(history.ids, loaded.prefill(batch, cache))
-        prefilled = clock.mark()
-        finish = _Finish(loaded, infer, token.tolist())
-        first_token_at = time.perf_counter()
-    prefill_ms = clock.elapsed_ms(start, prefilled)
-    history.append(token)
-    if infer.max_new_tokens == 1 or finish.all_rows:
-        return Generation(finish.rows(history, batch), first_token_at, first_token_at, prefill_ms, None, (), 0.0)
+@dataclass(frozen=True)
+class Loop:
+    """The loop over one loaded model."""
 
-    marks, host_sync_s = [prefilled], 0.0
-    mask, positions = _decode_inputs(batch, infer.max_new_tokens)
-    step_ranges = ranges.steps(infer.max_new_tokens - 1)
-    length = batch.padded_tokens
-    with ranges.phase(DECODE):
-        for step in range(infer.max_new_tokens - 1):
-            with step_ranges[step]:
-                logits = loaded.decode(
-                    token,
-                    cache,
-                    None if mask is None else mask[:, : length + step + 1],
-                    None if positions is None else positions + step,
-                )
-                host = time.perf_counter() if select.syncs_host else 0.0
-                token = finish.fill(select(history.ids, logits))
-                if select.syncs_host:
-                    host_sync_s += time.perf_counter() - host
-                history.append(token)
-                marks.append(clock.mark())
-                events.count += 1
-                if infer.stop_on_eos:
-                    host = time.perf_counter()
-                    stop = finish.look(token)
-                    host_sync_s += time.perf_counter() - host
-                    if stop:
-                        break
+    loaded: LoadedModel
+    infer: Infer
+    clock: Clock[Any]
+    events: EventWriter
+
+    @torch.inference_mode()
+    def generate(self, batch: Batch, ranges: Ranges) -> Generation:
+        """Generate up to `infer.max_new_tokens` for every row of `batch`."""
+        loaded, infer, clock = self.loaded, self.infer, self.clock
+        torch.manual_seed(infer.seed)
+        select = Selector(infer)
+        history = History(batch.input_ids, infer.max_new_tokens)
+        cache = loaded.new_cache()
         clock.synchronize()
-        tokens = finish.rows(history, batch)
-        last_token_at = time.perf_counter()
-    steps = tuple(clock.elapsed_ms(before, after) for before, after in zip(marks, marks[1:], strict=False))
-    decode_ms = clock.elapsed_ms(marks[0], marks[-1])
-    return Generation(tokens, first_token_at, last_token_at, prefill_ms, decode_ms, steps, host_sync_s * 1e3)
+        with ranges.phase(PREFILL):
+            start = clock.mark()
+            token = select(history.ids, loaded.prefill(batch, cache))
+            prefilled = clock.mark()
+            finish = _Finish(loaded, infer, token.tolist())
+            first_token_at = time.perf_counter()
+        prefill_ms = clock.elapsed_ms(start, prefilled)
+        history.append(token)
+        if infer.max_new_tokens == 1 or finish.all_rows:
+            return Generation(finish.rows(history, batch), first_token_at, first_token_at, prefill_ms, None, (), 0.0)
+
+        marks, host_sync_s = [prefilled], 0.0
+        mask, positions = _decode_inputs(batch, infer.max_new_tokens)
+        step_ranges = ranges.steps(infer.max_new_tokens - 1)
+        length = batch.padded_tokens
+        with ranges.phase(DECODE):
+            for step in range(infer.max_new_tokens - 1):
+                with step_ranges[step]:
+                    logits = loaded.decode(
+                        token,
+                        cache,
+                        None if mask is None else mask[:, : length + step + 1],
+                        None if positions is None else positions + step,
+                    )
+                    host = time.perf_counter() if select.syncs_host else 0.0
+                    token = finish.fill(select(history.ids, logits))
+                    if select.syncs_host:
+                        host_sync_s += time.perf_counter() - host
+                    history.append(token)
+                    marks.append(clock.mark())
+                    self.events.count += 1
+                    if infer.stop_on_eos:
+                        host = time.perf_counter()
+                        stop = finish.look(token)
+                        host_sync_s += time.perf_counter() - host
+                        if stop:
+                            break
+            clock.synchronize()
+            tokens = finish.rows(history, batch)
+            last_token_at = time.perf_counter()
+        steps = tuple(clock.elapsed_ms(before, after) for before, after in itertools.pairwise(marks))
+        decode_ms = clock.elapsed_ms(marks[0], marks[-1])
+        return Generation(tokens, first_token_at, last_token_at, prefill_ms, decode_ms, steps, host_sync_s * 1e3)
 
 
 def _decode_inputs(batch: Batch, most_new: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:

@@ -12,7 +12,7 @@ from llm_perf_opt.workload.clock import clock_for
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.inputs import BadSampleError
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
-from llm_perf_opt.workload.loop import Generation, generate
+from llm_perf_opt.workload.loop import Generation, Loop
 from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.ranges import WARMUP, Ranges
 
@@ -46,6 +46,7 @@ class Session:
         self.events = events
         self.clock = clock_for(loaded.device)
         self.infer = order.config.infer
+        self.loop = Loop(loaded, self.infer, self.clock, events)
 
     def warm_up(self, rounds: int) -> int:
         """Run the first readable sample `rounds` times untimed; how many were run."""
@@ -57,7 +58,7 @@ class Session:
         for done in range(rounds):
             self.events.phase("warmup", done, rounds)
             with ranges.phase(WARMUP):
-                generate(self.loaded, batch, self.infer, self.clock, Ranges(()), self.events)
+                self.loop.generate(batch, Ranges(()))
                 self.clock.synchronize()
         return rounds
 
@@ -105,7 +106,7 @@ class Session:
             batch = self.loaded.prepare([inputs[index] for index in samples])
             self.clock.synchronize()
             prepared = time.perf_counter()
-            generation = generate(self.loaded, batch, self.infer, self.clock, ranges, self.events)
+            generation = self.loop.generate(batch, ranges)
         repeat = Repeat(
             preprocess_ms=(prepared - start) * 1e3,
             ttft_ms=(generation.first_token_at - start) * 1e3,

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity
 
 from llm_perf_opt.artifacts.files import writing
 from llm_perf_opt.config.pipeline import TorchProfiler
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, write_tables
 from llm_perf_opt.records.workload import Profile
-from llm_perf_opt.workload.loop import generate
 from llm_perf_opt.workload.measure import Session
 from llm_perf_opt.workload.order import TABLES, TRACE
 from llm_perf_opt.workload.ranges import DECODE, PREFILL, WARMUP, Ranges, module_ranges
@@ -34,7 +34,7 @@ OUTSIDE = "outside"
 def usable_activities(settings: TorchProfiler, device: torch.device) -> tuple[list[str], str | None]:
     """The activities that can be recorded on `device`, and a note where one was dropped."""
     if "cuda" in settings.activities and device.type != "cuda":
-        kept = [name for name in settings.activities if name != "cuda"] or ["cpu"]
+        kept: list[str] = [name for name in settings.activities if name != "cuda"] or ["cpu"]
         return kept, f"activity cuda dropped: the model runs on {device.type}"
     return list(settings.activities), None
 
@@ -64,7 +64,7 @@ def profile_sample(session: Session, sample: int, activities: list[str], output_
         session.clock.synchronize()
         wall_ms = (time.perf_counter() - start) * 1e3
     session.events.phase("tables", 0, 1)
-    results = profiler.profiler.kineto_results  # type: ignore[union-attr]
+    results: Any = profiler.profiler.kineto_results  # type: ignore[union-attr]
     tables = fold(results.events(), by_shape=settings.group_by_input_shape)
     write_tables(output_dir / TABLES, tables.operators.values(), tables.kernels.values())
     _export_trace(profiler, output_dir / TRACE)
@@ -81,7 +81,7 @@ def profile_sample(session: Session, sample: int, activities: list[str], output_
 def _profiler_warm_up(session: Session, settings: TorchProfiler) -> None:
     batch = session.loaded.synthetic() if settings.warmup_synthetic else session.first_readable()
     if batch is not None:
-        generate(session.loaded, batch, session.infer, session.clock, Ranges(()), session.events)
+        session.loop.generate(batch, Ranges(()))
 
 
 def _export_trace(profiler: torch.profiler.profile, path: Path) -> None:
@@ -123,12 +123,11 @@ def fold(events: Iterable[Any], *, by_shape: bool = False) -> Tables:
     tables = Tables()
     host: list[tuple[int, int, int, Any]] = []
     device: list[Any] = []
-    cpu = torch.autograd.DeviceType.CPU
     for event in events:
         tables.events += 1
         if event.name().startswith("ProfilerStep#"):  # the schedule's own label around everything
             continue
-        if event.device_type() == cpu:
+        if event.device_type() == DeviceType.CPU:
             host.append((event.start_thread_id(), event.start_ns(), -event.duration_ns(), event))
         else:
             device.append(event)

@@ -57,7 +57,7 @@ class Labelled:
     def __enter__(self) -> None:
         self._range.__enter__()
         self._label = torch.profiler.record_function(self._name)
-        self._label.__enter__()
+        self._label.__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *exc: Any) -> None:
         self._label.__exit__(*exc)

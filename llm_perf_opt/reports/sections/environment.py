@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llm_perf_opt.reports.document import Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.units import in_bytes
 
 ORDER = 70
 
@@ -18,5 +19,13 @@ def section(facts: RunFacts) -> Section:
             ("torch", f"{device.torch_version}, built for CUDA {device.cuda_version or 'none'}"),
             ("transformers", device.transformers_version),
         ]
+    host = facts.environment
+    rows += [
+        ("CPU", f"{host.cpu_model or 'unknown'}, {host.cpu_available_cores or '?'} cores for this process"),
+        ("memory", in_bytes(host.memory_total_bytes)),
+        ("system", f"{host.os}, kernel {host.kernel}, {host.machine}"),
+        ("Python", host.python_version),
+        ("GPUs", ", ".join(gpu.name for gpu in host.gpus.gpus) or f"none: {host.gpus.none_because}"),
+    ]
     rows += [("llmperf", facts.manifest.llmperf_version), ("command", " ".join(facts.manifest.argv))]
     return Section("Environment", (Table(("what", "value"), tuple(rows)),))

@@ -23,7 +23,9 @@ def section(facts: RunFacts) -> Section | None:
 def metric_blocks(stage: str, metrics: Metrics) -> list[Block]:
     """The figures of one stage: a table of those measured, and why the others are not."""
     known = {name: metric for name, metric in metrics.metrics.items() if metric.median is not None}
-    unknown = [f"{name}: not measured: {metric.reason}" for name, metric in metrics.metrics.items() if name not in known]
+    unknown = [
+        f"{name}: not measured: {metric.reason}" for name, metric in metrics.metrics.items() if name not in known
+    ]
     notes = [f"{name}: {metric.note}" for name, metric in known.items() if metric.note]
     rows = tuple((name, *_cells(metric)) for name, metric in known.items())
     blocks: list[Block] = [

@@ -20,8 +20,8 @@ def section(facts: RunFacts) -> Section | None:
     intro = (
         f"One sample under the profiler ({', '.join(profile.activities)}; {profile.events:,} events) took "
         f"{significant(profile.wall_ms)} ms; the profiler slows the host down, so times here are for comparing "
-        "operators with each other. Self time leaves out what an operator called. All rows: torch_profiler/operators.md "
-        "and profile.sqlite."
+        "operators with each other. Self time leaves out what an operator called; that of a range is host work outside "
+        "operators. All rows: torch_profiler/operators.md and profile.sqlite."
     )
     blocks: list[Block] = [Paragraph(intro), operator_table(facts.operators, TOP)]
     blocks.append(kernel_table(facts.kernels, TOP) if facts.kernels else Paragraph("No device kernels were recorded."))

@@ -18,5 +18,7 @@ def section(facts: RunFacts) -> Section:
     fingerprints = {name: entry.work_fingerprint for name, entry in manifest.stages.items() if entry.work_fingerprint}
     if len(set(fingerprints.values())) > 1:
         listed = ", ".join(f"{name} {value[:12]}" for name, value in fingerprints.items())
-        blocks.append(Items((f"Different work: the stages did not run the same thing ({listed}); do not compare them.",)))
+        blocks.append(
+            Items((f"Different work: the stages did not run the same thing ({listed}); do not compare them.",))
+        )
     return Section("Outcome", tuple(blocks))
