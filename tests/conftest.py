@@ -1,0 +1,32 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+# Small models on few cores: a second compute thread only spins.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests reaches the code under test."""
+    for name in list(os.environ):
+        if name.startswith("LLMPERF_") and name != "LLMPERF_SHARED":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Recorded profiler output and pages; the test is skipped where they are absent."""
+    named = os.environ.get("LLMPERF_SHARED")
+    folder = (Path(named) if named else REPOSITORY.parent / "shared") / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no recorded data at {folder}; set LLMPERF_SHARED to the folder that holds data/")
+    return folder
