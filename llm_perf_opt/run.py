@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, refuse_existing
+from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, read_manifest, refuse_existing
 from llm_perf_opt.config.dump import to_yaml
+from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.errors import LlmperfError, MissingError
+from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError
 from llm_perf_opt.hardware.host import environment_record
 from llm_perf_opt.plan.model import Plan, build_plan
 from llm_perf_opt.records.inputs import Inputs
@@ -43,7 +45,25 @@ def prepare(config: Config, output: Path | None) -> Plan:
     """
     run_path = output if output is not None else new_path(Path(config.artifacts.runs_dir), config.artifacts.run_id)
     refuse_existing(run_path)
+    return _plan(config, run_path)
+
+
+def prepare_resume(run_path: Path) -> Plan:
+    """What a run that exists has not completed, with the configuration it was started with.
+
+    Raises:
+        ConfigError, MissingError: `run_path` holds no run, or something it needs is gone.
+    """
+    entries = read_manifest(run_path).stages
+    plan = _plan(load_config(run_path / "config.yaml", environ={}).config, run_path)
+    pending = tuple(stage for stage in plan.stages if entries[stage.name].status != "completed")
+    return replace(plan, stages=pending)
+
+
+def _plan(config: Config, run_path: Path) -> Plan:
     stages = enabled_stages(config)
+    if not stages:
+        raise ConfigError("no stage is enabled", "enable one: pipeline.torch_profiler.enable=true")
     return build_plan(config, _inputs(config, stages), run_path, stages)
 
 
@@ -69,11 +89,11 @@ def execute(plan: Plan, argv: Sequence[str], observer: Observer) -> Manifest:
     return directory.manifest
 
 
-def resume(directory: RunDirectory, plan: Plan, observer: Observer) -> Manifest:
-    """Run the stages of `plan` that `directory` does not hold as completed."""
-    pending = [
-        stage for stage in enabled_stages(plan.config) if directory.manifest.stages[stage.name].status != "completed"
-    ]
+def resume(plan: Plan, observer: Observer) -> Manifest:
+    """Run the stages of a plan made by `prepare_resume`."""
+    directory = RunDirectory.reopen(plan.run_path)
+    names = {stage.name for stage in plan.stages}
+    pending = [stage for stage in enabled_stages(plan.config) if stage.name in names]
     _run_stages(directory, plan, pending, observer)
     return directory.manifest
 

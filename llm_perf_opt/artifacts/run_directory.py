@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,6 +56,19 @@ def read_manifest(path: Path) -> Manifest:
         raise MissingError(f"{file} cannot be read as the manifest of a run: {error}") from error
 
 
+def refresh_digests(path: Path) -> None:
+    """Bring the digests of an ended run up to date, after its reports were written again."""
+    manifest = read_manifest(path)
+    text = manifest.model_copy(update={"artifacts": _digests(path)}).model_dump_json(indent=2)
+    write_text(path / MANIFEST, text + "\n")
+
+
+def _digests(path: Path) -> dict[str, str]:
+    files = (file for file in sorted(path.rglob("*")) if file.is_file() and not file.is_symlink())
+    names = ((file.relative_to(path).as_posix(), file) for file in files)
+    return {name: sha256_of(file) for name, file in names if name not in (MANIFEST, "llmperf.log")}
+
+
 class RunDirectory:
     """A run directory that is being written."""
 
@@ -85,11 +98,12 @@ class RunDirectory:
         return directory
 
     @classmethod
-    def reopen(cls, path: Path, *, stages: Sequence[str]) -> RunDirectory:
-        """Go on with the run in `path`: what is completed stays, every other stage of `stages` is pending again."""
+    def reopen(cls, path: Path) -> RunDirectory:
+        """Go on with the run in `path`: what is completed stays, every other stage is pending again."""
         manifest = read_manifest(path)
-        kept = {name: entry for name, entry in manifest.stages.items() if entry.status == "completed"}
-        entries = {name: kept.get(name, StageEntry()) for name in stages}
+        entries = {
+            name: entry if entry.status == "completed" else StageEntry() for name, entry in manifest.stages.items()
+        }
         directory = cls(
             path,
             manifest.model_copy(
@@ -130,14 +144,9 @@ class RunDirectory:
 
     def close(self, status: str, exit_code: int) -> None:
         """End the run: hash every artifact and say how it went."""
-        changes = {"status": status, "exit_code": exit_code, "ended": now(), "artifacts": self._digests()}
+        changes = {"status": status, "exit_code": exit_code, "ended": now(), "artifacts": _digests(self.path)}
         self.manifest = self.manifest.model_copy(update=changes)
         self._save()
-
-    def _digests(self) -> Mapping[str, str]:
-        files = (file for file in sorted(self.path.rglob("*")) if file.is_file() and not file.is_symlink())
-        names = ((file.relative_to(self.path).as_posix(), file) for file in files)
-        return {name: sha256_of(file) for name, file in names if name not in (MANIFEST, "llmperf.log")}
 
     def _update(self, stage: str, entry: StageEntry) -> None:
         self.manifest = self.manifest.model_copy(update={"stages": {**self.manifest.stages, stage: entry}})

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": Lazy("llm_perf_opt.cli.run:run", "Run every enabled stage into one run directory."),
     "torch": Lazy("llm_perf_opt.cli.torch:torch", "The PyTorch profiler stage alone."),
     "infer": Lazy("llm_perf_opt.cli.infer:infer", "The plain inference stage alone."),
+    "report": Lazy("llm_perf_opt.cli.report:report", "Write the reports of a run again."),
     "static": Lazy("llm_perf_opt.cli.static:static", "FLOPs, parameters and bytes of a model, without weights."),
     "config": Lazy("llm_perf_opt.cli.config:app", "Check, show, write and migrate configurations."),
 }

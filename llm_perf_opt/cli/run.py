@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
-from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, run_stages
+from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, resume_run, run_stages
+from llm_perf_opt.errors import ConfigError
 
 
 def run(
@@ -19,6 +21,10 @@ def run(
     ncu: Annotated[bool, typer.Option("--ncu", help="Profile kernels with Nsight Compute too.")] = False,
     output: OutputOption = None,
     dry_run: DryRunOption = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Do what is not completed in this run.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
     config_dirs: ConfigDirs = None,
 ) -> None:
@@ -32,5 +38,10 @@ def run(
         "pipeline.nsys.enable": True if nsys else None,
         "pipeline.ncu.enable": True if ncu else None,
     }
+    if resume is not None:
+        if arguments or output or any(value is not None for value in chosen.values()):
+            raise ConfigError("--resume takes its configuration from the run", "leave out everything but --resume RUN")
+        resume_run(resume, dry_run=dry_run, as_json=as_json)
+        return
     options = {path: value for path, value in chosen.items() if value is not None}
     run_stages(arguments, options=options, config_dirs=config_dirs, output=output, dry_run=dry_run, as_json=as_json)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -15,6 +15,9 @@ from llm_perf_opt.cli.options import load
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.plan.model import Plan
 from llm_perf_opt.records.manifest import Manifest
+
+if TYPE_CHECKING:
+    from llm_perf_opt.run import Observer
 
 OutputOption: TypeAlias = Annotated[
     Path | None,
@@ -49,14 +52,31 @@ def run_stages(
     from llm_perf_opt import run
 
     plan = run.prepare(config, output.absolute() if output is not None else None)
+    carry_out(plan, lambda observer: run.execute(plan, sys.argv, observer), dry_run=dry_run, as_json=as_json)
+
+
+def resume_run(run_path: Path, *, dry_run: bool, as_json: bool) -> None:
+    """Do what is not completed in `run_path`, or only print the plan.
+
+    Raises:
+        typer.Exit: with the run's exit code.
+    """
+    from llm_perf_opt import run
+
+    plan = run.prepare_resume(run_path.absolute())
+    carry_out(plan, lambda observer: run.resume(plan, observer), dry_run=dry_run, as_json=as_json)
+
+
+def carry_out(plan: Plan, action: Callable[[Observer], Manifest], *, dry_run: bool, as_json: bool) -> None:
+    """Run `action` under a progress display and say how it went; or print the plan."""
     if dry_run:
         typer.echo(json.dumps(_plan_dict(plan), indent=2) if as_json else _plan_text(plan))
         return
     from llm_perf_opt.cli.progress import Reporter
 
     with Reporter() as reporter:
-        manifest = run.execute(plan, sys.argv, reporter)
-    _say(plan.run_path, manifest, config, as_json)
+        manifest = action(reporter)
+    _say(plan.run_path, manifest, plan.config, as_json)
     raise typer.Exit(manifest.exit_code or 0)
 
 
@@ -108,6 +128,4 @@ def _plan_text(plan: Plan) -> str:
         lines += [f"{stage.name}:", f"  directory: {stage.output_dir}"]
         lines += [f"  $ {shlex.join(command)}" for command in stage.commands]
         lines += [f"  note: {note}" for note in stage.notes]
-    if not plan.stages:
-        lines.append("no stage is enabled")
     return "\n".join(lines)

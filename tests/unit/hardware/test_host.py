@@ -71,6 +71,3 @@ def test_the_record_is_complete_and_reads_back(recorded: Path) -> None:
     assert record.schema_version == 1
     assert record.environment == {"OMP_NUM_THREADS": "1"}
     assert EnvironmentRecord.model_validate_json(record.model_dump_json()) == record
-
-
-@pytest.mark.integration
