@@ -1,16 +1,18 @@
 """The profiled sample: what the PyTorch profiler saw, folded into tables while the events are in memory.
 
-`key_averages()` costs some 70 µs an event and exists only in this process; one sweep over the raw events with a stack
-gives self times, and the phase each operator ran in, in 2 µs an event.
+One sweep over the raw events with a stack gives self times and, what `key_averages()` does not know, the phase that
+each operator ran in; tests/benchmarks/bench_operator_table.py compares their cost.
 """
 
 from __future__ import annotations
 
+import gc
 import gzip
+import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from llm_perf_opt.workload.ranges import DECODE, PREFILL, WARMUP, Ranges, module
 
 PHASES = frozenset({WARMUP, PREFILL, DECODE})
 OUTSIDE = "outside"
+PROFILER_STEP = "ProfilerStep#"  # the schedule's own label around everything
 
 
 def usable_activities(settings: TorchProfiler, device: torch.device) -> tuple[list[str], str | None]:
@@ -104,97 +107,85 @@ class Tables:
     events: int = 0
 
 
-@dataclass(slots=True)
-class _Open:
-    """An event whose end has not been passed yet."""
-
-    end_ns: int
-    key: tuple[str, str, str]
-    phase: str
-
-
-def fold(events: Iterable[Any], *, by_shape: bool = False) -> Tables:
+def fold(events: Sequence[Any], *, by_shape: bool = False) -> Tables:
     """Operators and kernels, by phase, of Kineto events.
 
     Host events of one thread nest; going through them by (thread, start, longest first) with a stack gives every
     event its children's time. Self time is its own duration less its direct children's. Total time of an operator
     that calls itself is counted once. A device event belongs to the phase of the host event that launched it.
     """
-    tables = Tables()
-    host: list[tuple[int, int, int, Any]] = []
-    device: list[Any] = []
-    for event in events:
-        tables.events += 1
-        if event.name().startswith("ProfilerStep#"):  # the schedule's own label around everything
-            continue
-        if event.device_type() == DeviceType.CPU:
-            host.append((event.start_thread_id(), event.start_ns(), -event.duration_ns(), event))
-        else:
-            device.append(event)
-    host.sort(key=lambda item: item[:3])
-    launchers = _fold_host(host, tables, by_shape)
-    _fold_device(device, launchers, tables)
+    tables = Tables(events=len(events))
+    # Hundreds of thousands of small tuples are made and kept: the cycle collector would walk them again and again.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        on_host = [event.device_type() is DeviceType.CPU for event in events]
+        device = list(itertools.compress(events, (not host for host in on_host)))
+        launchers = _fold_host(list(itertools.compress(events, on_host)), tables, by_shape, bool(device))
+        _fold_device(device, launchers, tables)
+    finally:
+        if collecting:
+            gc.enable()
     return tables
 
 
-def _fold_host(host: list[tuple[int, int, int, Any]], tables: Tables, by_shape: bool) -> dict[int, _Open]:
-    """Fill in the operators; returns the innermost event for each correlation id."""
-    launchers: dict[int, _Open] = {}
-    stack: list[_Open] = []
+def _fold_host(events: Sequence[Any], tables: Tables, by_shape: bool, link: bool) -> dict[int, OperatorRow]:
+    """Fill in the operators; with `link`, returns the operator of each correlation id."""
+    order = sorted(
+        (event.start_thread_id(), event.start_ns(), -event.duration_ns(), index) for index, event in enumerate(events)
+    )
+    launchers: dict[int, OperatorRow] = {}
+    operators = tables.operators
+    # The events around the current one, outermost first: when each ends, and its row.
+    ends: list[int] = []
+    rows: list[OperatorRow] = []
     active: dict[str, int] = {}
     thread: int | None = None
-    operators = tables.operators
-
-    def close() -> None:
-        done = stack.pop()
-        active[done.key[1]] -= 1
-
-    for thread_id, start_ns, negative_ns, event in host:
+    for thread_id, start_ns, negative_ns, index in order:
         if thread_id != thread:
-            while stack:
-                close()
-            thread = thread_id
-        while stack and stack[-1].end_ns <= start_ns:
-            close()
+            ends, rows, active, thread = [], [], {}, thread_id
+        while ends and ends[-1] <= start_ns:
+            ends.pop()
+            active[rows.pop().name] -= 1
+        event = events[index]
         name = event.name()
-        duration_ns = -negative_ns
+        if name.startswith(PROFILER_STEP):
+            continue
+        phase = rows[-1].phase if rows else OUTSIDE
         if name in PHASES:
-            tables.phase_ms[name] = tables.phase_ms.get(name, 0.0) + duration_ns / 1e6
+            tables.phase_ms[name] = tables.phase_ms.get(name, 0.0) - negative_ns / 1e6
             phase = name
-        else:
-            phase = stack[-1].phase if stack else OUTSIDE
-        shapes = str(event.shapes()) if by_shape else ""
-        key = (phase, name, shapes)
+        key = (phase, name, str(event.shapes()) if by_shape else "")
         row = operators.get(key)
         if row is None:
-            row = operators[key] = OperatorRow(phase=phase, name=name, input_shapes=shapes)
+            row = operators[key] = OperatorRow(*key)
+        row.calls += 1
+        row.self_cpu_ns -= negative_ns
+        if rows:
+            rows[-1].self_cpu_ns += negative_ns
         depth = active.get(name, 0)
         active[name] = depth + 1
-        row.calls += 1
-        row.self_cpu_ns += duration_ns
-        if depth == 0:
-            row.total_cpu_ns += duration_ns
-        if stack:
-            operators[stack[-1].key].self_cpu_ns -= duration_ns
-        entry = _Open(start_ns + duration_ns, key, phase)
-        stack.append(entry)
-        launchers[event.correlation_id()] = entry
+        if not depth:
+            row.total_cpu_ns -= negative_ns
+        ends.append(start_ns - negative_ns)
+        rows.append(row)
+        if link:
+            launchers[event.correlation_id()] = row
     return launchers
 
 
-def _fold_device(device: list[Any], launchers: dict[int, _Open], tables: Tables) -> None:
-    for event in device:
+def _fold_device(events: Sequence[Any], launchers: Mapping[int, OperatorRow], tables: Tables) -> None:
+    for event in events:
         if event.is_user_annotation():  # our ranges, mirrored on the device's time line
             continue
         launcher = launchers.get(event.linked_correlation_id()) or launchers.get(event.correlation_id())
-        phase = launcher.phase if launcher is not None else OUTSIDE
-        key = (phase, event.name())
+        key = (launcher.phase if launcher is not None else OUTSIDE, event.name())
         row = tables.kernels.get(key)
         if row is None:
-            row = tables.kernels[key] = KernelRow(phase=phase, name=event.name())
+            row = tables.kernels[key] = KernelRow(*key)
         duration_ns = event.duration_ns()
         row.calls += 1
         row.total_ns += duration_ns
         row.max_ns = max(row.max_ns, duration_ns)
         if launcher is not None:
-            tables.operators[launcher.key].device_ns += duration_ns
+            launcher.device_ns += duration_ns

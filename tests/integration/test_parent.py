@@ -1,0 +1,60 @@
+"""The parent process imports neither torch nor anything else that is slow, whatever the command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli_process import environment
+
+pytestmark = pytest.mark.integration
+
+HEAVY = ("torch", "transformers", "numpy", "tokenizers", "PIL", "nvtx", "accelerate")
+SCRIPT = """
+import json, sys
+from llm_perf_opt.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit as error:
+    code = error.code
+print("\\n" + json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def modules_after(arguments: list[str], cwd: Path) -> set[str]:
+    finished = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, modules = json.loads(finished.stdout.splitlines()[-1])
+    assert code == 0, finished.stderr
+    return set(modules)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["config", "validate"],
+        ["config", "show"],
+        ["run", "--dry-run"],
+        ["run", "--no-torch", "--output", "run"],
+        ["infer", "--output", "run", "measure.repeats=1", "measure.warmup=0", "infer.max_new_tokens=2"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_imported(tmp_path: Path, arguments: list[str]) -> None:
+    assert not modules_after(arguments, tmp_path) & set(HEAVY)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["config", "validate"]], ids=" ".join)
+def test_validating_imports_no_rich_and_no_settings_library(tmp_path: Path, arguments: list[str]) -> None:
+    assert not modules_after(arguments, tmp_path) & {*HEAVY, "rich", "pydantic_settings"}
