@@ -7,15 +7,17 @@ when that command runs, shows its own help, or completes its own arguments.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from typer._click import Command, Context, HelpFormatter
+    from typer._click import Command as AnyCommand
+    from typer._click import Context, HelpFormatter
     from typer._click.shell_completion import CompletionItem
 
 
@@ -29,7 +31,44 @@ class Lazy:
     """One line for the list of commands."""
 
 
-class TailCommand(TyperCommand):
+class Command(TyperCommand):
+    """A command whose help groups its options by their `rich_help_panel` and keeps the lines of its examples."""
+
+    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+        pieces = [self.options_metavar] if self.options_metavar else []
+        for param in self.params:
+            if isinstance(param, TyperArgument) and param.metavar and "[" in param.metavar:
+                pieces.append(param.metavar)  # says itself what is optional
+            else:
+                pieces += param.get_usage_pieces(ctx)
+        return pieces
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None:
+                continue
+            name, text = record
+            if isinstance(param, TyperArgument):
+                sections.setdefault("Arguments", []).append((param.metavar or param.name.upper(), text))
+            else:
+                panel = getattr(param, "rich_help_panel", None) or "Options"
+                sections.setdefault(panel, []).append((name, text))
+        sections["Options"] = sections.pop("Options", [])  # the general ones last
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
+        if self.epilog:
+            formatter.write_paragraph()
+            for line in inspect.cleandoc(self.epilog).splitlines():
+                formatter.write(f"{line}\n")
+
+
+class TailCommand(Command):
     """A command that takes another command line after `--`; `tail(ctx)` gives it."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
@@ -57,7 +96,7 @@ class LazyGroup(TyperGroup):
     def list_commands(self, ctx: Context) -> list[str]:
         return list(self.table)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: Context, cmd_name: str) -> AnyCommand | None:
         if cmd_name not in self.commands and cmd_name in self.table:
             self.commands[cmd_name] = _import(cmd_name, self.table[cmd_name])
         return self.commands.get(cmd_name)
@@ -75,13 +114,16 @@ class LazyGroup(TyperGroup):
         return [*found, *super(TyperGroup, self).shell_complete(ctx, incomplete)]
 
 
-def _import(name: str, lazy: Lazy) -> Command:
+def _import(name: str, lazy: Lazy) -> AnyCommand:
     module, _, attribute = lazy.target.partition(":")
     found: Any = getattr(importlib.import_module(module), attribute)
     if not isinstance(found, typer.Typer):
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         app.command()(found)
         found = app
+    for info in found.registered_commands:
+        if info.cls in (None, TyperCommand):
+            info.cls = Command
     found._add_completion = False
     command = typer.main.get_command(found)
     command.name = name

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from llm_perf_opt.cli import console
-from llm_perf_opt.config.load import Loaded, load_config
+
+if TYPE_CHECKING:
+    from llm_perf_opt.config.load import Loaded
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
@@ -36,6 +38,8 @@ def load(
         options: dotted path → value for options that were given.
         config_dirs: the words of `ConfigDirs`.
     """
+    from llm_perf_opt.config.load import load_config
+
     path, overrides = split_arguments(arguments or ())
     loaded = load_config(path, overrides, options=options, config_dirs=tuple(config_dirs or ()))
     for line in loaded.notes:
@@ -60,5 +64,7 @@ ConfigArguments: TypeAlias = Annotated[
 ]
 ConfigDirs: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Option("--config-dir", help="Directory with presets of your own; may be repeated.", show_default=False),
+    typer.Option(
+        "--config-dir", metavar="DIR", help="Directory with presets of your own; may be repeated.", show_default=False
+    ),
 ]

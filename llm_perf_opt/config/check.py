@@ -2,180 +2,66 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
-from llm_perf_opt.config import remedies
-from llm_perf_opt.config.keys import allows_null, choices, field_at, section_at
-from llm_perf_opt.config.nearest import is_near, nearest
+from llm_perf_opt.config.keys import is_open, section_of, walk
 from llm_perf_opt.config.problems import InvalidConfig, Problem, at
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.config.tree import Node, dotted, find, leaves
+from llm_perf_opt.config.tree import Node, dotted, leaves
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-Path = tuple[str | int, ...]
-
-_EXPECTED = {
-    "string_type": "text",
-    "int_type": "an integer",
-    "int_from_float": "an integer",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "a mapping of keys",
-    "model_type": "a mapping of keys",
-    "model_attributes_type": "a mapping of keys",
-    "finite_number": "a finite number",
-}
-_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_INTERPOLATION_REMEDY = (
+    "write the value itself; relative paths start at the directory llmperf runs in, "
+    "and results go under artifacts.runs_dir"
+)
 
 
-def build(tree: Node) -> Config:
-    """Validate a merged tree.
+def build(tree: Node, problems: Sequence[Problem] = ()) -> Config:
+    """Validate a merged tree; `problems` are the mistakes already found in it.
 
     Raises:
         InvalidConfig: with every mistake.
     """
-    problems = list(_interpolations(tree))
+    found = [*problems, *_interpolations(tree)]
+    values = tree.plain()
+    assert isinstance(values, dict)
+    _add_sections(values)
     try:
-        config = Config.model_validate(tree.plain())
+        config = Config.model_validate(values)
     except ValidationError as error:
-        problems += _translate(error.errors(include_url=False, include_input=False), tree)
-    if problems:
-        raise InvalidConfig(problems)
+        from llm_perf_opt.config.explain import explain
+
+        raise InvalidConfig([*found, *explain(values, error, tree)]) from None
+    if found:
+        raise InvalidConfig(found)
     return config
 
 
-def _interpolations(tree: Node) -> Iterable[Problem]:
+def _add_sections(values: dict[str, Any]) -> None:
+    """Write out the sections nobody mentions: one validator then builds all of them.
+
+    Left to their default factories, pydantic would build a validator for each section on its own,
+    which takes as long as all the rest of loading.
+    """
+    for path, field in walk():
+        if section_of(field) is not None:
+            below: Any = values
+            for part in path[:-1]:
+                below = below.get(part) if isinstance(below, dict) else None
+            if isinstance(below, dict):
+                below.setdefault(path[-1], {})
+
+
+def _interpolations(tree: Node) -> Iterator[Problem]:
     for path, node in leaves(tree):
-        if isinstance(node.value, str) and "${" in node.value and not remedies.keeps_dollar(path):
-            yield at(node, "`${…}` is not interpolated", path=dotted(path), remedy=remedies.INTERPOLATION, on_key=False)
+        if isinstance(node.value, str) and "${" in node.value and not _keeps_dollar(path):
+            message, remedy = "`${…}` is not interpolated", _INTERPOLATION_REMEDY
+            yield at(node, message, path=dotted(path), remedy=remedy, on_key=False)
 
 
-def _translate(errors: Iterable[ErrorDetails], tree: Node) -> Iterable[Problem]:
-    by_path: dict[Path, list[ErrorDetails]] = {}
-    for error in errors:
-        by_path.setdefault(_written_path(error["loc"], tree), []).append(error)
-    for path, group in by_path.items():
-        node = find(tree, path)
-        assert node is not None
-        if group[0]["type"] == "extra_forbidden":
-            yield from unknown_key(path, node)
-        elif not (isinstance(node.value, str) and "${" in node.value):
-            yield _mistake(path, node, group)
-
-
-def _written_path(loc: Path, tree: Node) -> Path:
-    """Pydantic's location without what is not in the file (names of union members)."""
-    path: list[str | int] = []
-    node = tree
-    for part in loc:
-        child = node.child(part)
-        if child is not None:
-            path.append(part)
-            node = child
-    return tuple(path)
-
-
-def unknown_key(path: Path, node: Node) -> Iterable[Problem]:
-    """An unknown key: where the setting lives now, or the nearest key and its siblings."""
-    known = list(remedies.for_old_key(path, node))
-    if known:
-        yield from known
-        return
-    *parents, name = path
-    section = section_at(parents)
-    siblings = tuple(section.model_fields) if section is not None else ()
-    near = remedies.nearest_key(str(name), parents, siblings)
-    where = dotted(parents) or "the top level"
-    yield at(
-        node,
-        "unknown key",
-        path=dotted(path),
-        remedy=f"did you mean {near}? Keys of {where}: {', '.join(siblings)}",
-    )
-
-
-def _mistake(path: Path, node: Node, errors: list[ErrorDetails]) -> Problem:
-    special = remedies.for_value(path, node.value)
-    if special is not None:
-        return at(node, special[0], path=dotted(path), remedy=special[1], on_key=False)
-    error = errors[0]
-    kind = error["type"]
-    context: dict[str, Any] = error.get("ctx") or {}
-    if kind == "value_error":
-        return at(node, str(context.get("error", error["msg"])), path=dotted(path), remedy="")
-    if kind == "inconsistent":
-        return _inconsistent(path, node, error["msg"], context)
-    if kind == "literal_error":
-        return _not_a_choice(path, node)
-    wanted = [_EXPECTED[e["type"]] for e in errors if e["type"] in _EXPECTED]
-    if wanted:
-        message = f"must be {' or '.join(dict.fromkeys(wanted))}, not {_shown(node)}"
-        return at(node, message, path=dotted(path), remedy=_type_remedy(path, node, wanted), on_key=False)
-    message = error["msg"][0].lower() + error["msg"][1:]
-    return at(node, f"{message}, not {_shown(node)}", path=dotted(path), on_key=False)
-
-
-def _inconsistent(path: Path, node: Node, message: str, context: dict[str, Any]) -> Problem:
-    """Settings that contradict each other: shown at the one the model names, where that is written."""
-    key = context["key"]
-    remedy = context.get("remedy", "")
-    child = node.child(key)
-    if child is not None:
-        return at(child, message, path=dotted((*path, key)), remedy=remedy)
-    return at(node, message, path=dotted(path), remedy=remedy)
-
-
-def _not_a_choice(path: Path, node: Node) -> Problem:
-    names = tuple(part for part in path if isinstance(part, str))
-    field = field_at(names)
-    allowed = choices(field.annotation) if field is not None else ()
-    message = f"must be one of {', '.join(allowed)}, not {_shown(node)}"
-    near = nearest(str(node.value), allowed) if allowed else ""
-    remedy = f"did you mean {near}?" if near and is_near(str(node.value), near) else ""
-    return at(node, message, path=dotted(path), remedy=remedy, on_key=False)
-
-
-def _type_remedy(path: Path, node: Node, wanted: list[str]) -> str:
-    value = node.value
-    names = tuple(part for part in path if isinstance(part, str))
-    field = field_at(names)
-    remedy = ""
-    if value is None:
-        if section_at(names) is not None:
-            remedy = "remove the line, or write the keys of this section below it, indented"
-        elif field is not None and not allows_null(field):
-            remedy = "null is not allowed here: give a value, or remove the line"
-    elif "text" in wanted and not isinstance(value, (list, dict)):
-        remedy = "put it in quotes: what looks like a number, true or false is not text in YAML"
-    elif "a list" in wanted:
-        remedy = f"write a list: [{value}]" if not isinstance(value, dict) else "write a list: `- item`, one a line"
-    elif isinstance(value, str) and _EXPONENT.fullmatch(value):
-        remedy = "in YAML 1.1 a number with an exponent needs a point and a sign: 1.0e-3"
-    elif isinstance(value, str) and "true or false" not in wanted:
-        remedy = "write the number without quotes"
-    elif "true or false" in wanted:
-        remedy = "write true or false, without quotes"
-    return remedy
-
-
-def _shown(node: Node) -> str:
-    value = node.value
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'the text "{value[:60]}{"…" if len(value) > 60 else ""}"'
-    return f"the number {value}"[:60]
+def _keeps_dollar(path: tuple[str | int, ...]) -> bool:
+    """Whether `${…}` is the user's own text there (a shell command, a prompt, plug-in settings)."""
+    own = path[:3] == ("pipeline", "workload", "command") or "extra_args" in path or path[:2] == ("dataset", "prompt")
+    return own or is_open(path)

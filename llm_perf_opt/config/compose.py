@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from llm_perf_opt.config.keys import is_open, section_at
 from llm_perf_opt.config.nearest import nearest
 from llm_perf_opt.config.presets import Presets
-from llm_perf_opt.config.problems import InvalidConfig, Problem, at
+from llm_perf_opt.config.problems import Problem, at
 from llm_perf_opt.config.reader import read_file
 from llm_perf_opt.config.tree import Node, mount
 
@@ -22,8 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.+-]+")
 _EXAMPLE = "write `- group@mount: option`, for example `- profiling/ncu@pipeline.ncu: ncu.high`"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of a `defaults:` list. `node` is where it was written."""
 
     group: str
@@ -66,19 +64,15 @@ def _mount_remedy(target: str) -> str:
     return f"the nearest section is {nearest(target, sections)}; write `group@section: option`"
 
 
-def read_defaults(root: Node) -> list[Entry]:
-    """The entries of a file's `defaults:`, `_self_` last unless written elsewhere.
-
-    Raises:
-        InvalidConfig: with every mistaken entry.
-    """
+def read_defaults(root: Node, problems: list[Problem]) -> list[Entry]:
+    """The entries of a file's `defaults:`, `_self_` last unless written elsewhere; mistakes go to `problems`."""
     assert isinstance(root.value, dict)
     listed = root.value.get("defaults")
     entries: list[Entry] = []
-    problems: list[Problem] = []
     if listed is None or not isinstance(listed.value, list):
-        problem = at(listed or root, "must be a list of presets", path="defaults", remedy=_EXAMPLE, on_key=False)
-        raise InvalidConfig([problem])
+        message = "must be a list of presets"
+        problems.append(at(listed or root, message, path="defaults", remedy=_EXAMPLE, on_key=False))
+        return [Entry(SELF, "", "", root)]
     for node in listed.value:
         if node.value == SELF:
             if any(entry.is_self for entry in entries):
@@ -93,8 +87,6 @@ def read_defaults(root: Node) -> list[Entry]:
                 entries.append(parsed)
         else:
             problems.append(at(node, "not an entry of a defaults list", path="defaults", remedy=_EXAMPLE))
-    if problems:
-        raise InvalidConfig(problems)
     if not any(entry.is_self for entry in entries):
         entries.append(Entry(SELF, "", "", listed))
     return entries
@@ -118,14 +110,14 @@ def choose(entries: Sequence[Entry], chosen: Sequence[Entry]) -> list[Entry]:
     return result
 
 
-def load_layers(entries: Sequence[Entry], own: Node, presets: Presets, first_rank: int = 0) -> list[Node]:
+def load_layers(
+    entries: Sequence[Entry], own: Node, presets: Presets, problems: list[Problem], first_rank: int = 0
+) -> list[Node]:
     """The layers of a list, weakest first; `own` is the file's own keys, placed at `_self_`.
 
-    Raises:
-        InvalidConfig: with every preset that does not exist, and every mistake inside those that do.
+    Presets that do not exist, and mistakes inside those that do, go to `problems`.
     """
     layers: list[Node] = []
-    problems: list[Problem] = []
     for number, entry in enumerate(entries):
         if entry.is_self:
             layers.append(own)
@@ -134,18 +126,14 @@ def load_layers(entries: Sequence[Entry], own: Node, presets: Presets, first_ran
         if path is None:
             problems.append(_missing(entry, presets))
             continue
-        try:
-            node = read_file(path, presets.name(path), preset=True, rank=first_rank + number)
-        except InvalidConfig as error:
-            problems += error.problems
+        node = read_file(path, problems, presets.name(path), preset=True, rank=first_rank + number)
+        if node is None:
             continue
         if _holds_defaults(node):
             listed = node.value["defaults"]
             problems.append(at(listed, "a preset cannot list presets itself", remedy="list them in the configuration"))
             continue
         layers.append(mount(node, entry.mount.split(".")))
-    if problems:
-        raise InvalidConfig(problems)
     return layers
 
 

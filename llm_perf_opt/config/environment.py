@@ -6,26 +6,67 @@ Imported only when such a variable is set: pydantic-settings costs a fifth of th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from typing import Any
 
+from pydantic import create_model
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource
+
+from llm_perf_opt.config.nearest import nearest
 from llm_perf_opt.config.overrides import read_value
-from llm_perf_opt.config.problems import InvalidConfig, Problem
-from llm_perf_opt.config.tree import Node, Source, merge, mount
+from llm_perf_opt.config.problems import Problem
+from llm_perf_opt.config.schema import Config
+from llm_perf_opt.config.tree import Node, Source, mount
 
 PREFIX = "LLMPERF_"
 
 
-def read_environment(environ: Mapping[str, str], names: Sequence[str], first_rank: int) -> list[Node]:
-    """One layer per variable, in the order of their names (so that a section comes before its keys)."""
+class _Variables(EnvSettingsSource):
+    """The names of pydantic-settings, from a given environment, with values left as they are written."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        fields: dict[str, Any] = {name: (field.annotation, None) for name, field in Config.model_fields.items()}
+        settings = create_model("Variables", __base__=BaseSettings, **fields)
+        super().__init__(settings, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter="__")
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._environ.items()}
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        return value
+
+
+def read_environment(
+    environ: Mapping[str, str], names: Sequence[str], problems: list[Problem], first_rank: int = 0
+) -> list[Node]:
+    """One layer for each of the variables `names`; a section's is weaker than those of its keys.
+
+    Variables whose name or value is wrong go to `problems`.
+    """
     layers: list[Node] = []
-    problems: list[Problem] = []
     for number, name in enumerate(sorted(names)):
         source = Source("environment", name, None, first_rank + number)
-        path = name.removeprefix(PREFIX).lower().split("__")
-        try:
-            layers.append(mount(read_value(environ[name], source, ".".join(path)), path))
-        except InvalidConfig as error:
-            problems += error.problems
-    if problems:
-        raise InvalidConfig(problems)
-    return [reduce(merge, layers)]
+        nested = _Variables({name: environ[name]})()
+        node = _node(nested, source, ()) if nested else _unknown(name, source)
+        if isinstance(node, Problem):
+            problems.append(node)
+        else:
+            layers.append(node)
+    return layers
+
+
+def _node(value: Any, source: Source, path: tuple[str, ...]) -> Node | Problem:
+    """The one value of a variable, below the maps that lead to it."""
+    while isinstance(value, Mapping):
+        ((key, value),) = value.items()
+        path = (*path, key)
+    node = read_value(value, source, ".".join(path))
+    return node if isinstance(node, Problem) else mount(node, path)
+
+
+def _unknown(name: str, source: Source) -> Problem:
+    sections = [PREFIX + key.upper() for key in Config.model_fields]
+    near = nearest(name.partition("__")[0], sections)
+    remedy = f"did you mean {near}? `__` goes one level down: {PREFIX}PIPELINE__NSYS__ENABLE=true"
+    return Problem("no setting has this name", source, remedy=remedy)

@@ -20,7 +20,7 @@ from llm_perf_opt.config.origins import Origin, Origins
 from llm_perf_opt.config.overrides import read_overrides
 from llm_perf_opt.config.presets import ENTRY, Presets, presets
 from llm_perf_opt.config.problems import InvalidConfig, Problem
-from llm_perf_opt.config.reader import read_file
+from llm_perf_opt.config.reader import read_file, read_mapping
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.config.tree import Node, Source, from_plain, merge, mount
 
@@ -65,58 +65,83 @@ def load_config(
         MissingError: the file, or a directory of presets, does not exist.
     """
     environ = os.environ if environ is None else environ
-    directory = Path.cwd() if cwd is None else cwd
     found = presets(config_dirs, environ)
     problems: list[Problem] = []
-    layers: list[Node] = []
-    chosen = read_overrides(overrides, found, _OVERRIDE_RANK)
-    layers += _file_layers(path, found, chosen.entries)
-    layers += _environment(environ)
-    layers += chosen.layers
-    for number, (dotted_path, value) in enumerate((options or {}).items()):
-        source = Source("option", dotted_path, None, _OPTION_RANK + number)
-        layers.append(mount(from_plain(value, source), dotted_path.split(".")))
-    rewritten: list[Node] = []
-    for layer in layers:
-        try:
-            rewritten.append(rewrite_enabled(layer))
-        except InvalidConfig as error:
-            problems += error.problems
-    tree = reduce(merge, rewritten)
-    try:
-        config = build(tree)
-    except InvalidConfig as error:
-        problems += error.problems
-    if problems:
-        raise InvalidConfig(problems)
-    return Loaded(_absolute(config, directory), Origins(config, tree))
+    chosen = read_overrides(overrides, found, problems, _OVERRIDE_RANK)
+    layers, notes = _old_outputs(
+        [
+            *_file_layers(_read_root(path, problems), found, chosen.entries, problems),
+            *_environment(environ, problems),
+            *chosen.layers,
+            *_options(options or {}),
+        ]
+    )
+    tree = reduce(merge, [rewrite_enabled(layer, problems) for layer in layers])
+    config = build(tree, problems)
+    return Loaded(_absolute(config, Path.cwd() if cwd is None else cwd), Origins(config, tree), notes)
 
 
-def _file_layers(path: Path | None, found: Presets, chosen: Sequence[Entry]) -> list[Node]:
-    """The layers of the user's file: its own list, or the entry file's with the file laid over it."""
-    entry_path = found.directories[-1] / ENTRY
-    overlay: list[Node] = []
-    root = None
-    if path is not None:
-        root = read_file(path, rank=_FILE_RANK)
-        if isinstance(root.value, dict) and "defaults" not in root.value:
-            overlay = [root]
-            root = None
+def compose_text(text: str, name: str, found: Presets) -> Config:
+    """The configuration of a file's text and the presets alone.
+
+    Raises:
+        InvalidConfig: with every mistake found.
+    """
+    problems: list[Problem] = []
+    root = read_mapping(text, Source("config", name, text, _FILE_RANK), problems)
     if root is None:
-        root = read_file(entry_path, found.name(entry_path), preset=True)
-    entries = choose(read_defaults(root), chosen)
-    assert isinstance(root.value, dict)
+        raise InvalidConfig(problems)
+    layers = _file_layers(root, found, (), problems)
+    return build(reduce(merge, [rewrite_enabled(layer, problems) for layer in layers]), problems)
+
+
+def _read_root(path: Path | None, problems: list[Problem]) -> Node | None:
+    if path is None:
+        return None
+    root = read_file(path, problems, rank=_FILE_RANK)
+    if root is None:
+        raise InvalidConfig(problems)
+    return root
+
+
+def _file_layers(root: Node | None, found: Presets, chosen: Sequence[Entry], problems: list[Problem]) -> list[Node]:
+    """The layers of the user's file: its own list, or the entry file's with the file laid over it."""
+    overlay: list[Node] = []
+    if root is not None and root.child("defaults") is None:
+        overlay, root = [root], None
+    if root is None:
+        entry = found.directories[-1] / ENTRY
+        root = read_file(entry, problems, found.name(entry), preset=True)
+    assert root is not None and isinstance(root.value, dict)
     own = root.with_value({key: node for key, node in root.value.items() if key != "defaults"})
-    return [*load_layers(entries, own, found), *overlay]
+    entries = choose(read_defaults(root, problems), chosen)
+    return [*load_layers(entries, own, found, problems), *overlay]
 
 
-def _environment(environ: Mapping[str, str]) -> list[Node]:
+def _environment(environ: Mapping[str, str], problems: list[Problem]) -> list[Node]:
     names = [name for name in environ if name.startswith("LLMPERF_") and name not in RESERVED]
     if not names:
         return []
     from llm_perf_opt.config.environment import read_environment
 
-    return read_environment(environ, names, _ENVIRONMENT_RANK)
+    return read_environment(environ, names, problems, _ENVIRONMENT_RANK)
+
+
+def _options(options: Mapping[str, object]) -> list[Node]:
+    layers = []
+    for number, (dotted_path, value) in enumerate(options.items()):
+        source = Source("option", dotted_path, None, _OPTION_RANK + number)
+        layers.append(mount(from_plain(value, source), dotted_path.split(".")))
+    return layers
+
+
+def _old_outputs(layers: list[Node]) -> tuple[list[Node], tuple[str, ...]]:
+    """Root `outputs` and `output` of the earlier system; goes when `legacy.py` goes."""
+    if not any(layer.child("outputs") or layer.child("output") for layer in layers):
+        return layers, ()
+    from llm_perf_opt.config import legacy
+
+    return legacy.read_layers(layers)
 
 
 def _absolute(config: Config, cwd: Path) -> Config:

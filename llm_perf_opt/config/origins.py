@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llm_perf_opt.config.keys import all_settings
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.config.tree import Kind, Node
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """What set a value: its kind, the name of that (file, variable, override, option), and the line in a file."""
 
     kind: Kind

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import llm_perf_opt
 from llm_perf_opt.errors import MissingError
@@ -21,8 +21,7 @@ def shipped_dir() -> Path:
     return checkout if (checkout / ENTRY).is_file() else package / "configs"
 
 
-@dataclass(frozen=True, slots=True)
-class Presets:
+class Presets(NamedTuple):
     """Directories to look in, the strongest first; the shipped one is last."""
 
     directories: tuple[Path, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llm_perf_opt.config.tree import Node, Source
 from llm_perf_opt.errors import ConfigError
@@ -11,8 +11,7 @@ from llm_perf_opt.errors import ConfigError
 MAX_SHOWN = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake. `path` is the dotted path, empty where there is none (a syntax error)."""
 
     message: str

@@ -7,7 +7,6 @@ before anything is built, and nothing a file says can run code.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,55 +32,54 @@ class _Stop(Exception):
     """Reading cannot go on."""
 
 
-def read_file(path: Path, source_name: str | None = None, *, preset: bool = False, rank: int = 0) -> Node:
+def read_file(
+    path: Path, problems: list[Problem], name: str | None = None, *, preset: bool = False, rank: int = 0
+) -> Node | None:
     """Read one YAML file whose root is a mapping (an empty file is an empty mapping).
+
+    Mistakes inside the file go to `problems`; None means that nothing could be made of it.
 
     Raises:
         MissingError: there is no such file.
-        InvalidConfig: it cannot be read, is too large, not UTF-8, not YAML, or holds what is not allowed.
+        InvalidConfig: it cannot be read as text: a directory, no permission, too large, not UTF-8.
     """
-    name = source_name or str(path)
-    kind: Any = "preset" if preset else "config"
-    source = Source(kind, name, None, rank)
+    source = Source("preset" if preset else "config", name or str(path), None, rank)
     text = _read_text(path, source)
-    return read_mapping(text, replace(source, text=text))
+    return read_mapping(text, source._replace(text=text), problems)
 
 
-def read_mapping(text: str, source: Source) -> Node:
+def read_text(path: Path) -> str:
+    """The text of a user's file; raises as `read_file` does."""
+    return _read_text(path, Source("config", str(path)))
+
+
+def read_mapping(text: str, source: Source, problems: list[Problem]) -> Node | None:
     """Parse `text`, whose root must be a mapping."""
-    node = parse(text, source)
+    node = parse(text, source, problems)
+    if node is None or isinstance(node.value, dict):
+        return node
     if node.value is None:
         return node.with_value({})
-    if not isinstance(node.value, dict):
-        what = "a list" if isinstance(node.value, list) else "a single value"
-        raise InvalidConfig(
-            [
-                Problem(
-                    f"a configuration is a mapping of keys, this file holds {what}",
-                    source,
-                    node.line,
-                    node.column,
-                    remedy="write `key: value` lines, for example `experiment: first`",
-                )
-            ]
+    what = "a list" if isinstance(node.value, list) else "a single value"
+    problems.append(
+        Problem(
+            f"a configuration is a mapping of keys, this file holds {what}",
+            source,
+            node.line,
+            node.column,
+            remedy="write `key: value` lines, for example `experiment: first`",
         )
-    return node
+    )
+    return None
 
 
-def parse(text: str, source: Source) -> Node:
-    """Parse one YAML document.
-
-    Raises:
-        InvalidConfig: with every mistake found, in file order.
-    """
-    builder = _Builder(source)
+def parse(text: str, source: Source, problems: list[Problem]) -> Node | None:
+    """Parse one YAML document; mistakes go to `problems`, None means that reading had to stop."""
+    builder = _Builder(source, problems)
     try:
-        node = builder.build(text)
+        return builder.build(text)
     except _Stop:
-        node = Node(None, source)
-    if builder.problems:
-        raise InvalidConfig(builder.problems)
-    return node
+        return None
 
 
 def _read_text(path: Path, source: Source) -> str:
@@ -125,9 +123,9 @@ class _Frame:
 
 
 class _Builder:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, problems: list[Problem]) -> None:
         self.source = source
-        self.problems: list[Problem] = []
+        self.problems = problems
         self.stack: list[_Frame] = []
         self.anchors: dict[str, tuple[Node, int]] = {}
         self.total = 0
@@ -147,8 +145,10 @@ class _Builder:
                 loader.dispose()
         except yaml.MarkedYAMLError as error:
             self._syntax_error(error)
-        except yaml.reader.ReaderError as error:
-            self._character_error(error, text)
+            raise _Stop from None
+        except yaml.reader.ReaderError:
+            self._character_error(text)
+            raise _Stop from None
         return self.root or Node(None, self.source)
 
     def problem(self, mark: Any, message: str, remedy: str = "") -> None:
@@ -162,6 +162,9 @@ class _Builder:
             self._open(event)
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             frame = self.stack.pop()
+            if isinstance(frame.node.value, dict):
+                for key in [key for key in frame.node.value if key.startswith("\0")]:
+                    del frame.node.value[key]
             if frame.anchor:
                 self.anchors[frame.anchor] = (frame.node, frame.size)
             self._place(frame.node, frame.size)
@@ -246,7 +249,8 @@ class _Builder:
         top.size += size
         if isinstance(top.node.value, dict):
             assert top.key is not None
-            top.node.value[top.key] = replace(node, key_line=top.key_mark.line + 1, key_column=top.key_mark.column + 1)
+            mark = top.key_mark
+            top.node.value[top.key] = node._replace(key_line=mark.line + 1, key_column=mark.column + 1)
             top.key = None
         else:
             assert isinstance(top.node.value, list)
@@ -267,7 +271,8 @@ class _Builder:
             raise _Stop
         node, size = self.anchors[event.anchor]
         self._count(size, event.start_mark)
-        self._place(replace(node, line=event.start_mark.line + 1, column=event.start_mark.column + 1), size)
+        mark = event.start_mark
+        self._place(node._replace(line=mark.line + 1, column=mark.column + 1), size)
 
     def _value(self, event: Any, loader: Any) -> Scalar:
         text: str = event.value
@@ -322,9 +327,9 @@ class _Builder:
             )
         )
 
-    def _character_error(self, error: yaml.reader.ReaderError, text: str) -> None:
+    def _character_error(self, text: str) -> None:
         """A character YAML does not allow: find it, since the parser counts in its own buffer."""
-        match = _FORBIDDEN.search(text)
+        match = re.search(_FORBIDDEN, text)
         position = match.start() if match else 0
         char = text[position : position + 1] or "?"
         line = text.count("\n", 0, position) + 1
@@ -340,4 +345,4 @@ class _Builder:
         )
 
 
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FORBIDDEN = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"

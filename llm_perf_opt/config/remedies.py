@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llm_perf_opt.config.keys import all_settings, is_open
+from llm_perf_opt.config.keys import all_settings
 from llm_perf_opt.config.nearest import is_near, nearest
 from llm_perf_opt.config.problems import Problem, at
 from llm_perf_opt.config.tree import Node, Scalar, dotted
 
-INTERPOLATION = (
-    "write the value itself; relative paths start at the directory llmperf runs in, "
-    "and results go under artifacts.runs_dir"
-)
 _NCU_FLAT = {"nvtx_include": "nvtx.include", "set": "set", "metrics": "metrics", "sections": "sections"}
 _STATIC = ("enable", "write_reports", "use_analytic_fallback", "use_synthetic_inputs")
 _TORCH = (
@@ -44,6 +40,31 @@ MOVED: dict[str, str] = {
 }
 """Key of the earlier system → key that does its work now."""
 
+
+_OUTPUT = "pipeline.torch_profiler.output"
+_OCR = f"{_OUTPUT}.extra.deepseek_ocr"
+OUTPUTS: dict[str, str] = {
+    "save_predictions": f"{_OUTPUT}.prediction.enable",
+    **{
+        f"{name}.{key}": f"{new}.{key}"
+        for name in ("prediction", "predictions")
+        for key, new in (
+            ("enable", f"{_OUTPUT}.prediction"),
+            ("save_dir", f"{_OUTPUT}.prediction"),
+            ("strip_special_tokens", f"{_OCR}.prediction"),
+        )
+    },
+    "visualization.enable": f"{_OUTPUT}.visualization.enable",
+    "visualization.save_dir": f"{_OUTPUT}.visualization.save_dir",
+    "visualization.max_images": f"{_OCR}.visualization.max_images",
+    "visualization.thumbnail_width": f"{_OCR}.visualization.thumbnail_width",
+    "extra.deepseek_ocr.prediction.strip_special_tokens": f"{_OCR}.prediction.strip_special_tokens",
+    "extra.deepseek_ocr.visualization.max_images": f"{_OCR}.visualization.max_images",
+    "extra.deepseek_ocr.visualization.thumbnail_width": f"{_OCR}.visualization.thumbnail_width",
+}
+"""Key below the root `outputs` or `output` of the earlier system → key that does its work now."""
+OUTPUT_ROOTS = ("outputs", "output")
+
 REMOVED: dict[str, str] = {
     "run.mode": "remove it: the stages that are enabled say what runs",
     "hydra": "remove it: results go under artifacts.runs_dir, relative paths start at the directory llmperf runs in",
@@ -55,14 +76,21 @@ _SECTIONS = {
     "analysis": "these settings live under pipeline.static_analysis now",
     "runners": "these settings live under pipeline.static_analysis now",
     "torch_profiler": "these settings live under pipeline.torch_profiler now",
+    **dict.fromkeys(OUTPUT_ROOTS, f"these settings live under {_OUTPUT} now"),
 }
 _NOTES = {"run.top_n_kernels": "; `llmperf kernels top` lists the kernels worth naming"}
+
+
+def moved_to(name: str) -> str | None:
+    """Where a setting of the earlier system lives now; None if it is no such setting."""
+    root, _, below = name.partition(".")
+    return OUTPUTS.get(below) if root in OUTPUT_ROOTS else MOVED.get(name)
 
 
 def for_old_key(path: Sequence[str | int], node: Node) -> Iterator[Problem]:
     """Problems for a key of the earlier system: one for each setting below it; none if it is not such a key."""
     name = dotted(path)
-    moved = MOVED.get(name)
+    moved = moved_to(name)
     if moved is not None:
         yield at(node, "this setting has moved", path=name, remedy=f"write {moved} instead{_NOTES.get(name, '')}")
     elif name in REMOVED:
@@ -71,19 +99,25 @@ def for_old_key(path: Sequence[str | int], node: Node) -> Iterator[Problem]:
         for key, child in node.value.items():
             below = list(for_old_key((*path, key), child))
             yield from below or [_unknown_below(path, key, child)]
+    elif path[0] in _SECTIONS and len(path) > 1:
+        yield _unknown_below(path[:-1], str(path[-1]), node)
     elif path[0] in _SECTIONS:
         yield at(node, "this section is gone", path=name, remedy=_SECTIONS[str(path[0])])
 
 
 def _is_old_section(name: str) -> bool:
+    root, _, below = name.partition(".")
+    if root in OUTPUT_ROOTS:
+        return not below or any(old.startswith(f"{below}.") for old in OUTPUTS)
     return name in _SECTIONS or any(old.startswith(f"{name}.") for old in MOVED)
 
 
 def _unknown_below(path: Sequence[str | int], key: str, node: Node) -> Problem:
     prefix = f"{dotted(path)}."
-    old = [name.removeprefix(prefix) for name in (*MOVED, *REMOVED) if name.startswith(prefix)]
+    outputs = [f"{path[0]}.{name}" for name in OUTPUTS] if path[0] in OUTPUT_ROOTS else []
+    old = [name.removeprefix(prefix) for name in (*MOVED, *REMOVED, *outputs) if name.startswith(prefix)]
     near = nearest(key, old) if old else ""
-    where = MOVED.get(prefix + near, "")
+    where = moved_to(prefix + near) or ""
     remedy = f"did you mean {prefix}{near}? It is {where} now" if where else _SECTIONS[str(path[0])]
     return at(node, "unknown key", path=prefix + key, remedy=remedy)
 
@@ -114,9 +148,3 @@ def nearest_key(name: str, parents: Sequence[str | int], siblings: Sequence[str]
     if elsewhere:
         return elsewhere[0]
     return prefix + near
-
-
-def keeps_dollar(path: Sequence[str | int]) -> bool:
-    """Whether `${…}` is the user's own text there (a shell command, a prompt, plug-in settings)."""
-    own = path[:3] == ("pipeline", "workload", "command") or "extra_args" in path or path[:2] == ("dataset", "prompt")
-    return own or is_open(path)

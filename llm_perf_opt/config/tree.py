@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = "str | int | float | bool | None"
 Plain: TypeAlias = "Scalar | list[Plain] | dict[str, Plain]"
-_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_LINE_BREAK = "\r\n|[\n\r\x85\u2028\u2029]"
 Kind: TypeAlias = Literal["default", "preset", "config", "environment", "override", "option"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class Source(NamedTuple):
     """One layer: a file, an environment variable, an override or an option."""
 
     kind: Kind
@@ -37,11 +35,10 @@ class Source:
     @property
     def lines(self) -> list[str]:
         """The text by lines, counted as YAML counts them."""
-        return _LINE_BREAK.split(self.text or "")
+        return re.split(_LINE_BREAK, self.text or "")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Node:
+class Node(NamedTuple):
     """A value and its place. Lines and columns count from 1; `key_*` is the place of its key."""
 
     value: Scalar | list[Node] | dict[str, Node]
@@ -57,11 +54,12 @@ class Node:
         return (self.key_line, self.key_column) if self.key_line else (self.line, self.column)
 
     def child(self, part: str | int) -> Node | None:
+        found: Node | None = None
         if isinstance(self.value, dict) and isinstance(part, str):
-            return self.value.get(part)
-        if isinstance(self.value, list) and isinstance(part, int) and part < len(self.value):
-            return self.value[part]
-        return None
+            found = self.value.get(part)
+        elif isinstance(self.value, list) and isinstance(part, int) and part < len(self.value):
+            found = self.value[part]
+        return found
 
     def plain(self) -> Plain:
         """The value without places."""
@@ -72,7 +70,7 @@ class Node:
         return self.value
 
     def with_value(self, value: Scalar | list[Node] | dict[str, Node]) -> Node:
-        return replace(self, value=value)
+        return self._replace(value=value)
 
 
 def find(node: Node, path: Sequence[str | int]) -> Node | None:
