@@ -1,0 +1,104 @@
+"""What the Nsight tools are, what they left behind, and why they left nothing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from llm_perf_opt.records.base import Record
+
+
+class Tool(Record):
+    """An installed tool."""
+
+    name: Literal["nsys", "ncu"]
+    path: str
+    version: str
+    """As it prints it, without the build (`2025.6.3.541`); empty where it prints none."""
+    source: str
+    """How it was found: a variable (`LLMPERF_NSYS`), `PATH`, or the folder it is installed in."""
+
+
+class Failure(Record):
+    """Why a capture failed, and what can be done about it."""
+
+    code: str
+    """Stable identifier; also the heading of its section in docs/nsight/failures.md."""
+    message: str
+    remedy: str
+    exit_code: int = 1
+    """1, or 3 where something needed is missing."""
+
+    @property
+    def docs(self) -> str:
+        return f"docs/nsight/failures.md#{self.code}"
+
+
+class NvtxRange(Record):
+    """All occurrences of one range in one report."""
+
+    name: str
+    domain: str | None
+    """None is the default domain."""
+    kind: Literal["push_pop", "start_end"]
+    registered: bool
+    """Sent as a registered string, which is what nsys triggers on unless told otherwise."""
+    count: int
+    unfinished: int
+    """Of those, the ones still open when the capture ended; they have no duration."""
+    total_ns: int
+    """Durations added up; nested and parallel occurrences count every time."""
+
+
+class NsysProcess(Record):
+    """One process that launched kernels."""
+
+    pid: int
+    name: str | None
+    kernels: int
+
+
+class NsysFacts(Record):
+    """What one nsys report holds, as far as a verdict needs it."""
+
+    schema_version: Literal[1] = 1
+    exporter_version: str | None
+    """Version of the nsys that made the SQLite export."""
+    kernels: int
+    """Rows of the kernel table; 0 also where there is no such table."""
+    kernel_ns: int
+    """Durations of all kernels added up, over all streams."""
+    runtime_calls: int
+    """CUDA API calls."""
+    graph_launches: int
+    """Rows of the CUDA graph table: graphs traced whole leave these instead of kernels."""
+    nvtx_events: int
+    nvtx_ranges: tuple[NvtxRange, ...]
+    """The ranges with the longest total time first; see `nvtx_ranges_left_out`."""
+    nvtx_ranges_left_out: int
+    processes: tuple[NsysProcess, ...]
+    duration_ns: int | None
+    """Length of the trace; None where the export does not say."""
+    diagnostics: tuple[str, ...]
+    """What nsys itself warned of while it collected."""
+
+
+class NcuMetric(Record):
+    """One metric column of a raw export."""
+
+    name: str
+    unit: str
+    """As ncu prints it (`byte`, `ns`, `%`, …); empty for a plain number."""
+
+
+class NcuFacts(Record):
+    """What one ncu report holds, from its raw CSV export."""
+
+    schema_version: Literal[1] = 1
+    results: int
+    """Profiled kernel launches, or ranges."""
+    kernels: tuple[str, ...]
+    """Distinct names, in order of first appearance."""
+    processes: tuple[int, ...]
+    metrics: tuple[NcuMetric, ...]
+    empty_metrics: tuple[str, ...]
+    """Metrics without a value in any row: ncu did not know them or could not collect them."""

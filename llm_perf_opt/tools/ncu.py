@@ -1,0 +1,126 @@
+"""Command lines of Nsight Compute, from the settings; nothing is run and nothing looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from llm_perf_opt.config.pipeline import Ncu
+from llm_perf_opt.tools.nvtx import TranslatedFilter, translate_nvtx_include
+from llm_perf_opt.tools.options import Version, check, refused_in, used_options
+
+OUTPUT = "report"
+
+
+def filters(settings: Ncu) -> list[TranslatedFilter]:
+    """The NVTX filters that are sent; none without gating or without an include."""
+    return translate_nvtx_include(settings.ncu_cli.nvtx.include) if settings.gating_nvtx else []
+
+
+def profile_options(
+    settings: Ncu,
+    *,
+    metrics: Sequence[str] | None = None,
+    sections: Sequence[str] | None = None,
+    include: Sequence[TranslatedFilter] | None = None,
+    launch_skip: int | None = None,
+    launch_count: int | None = None,
+    from_start: bool = True,
+) -> list[str]:
+    """Options of `ncu` but for its output and `extra_args`.
+
+    Args:
+        metrics, sections: instead of those of the settings, once unknown names were dropped; None takes the settings'.
+        include: filters instead of those of the settings, to profile one region of several.
+        launch_skip, launch_count: used where the settings leave them open.
+        from_start: False profiles only between cudaProfilerStart and cudaProfilerStop. Range replay refuses the
+            option, since the same calls delimit its ranges.
+    """
+    cli = settings.ncu_cli
+    options = ["--target-processes", cli.target_processes, "--replay-mode", cli.replay_mode]
+    nvtx = filters(settings) if include is None else include
+    if nvtx:
+        options.append("--nvtx")
+    for item in nvtx:
+        options += ["--nvtx-include", item.sent]
+    if not from_start and "profile-from-start" not in refused_in(cli.replay_mode):
+        options += ["--profile-from-start", "off"]
+    if cli.set is not None:
+        options += ["--set", cli.set]
+    for section in (cli.sections if sections is None else sections) or ():
+        options += ["--section", section]
+    if names := (cli.metrics if metrics is None else metrics):
+        options += ["--metrics", ",".join(names)]
+    if cli.kernel_name is not None:
+        options += ["--kernel-name", cli.kernel_name]
+    options += ["--kernel-name-base", cli.kernel_name_base]
+    skip = cli.launch_skip if cli.launch_skip is not None else launch_skip
+    count = cli.launch_count if cli.launch_count is not None else launch_count
+    if skip is not None:
+        options += ["--launch-skip", str(skip)]
+    if count is not None:
+        options += ["--launch-count", str(count)]
+    return options
+
+
+def profile_argv(
+    ncu: str | Path, settings: Ncu, options: Sequence[str], output_dir: Path, command: Sequence[str]
+) -> list[str]:
+    """`ncu … COMMAND`, which leaves `report.ncu-rep` in `output_dir`; `extra_args` come last."""
+    return [
+        str(ncu),
+        *options,
+        "-o",
+        str(output_dir / OUTPUT),
+        *(["--force-overwrite"] if settings.ncu_cli.force_overwrite else []),
+        *settings.ncu_cli.extra_args,
+        *command,
+    ]
+
+
+def raw_csv_argv(ncu: str | Path, report: Path) -> list[str]:
+    """Every metric of every kernel as CSV on standard output, one column a metric, units in the second row."""
+    return [str(ncu), "--import", str(report), "--csv", "--page", "raw"]
+
+
+def details_argv(ncu: str | Path, report: Path) -> list[str]:
+    """The sections as a person reads them, on standard output (`sections_report.txt`)."""
+    return [str(ncu), "--import", str(report), "--page", "details", "--print-details", "all"]
+
+
+def query_metrics_argv(ncu: str | Path) -> list[str]:
+    """Names of the metrics of this machine's GPU, without suffixes."""
+    return [str(ncu), "--query-metrics", "--csv"]
+
+
+def list_sections_argv(ncu: str | Path) -> list[str]:
+    """Identifiers of the sections this ncu knows."""
+    return [str(ncu), "--list-sections", "--csv"]
+
+
+def reports(output_dir: Path) -> list[Path]:
+    """The reports a run left."""
+    return sorted(output_dir.glob("*.ncu-rep"))
+
+
+def notes(settings: Ncu, version: Version | None = None) -> list[str]:
+    """What a reader of the plan should know about this run."""
+    cli = settings.ncu_cli
+    found = check("ncu", "", profile_options(settings), version)
+    found += [f"extra_args: {problem}" for problem in check("ncu", "", cli.extra_args, version)]
+    for used in used_options("ncu", "", cli.extra_args):
+        if used.option is not None and used.option.name in refused_in(cli.replay_mode):
+            found.append(f"extra_args: ncu refuses --{used.option.name} with replay_mode: {cli.replay_mode}")
+    for item in filters(settings):
+        if item.sent != item.written:
+            found.append(f"nvtx.include: {item.written} is sent as {item.sent}")
+        if item.note is not None:
+            found.append(f"nvtx.include: {item.note}")
+    if cli.nvtx.include is not None and not settings.gating_nvtx:
+        found.append("gating_nvtx is false: nvtx.include is not sent")
+    if cli.replay_mode in ("range", "app-range") and not filters(settings):
+        found.append(
+            f"replay_mode: {cli.replay_mode} profiles ranges, and nvtx.include names none: "
+            "only cudaProfilerStart/Stop can delimit them"
+        )
+    return found

@@ -1,0 +1,237 @@
+"""What an nsys SQLite export holds: enough to judge the capture, and the kernel summary.
+
+Any table may be missing (nsys creates them lazily), there are no indexes, and the kernel table has 13 to 40 columns,
+so only columns that every recorded version has are used. The file is opened read-only and as immutable: it may lie
+on a read-only medium, and nothing (no journal, no -shm) appears beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from llm_perf_opt.errors import StageError
+from llm_perf_opt.records.tools import NsysFacts, NsysProcess, NvtxRange
+
+KERNELS = "CUPTI_ACTIVITY_KIND_KERNEL"
+GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
+RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
+# Values of ENUM_NSYS_EVENT_TYPE, the same in all recorded exports (2025.1 to 2026.2).
+PUSH_POP, START_END, DOMAIN_CREATE = 59, 60, 75
+WARNING = 2  # ENUM_DIAGNOSTIC_SEVERITY_LEVEL: 1 information, 2 warning, 3 error
+MOST_RANGES = 200
+
+SUMMARY_COLUMNS = (
+    "Time (%)",
+    "Total Time (ns)",
+    "Instances",
+    "Avg (ns)",
+    "Med (ns)",
+    "Min (ns)",
+    "Max (ns)",
+    "StdDev (ns)",
+    "Name",
+)
+"""Header of `nsys stats --report cuda_gpu_kern_sum --format csv`, the same in the recorded tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSummary:
+    """All launches of one kernel name; times in ns, the deviation is that of a sample (n - 1), 0 for one launch."""
+
+    name: str
+    instances: int
+    total_ns: int
+    mean_ns: float
+    median_ns: float
+    min_ns: int
+    max_ns: int
+    std_ns: float
+
+
+@contextlib.contextmanager
+def open_export(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open an export for reading.
+
+    Raises:
+        StageError: it is not an SQLite file, or it is damaged; also when a query inside finds that out.
+    """
+    # `?`, `#` and `%` in the path would end it or be decoded.
+    uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield connection
+    except sqlite3.Error as error:
+        raise StageError(
+            f"{path} is not a readable nsys export: {error}", "export the report again with nsys export"
+        ) from error
+
+
+def read_facts(path: Path) -> NsysFacts:
+    """Facts of one export; tables that are missing count as empty.
+
+    Raises:
+        StageError: the file cannot be read.
+    """
+    with open_export(path) as connection:
+        tables = _tables(connection)
+        kernels, kernel_ns = _kernel_totals(connection, tables)
+        ranges, events = _ranges(connection, tables)
+        return NsysFacts(
+            exporter_version=_exporter_version(connection, tables),
+            kernels=kernels,
+            kernel_ns=kernel_ns,
+            runtime_calls=_count(connection, tables, RUNTIME),
+            graph_launches=_count(connection, tables, GRAPHS),
+            nvtx_events=events,
+            nvtx_ranges=tuple(ranges[:MOST_RANGES]),
+            nvtx_ranges_left_out=max(0, len(ranges) - MOST_RANGES),
+            processes=_processes(connection, tables),
+            duration_ns=_duration(connection, tables),
+            diagnostics=_diagnostics(connection, tables),
+        )
+
+
+def kernel_summary(path: Path) -> list[KernelSummary]:
+    """The kernels of an export by demangled name, longest total time first.
+
+    Computed here rather than by `nsys stats`: no second run of the tool, and the same table for an export that comes
+    without a report.
+
+    Raises:
+        StageError: the file cannot be read.
+    """
+    query = f"""
+        WITH launches AS (
+            SELECT demangledName AS id, end - start AS ns,
+                   row_number() OVER (PARTITION BY demangledName ORDER BY end - start) AS position,
+                   count(*) OVER (PARTITION BY demangledName) AS instances
+            FROM {KERNELS}
+        )
+        SELECT coalesce(StringIds.value, '[unnamed kernel]'), count(*), sum(ns), avg(ns), min(ns), max(ns),
+               avg(CASE WHEN position IN ((instances + 1) / 2, (instances + 2) / 2) THEN ns END),
+               avg(1.0 * ns * ns)
+        FROM launches LEFT JOIN StringIds ON StringIds.id = launches.id
+        GROUP BY launches.id ORDER BY sum(ns) DESC, 1
+    """
+    with open_export(path) as connection:
+        if not {KERNELS, "StringIds"} <= _tables(connection):
+            return []
+        rows = connection.execute(query).fetchall()
+    return [
+        KernelSummary(name, instances, total, mean, median, low, high, _sample_deviation(instances, mean, mean_square))
+        for name, instances, total, mean, low, high, median, mean_square in rows
+    ]
+
+
+def summary_csv(rows: list[KernelSummary]) -> str:
+    """The summary as `nsys stats` writes it (`summary_cuda_gpu_kern_sum.csv`)."""
+    everything = sum(row.total_ns for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SUMMARY_COLUMNS)
+    for row in rows:
+        share = 100 * row.total_ns / everything if everything else 0.0
+        spread = [f"{row.mean_ns:.1f}", f"{row.median_ns:.1f}", row.min_ns, row.max_ns, f"{row.std_ns:.1f}"]
+        writer.writerow([f"{share:.1f}", row.total_ns, row.instances, *spread, row.name])
+    return text.getvalue()
+
+
+def _sample_deviation(count: int, mean: float, mean_square: float) -> float:
+    if count < 2:
+        return 0.0
+    return float((max(0.0, mean_square - mean * mean) * count / (count - 1)) ** 0.5)
+
+
+def _tables(connection: sqlite3.Connection) -> frozenset[str]:
+    return frozenset(name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
+
+
+def _count(connection: sqlite3.Connection, tables: frozenset[str], table: str) -> int:
+    return int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]) if table in tables else 0
+
+
+def _kernel_totals(connection: sqlite3.Connection, tables: frozenset[str]) -> tuple[int, int]:
+    if KERNELS not in tables:
+        return 0, 0
+    count, total = connection.execute(f"SELECT count(*), coalesce(sum(end - start), 0) FROM {KERNELS}").fetchone()
+    return int(count), int(total)
+
+
+def _ranges(connection: sqlite3.Connection, tables: frozenset[str]) -> tuple[list[NvtxRange], int]:
+    """All ranges by total time, and the number of their events."""
+    if "NVTX_EVENTS" not in tables:
+        return [], 0
+    named = "StringIds.value" if "StringIds" in tables else "NULL"
+    join = "LEFT JOIN StringIds ON StringIds.id = e.textId" if "StringIds" in tables else ""
+    domains: dict[int, str] = dict(
+        connection.execute(
+            f"SELECT e.domainId, coalesce(e.text, {named}) FROM NVTX_EVENTS e {join} WHERE e.eventType = ?",
+            (DOMAIN_CREATE,),
+        ).fetchall()
+    )
+    query = f"""
+        SELECT coalesce(e.text, {named}, ''), coalesce(e.domainId, 0), e.eventType, e.textId IS NOT NULL AS registered,
+               count(*), sum(e.end IS NULL), coalesce(sum(e.end - e.start), 0) AS total
+        FROM NVTX_EVENTS e {join}
+        WHERE e.eventType IN ({PUSH_POP}, {START_END})
+        GROUP BY 1, 2, 3, 4 ORDER BY total DESC, 1, 2, 3, 4
+    """
+    ranges = [
+        NvtxRange(
+            name=name,
+            domain=domains.get(domain) or (f"domain {domain}" if domain else None),
+            kind="push_pop" if kind == PUSH_POP else "start_end",
+            registered=bool(registered),
+            count=count,
+            unfinished=unfinished,
+            total_ns=total,
+        )
+        for name, domain, kind, registered, count, unfinished, total in connection.execute(query)
+    ]
+    return ranges, sum(item.count for item in ranges)
+
+
+def _processes(connection: sqlite3.Connection, tables: frozenset[str]) -> tuple[NsysProcess, ...]:
+    if KERNELS not in tables:
+        return ()
+    names: dict[int, str] = {}
+    if "PROCESSES" in tables:
+        names = dict(connection.execute("SELECT globalPid, name FROM PROCESSES").fetchall())
+    rows = connection.execute(f"SELECT globalPid, count(*) FROM {KERNELS} GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
+    # A serialized GlobalId holds the PID in bits 24 to 47.
+    return tuple(
+        NsysProcess(pid=(global_pid >> 24) & 0xFFFFFF, name=names.get(global_pid), kernels=count)
+        for global_pid, count in rows
+        if global_pid is not None
+    )
+
+
+def _duration(connection: sqlite3.Connection, tables: frozenset[str]) -> int | None:
+    if "ANALYSIS_DETAILS" not in tables:
+        return None
+    row = connection.execute("SELECT max(duration) FROM ANALYSIS_DETAILS").fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def _exporter_version(connection: sqlite3.Connection, tables: frozenset[str]) -> str | None:
+    if "META_DATA_EXPORT" not in tables:
+        return None
+    row = connection.execute("SELECT value FROM META_DATA_EXPORT WHERE name = 'EXPORT_PRODUCT_VERSION'").fetchone()
+    return None if row is None else str(row[0])
+
+
+def _diagnostics(connection: sqlite3.Connection, tables: frozenset[str]) -> tuple[str, ...]:
+    if "DIAGNOSTIC_EVENT" not in tables:
+        return ()
+    rows = connection.execute(
+        "SELECT DISTINCT text FROM DIAGNOSTIC_EVENT WHERE severity >= ? ORDER BY timestamp, text", (WARNING,)
+    )
+    return tuple(str(text) for (text,) in rows)
