@@ -31,8 +31,11 @@ class Finding:
     """What to do about it; empty when there is nothing to do."""
 
 
+ToolName = Literal["nsys", "ncu"]
+
+
 class Tool(Protocol):
-    """A found profiler, as `llm_perf_opt.tools.discovery.find_tool` gives it."""
+    """A found profiler, as `llm_perf_opt.tools.discovery` gives it."""
 
     @property
     def path(self) -> object: ...
@@ -69,7 +72,8 @@ def ask_child(argv: Sequence[str], timeout_s: float) -> Answer:
 class Surroundings:
     """Everything the checks look at; tests put recorded files and answers in its place."""
 
-    find_tool: Callable[[str], Tool | None]
+    find_tool: Callable[[ToolName], Tool | None]
+    """Finds a profiler; may raise an LlmperfError whose message and remedy are then the finding."""
     root: Path = Path("/")
     """Where `/proc` is."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

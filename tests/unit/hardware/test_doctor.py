@@ -69,7 +69,7 @@ def surroundings(
         find_tool=find_tool,
         root=root,
         environment=environment or {},
-        working_directory=Path("/work/place"),
+        working_directory=Path("/home/me/runs"),
         temporary_directory=Path("/scratch"),
         which=lambda name: f"/usr/bin/{name}",
         ask=ask,
@@ -245,7 +245,7 @@ def test_disk() -> None:
     assert [found.status for found in check_disk(surroundings())] == ["ok", "ok"]
     little = check_disk(surroundings(free_bytes=2 * 10**9))
     assert [found.status for found in little] == ["warn", "warn"]
-    assert little[0].detail == "2.0 GB free in /work/place; captures may need 5 GB"
+    assert little[0].detail == "2.0 GB free in /home/me/runs; captures may need 5 GB"
 
     def refused(path: Path) -> int:
         raise PermissionError(13, "Permission denied")
