@@ -58,7 +58,7 @@ def redact_text(text: str) -> str:
     return _ASSIGNMENT.sub(_hide_named, _OPTION.sub(_hide_named, text))
 
 
-def redact_argv(argv: Sequence[str]) -> list[str]:
+def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
     """A command line fit to be written down: same length and order, secrets replaced by `***`."""
     redacted: list[str] = []
     hide_next = False
@@ -74,7 +74,7 @@ def redact_argv(argv: Sequence[str]) -> list[str]:
         else:
             redacted.append(redact_text(argument))
         hide_next = argument.startswith("-") and not equals and is_word and is_secret_name(argument)
-    return redacted
+    return tuple(redacted)
 
 
 def redact_env(environment: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from llm_perf_opt.hardware.catalogue import find_gpu
-from llm_perf_opt.hardware.nvml import Nvml, NvmlUnavailable, load_nvml, opened
+from llm_perf_opt.hardware.nvml import Nvml, NvmlUnavailable, load_nvml, opened, why_not
 from llm_perf_opt.records.hardware import DetectedGpu, GpuInventory
 
 T = TypeVar("T")
@@ -17,7 +17,10 @@ def detect_gpus(load: Callable[[], Nvml] = load_nvml) -> GpuInventory:
     try:
         nvml = load()
         with opened(nvml):
-            return _inventory(nvml)
+            try:
+                return _inventory(nvml)
+            except nvml.NVMLError as error:  # a GPU that has fallen off the bus answers nothing at all
+                return GpuInventory(none_because=why_not(error))
     except NvmlUnavailable as unavailable:
         return GpuInventory(none_because=str(unavailable))
 

@@ -41,7 +41,7 @@ class Peak(BaseModel):
     `clock_mhz` is the clock the figure assumes, null where its publisher does not say.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     dtype: Dtype
     accumulate: Accumulate
@@ -64,7 +64,7 @@ class Gpu(BaseModel):
     Whatever is null is listed in `missing` with the reason, and so is every operand type without a peak.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, protected_namespaces=())
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     """Name in configurations and tables; also the name of the file."""

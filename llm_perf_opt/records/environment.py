@@ -12,7 +12,7 @@ from llm_perf_opt.records.hardware import GpuInventory
 class EnvironmentRecord(BaseModel):
     """`env.json`. No secret, no user or host name, no working directory."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     schema_version: Literal[1] = 1
     os: str

@@ -71,7 +71,7 @@ class StandIn:
         name: str = "NVIDIA H100 80GB HBM3",
         mig: int | None = 0,
         init: Refusal | None = None,
-        count: int = 1,
+        count: int | Refusal = 1,
     ) -> None:
         self.script = script or (Moment(0.0),)
         self.name = name
@@ -105,7 +105,7 @@ class StandIn:
         return 13020
 
     def nvmlDeviceGetCount(self) -> int:
-        return self.count
+        return int(answer(self.count))
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> Any:
         return index
@@ -206,6 +206,7 @@ def no_package() -> Nvml:
         (loader(StandIn(init=NVMLError_LibraryNotFound())), "no NVIDIA driver"),
         (loader(StandIn(init=Refusal("strange"))), "strange"),
         (loader(StandIn(count=0)), "lists no GPU"),
+        (loader(StandIn(count=NVMLError_GpuIsLost("GPU is lost"))), "fallen off the bus"),
         (no_package, "nvidia-ml-py"),
     ],
 )

@@ -62,7 +62,7 @@ def test_secret_names(name: str) -> None:
 @pytest.mark.parametrize("name", OPEN_NAMES)
 def test_names_that_only_look_like_secrets(name: str) -> None:
     assert not is_secret_name(name)
-    assert redact_argv([f"{name}=64", f"--{name}", "64"]) == [f"{name}=64", f"--{name}", "64"]
+    assert redact_argv([f"{name}=64", f"--{name}", "64"]) == (f"{name}=64", f"--{name}", "64")
 
 
 @given(st.sampled_from(SECRET_NAMES), secrets)
@@ -134,7 +134,7 @@ def test_a_secret_is_known_by_its_shape(secret: str) -> None:
     ],
 )
 def test_ordinary_arguments_are_untouched(argument: str) -> None:
-    assert redact_argv([argument]) == [argument]
+    assert redact_argv([argument]) == (argument,)
 
 
 @given(st.lists(st.text(max_size=40), max_size=8))
@@ -160,4 +160,4 @@ def test_an_empty_secret_stays_visibly_empty() -> None:
 
 
 def test_an_option_without_value_hides_nothing_behind_it() -> None:
-    assert redact_argv(["--token", "--batch", "4"]) == ["--token", "--batch", "4"]
+    assert redact_argv(["--token", "--batch", "4"]) == ("--token", "--batch", "4")
