@@ -119,7 +119,7 @@ def fold(events: Sequence[Any], *, by_shape: bool = False) -> Tables:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        on_host = [event.device_type() is DeviceType.CPU for event in events]
+        on_host = [event.device_type() == DeviceType.CPU for event in events]
         device = list(itertools.compress(events, (not host for host in on_host)))
         launchers = _fold_host(list(itertools.compress(events, on_host)), tables, by_shape, bool(device))
         _fold_device(device, launchers, tables)

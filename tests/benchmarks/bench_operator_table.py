@@ -33,6 +33,7 @@ def main() -> None:
     start = time.process_time()
     tables = fold(profiler.profiler.kineto_results.events())
     ours_s = time.process_time() - start
+    assert sum(row.calls for row in tables.operators.values()) == tables.events
     small = record(SAMPLE)
     count = len(small.profiler.kineto_results.events())
     start = time.process_time()

@@ -76,6 +76,10 @@ def test_a_child_that_hangs_is_stopped() -> None:
     assert answer.code == 124 and "0.5 s" in answer.stderr
 
 
+def test_a_child_that_does_not_exist_is_an_answer() -> None:
+    assert ask_child(["/nowhere/at/all"], 1).code == 127
+
+
 def test_host_facts_import_nothing_heavy() -> None:
     code = (
         "import sys; from llm_perf_opt.hardware.host import environment_record; environment_record();"

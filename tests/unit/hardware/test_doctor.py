@@ -16,7 +16,7 @@ from llm_perf_opt.errors import ConfigError, MissingError
 from llm_perf_opt.hardware.doctor import checks
 from llm_perf_opt.hardware.doctor.dcgm import check_dcgm
 from llm_perf_opt.hardware.doctor.disk import check_disk
-from llm_perf_opt.hardware.doctor.finding import Answer, Finding, Surroundings, Tool, ask_child
+from llm_perf_opt.hardware.doctor.finding import Answer, Finding, Surroundings, Tool
 from llm_perf_opt.hardware.doctor.gpu import check_gpu
 from llm_perf_opt.hardware.doctor.permissions import check_permissions
 from llm_perf_opt.hardware.doctor.python import check_nvtx, check_python, check_uv
@@ -334,7 +334,3 @@ def test_the_text_ends_with_what_matters() -> None:
         " " * 17 + "-> install it",
     ]
     assert text.splitlines()[-1] == "missing: ncu"
-
-
-def test_a_child_that_hangs_or_does_not_exist_is_an_answer() -> None:
-    assert ask_child(["/nowhere/at/all"], 1).code == 127

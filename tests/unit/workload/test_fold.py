@@ -1,0 +1,132 @@
+"""The stack sweep over profiler events against a brute-force truth."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
+
+from llm_perf_opt.workload.profiling import fold
+
+
+@dataclass(eq=False)
+class Event:
+    """A Kineto event by hand."""
+
+    label: str
+    start: int
+    duration: int
+    thread: int = 1
+    on: DeviceType = DeviceType.CPU
+    correlation: int = 0
+    linked: int = 0
+    annotation: bool = False
+    children: list[Event] = field(default_factory=list)
+
+    def name(self) -> str:
+        return self.label
+
+    def start_ns(self) -> int:
+        return self.start
+
+    def duration_ns(self) -> int:
+        return self.duration
+
+    def start_thread_id(self) -> int:
+        return self.thread
+
+    def device_type(self) -> DeviceType:
+        return self.on
+
+    def correlation_id(self) -> int:
+        return self.correlation
+
+    def linked_correlation_id(self) -> int:
+        return self.linked
+
+    def is_user_annotation(self) -> bool:
+        return self.annotation
+
+    def shapes(self) -> list[list[int]]:
+        return [[1]]
+
+
+NAMES = st.sampled_from(["aten::mm", "aten::add", "prefill", "decode", "module"])
+SHAPES = st.recursive(
+    st.tuples(NAMES, st.integers(1, 5), st.just(())),
+    lambda children: st.tuples(NAMES, st.integers(1, 5), st.lists(children, max_size=3).map(tuple)),
+    max_leaves=12,
+)
+
+
+def lay_out(shape: Any, start: int, thread: int) -> Event:
+    """A tree of properly nested events: children follow one another inside their parent."""
+    name, own, children = shape
+    event = Event(name, start, 0, thread)
+    at = start + own
+    for child in children:
+        made = lay_out(child, at, thread)
+        event.children.append(made)
+        at += made.duration + own
+    event.duration = max(at - start, 1)
+    return event
+
+
+def walk(event: Event, phase: str, above: Sequence[str]) -> Any:
+    phase = event.label if event.label in ("prefill", "decode") else phase
+    yield event, phase, above
+    for child in event.children:
+        yield from walk(child, phase, [*above, event.label])
+
+
+@given(st.lists(st.tuples(SHAPES, st.integers(1, 2)), max_size=5), st.randoms())
+def test_it_equals_the_sums_over_the_trees(shapes: list[tuple[Any, int]], shuffler: Any) -> None:
+    roots, clock = [], {1: 0, 2: 0}
+    for shape, thread in shapes:
+        root = lay_out(shape, clock[thread], thread)
+        clock[thread] = root.start + root.duration
+        roots.append(root)
+    calls: dict[Any, int] = defaultdict(int)
+    own: dict[Any, int] = defaultdict(int)
+    total: dict[Any, int] = defaultdict(int)
+    events = []
+    for root in roots:
+        for event, phase, above in walk(root, "outside", []):
+            key = (phase, event.label, "")
+            calls[key] += 1
+            own[key] += event.duration - sum(child.duration for child in event.children)
+            total[key] += event.duration if event.label not in above else 0
+            events.append(event)
+    shuffler.shuffle(events)
+    found = fold(events).operators
+    assert {key: row.calls for key, row in found.items()} == calls
+    assert {key: row.self_cpu_ns for key, row in found.items()} == own
+    assert {key: row.total_cpu_ns for key, row in found.items()} == total
+    assert sum(own.values()) == sum(root.duration for root in roots)
+
+
+def test_kernels_go_to_the_phase_and_operator_that_launched_them() -> None:
+    events = [
+        Event("decode", 0, 100, correlation=1),
+        Event("aten::mm", 10, 20, correlation=2),
+        Event("gemm", 500, 40, on=DeviceType.CUDA, correlation=99, linked=2),
+        Event("gemm", 600, 60, on=DeviceType.CUDA, correlation=98, linked=2),
+        Event("decode", 500, 160, on=DeviceType.CUDA, annotation=True),
+        Event("memset", 700, 5, on=DeviceType.CUDA, correlation=97, linked=0),
+    ]
+    tables = fold(events)
+    gemm = tables.kernels["decode", "gemm"]
+    assert (gemm.calls, gemm.total_ns, gemm.max_ns) == (2, 100, 60)
+    assert tables.kernels["outside", "memset"].total_ns == 5
+    assert set(tables.kernels) == {("decode", "gemm"), ("outside", "memset")}
+    assert tables.operators["decode", "aten::mm", ""].device_ns == 100
+
+
+def test_the_label_of_the_schedule_is_no_operator() -> None:
+    tables = fold([Event("ProfilerStep#2", 0, 100), Event("aten::mm", 10, 20)])
+    assert list(tables.operators) == [("outside", "aten::mm", "")]
