@@ -68,7 +68,7 @@ def root(
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit with its code (see docs/exit-codes.md)."""
+    """Run the command line and exit with its code (docs/configuration/exit-codes.md lists them)."""
     arguments = global_flags_first(list(sys.argv[1:] if argv is None else argv))
     debug = "--debug" in arguments or os.environ.get("LLMPERF_DEBUG", "0") not in ("", "0")
     sys.exit(_run(arguments, debug))

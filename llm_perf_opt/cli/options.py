@@ -48,9 +48,9 @@ def load(
 
 
 def _complete(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    from llm_perf_opt.cli.completion import complete_argument
+    from llm_perf_opt.cli.completion import complete
 
-    return complete_argument(incomplete)
+    return complete(incomplete)
 
 
 ConfigArguments: TypeAlias = Annotated[

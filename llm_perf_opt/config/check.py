@@ -33,7 +33,8 @@ def build(tree: Node, problems: Sequence[Problem] = ()) -> Config:
     except ValidationError as error:
         from llm_perf_opt.config.explain import explain
 
-        raise InvalidConfig([*found, *explain(values, error, tree)]) from None
+        places = {problem.place for problem in found}  # a value that could not be read is not explained again
+        raise InvalidConfig([*found, *(p for p in explain(values, error, tree) if p.place not in places)]) from None
     if found:
         raise InvalidConfig(found)
     return config

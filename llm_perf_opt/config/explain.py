@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from llm_perf_opt.config import remedies
 from llm_perf_opt.config.keys import allows_null, choices, field_at, section_at
 from llm_perf_opt.config.nearest import is_near, nearest
-from llm_perf_opt.config.problems import Problem, at
+from llm_perf_opt.config.problems import MAX_SHOWN, Problem, at
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.config.tree import Node, dotted, find
 
@@ -32,6 +32,12 @@ _EXPECTED = {
     "model_type": "a mapping of keys",
     "model_attributes_type": "a mapping of keys",
     "finite_number": "a finite number",
+}
+_BOUNDS = {
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must hold at least {min_length} item",
 }
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
@@ -61,7 +67,9 @@ def _by_path(error: ValidationError, tree: Node) -> dict[Path, list[ErrorDetails
     by_path: dict[Path, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False, include_input=False):
         by_path.setdefault(_written_path(detail["loc"], tree), []).append(detail)
-    return by_path
+    # Of "text or a list of text", an item that is not text says more than "a list is not text".
+    inner = {path[:depth] for path in by_path for depth in range(len(path))}
+    return {path: details for path, details in by_path.items() if path not in inner}
 
 
 def _remove(values: dict[str, Any], path: Path) -> None:
@@ -73,13 +81,30 @@ def _remove(values: dict[str, Any], path: Path) -> None:
 
 
 def _problems(by_path: dict[Path, list[ErrorDetails]], tree: Node) -> Iterator[Problem]:
-    for path, group in by_path.items():
-        node = find(tree, path)
-        assert node is not None
-        if group[0]["type"] == "extra_forbidden":
+    """Problems in file order; those beyond what is shown are not explained, which takes time."""
+    placed = [(node, path) for path in by_path if (node := find(tree, path)) is not None]
+    placed.sort(key=lambda pair: (pair[0].source.rank, pair[0].place))
+    for number, (node, path) in enumerate(placed):
+        group = by_path[path]
+        if number >= MAX_SHOWN:
+            yield at(node, "a mistake", path=dotted(path))
+        elif group[0]["type"] == "extra_forbidden":
             yield from unknown_key(path, node)
         elif not (isinstance(node.value, str) and "${" in node.value):
-            yield _mistake(path, node, group)
+            problem = _mistake(path, node, group)
+            yield problem if problem.remedy else problem._replace(remedy=_meaning(path))
+
+
+def _meaning(path: Path) -> str:
+    """What the setting is for, and its default: the remedy where nothing better is known."""
+    from llm_perf_opt.config.describe import descriptions
+    from llm_perf_opt.config.emit import flow
+
+    name = ".".join(part for part in path if isinstance(part, str))
+    for item in descriptions():
+        if item.name == name and not item.is_section:
+            return f"{item.text} Default: {flow(item.default)}"
+    return ""
 
 
 def _written_path(loc: Path, tree: Node) -> Path:
@@ -130,7 +155,8 @@ def _mistake(path: Path, node: Node, errors: list[ErrorDetails]) -> Problem:
     if wanted:
         message = f"must be {' or '.join(dict.fromkeys(wanted))}, not {_shown(node)}"
         return at(node, message, path=dotted(path), remedy=_type_remedy(path, node, wanted), on_key=False)
-    message = error["msg"][0].lower() + error["msg"][1:]
+    bound = _BOUNDS.get(kind)
+    message = bound.format(**context) if bound else error["msg"][0].lower() + error["msg"][1:]
     return at(node, f"{message}, not {_shown(node)}", path=dotted(path), on_key=False)
 
 
@@ -182,7 +208,7 @@ def _shown(node: Node) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     if value is None:
         return "null"
     if isinstance(value, bool):

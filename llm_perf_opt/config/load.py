@@ -24,8 +24,14 @@ from llm_perf_opt.config.reader import read_file, read_mapping
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.config.tree import Node, Source, from_plain, merge, mount
 
-RESERVED = frozenset({"LLMPERF_CONFIG_DIR", "LLMPERF_SHARED", "LLMPERF_NSYS", "LLMPERF_NCU", "LLMPERF_DEBUG"})
-"""Environment variables that are not settings."""
+RESERVED = {
+    "LLMPERF_CONFIG_DIR": "Directories with presets of your own, separated like PATH; before the shipped ones.",
+    "LLMPERF_NSYS": "The nsys executable to use.",
+    "LLMPERF_NCU": "The ncu executable to use.",
+    "LLMPERF_DEBUG": "`1` shows the traceback of an error, like `--debug`.",
+    "LLMPERF_SHARED": "Where the tests find recorded profiler output.",
+}
+"""Environment variables that are not settings, and what they are for."""
 
 _FILE_RANK, _ENVIRONMENT_RANK, _OVERRIDE_RANK, _OPTION_RANK = 1_000, 2_000, 3_000, 1_000_000
 

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from llm_perf_opt.config.base import Count, NonNegative, Positive, Settings, Strings, inconsistent
 
 CAPTURE_RANGE_END = re.compile(
-    r"none|stop|stop-shutdown|repeat(:\d+)?(:(defer|sync|async))?|repeat-shutdown:\d+(:(defer|sync|async))?"
+    r"none|stop|stop-shutdown|repeat(:[1-9]\d*)?(:(defer|sync|async))?|repeat-shutdown:[1-9]\d*(:(defer|sync|async))?"
 )
 
 
@@ -174,6 +174,13 @@ class Nsys(Settings):
                 "capture_range_end must be none, stop, stop-shutdown, repeat[:N][:defer|sync|async] "
                 "or repeat-shutdown:N[:defer|sync|async]"
             )
+        return value
+
+    @field_validator("nvtx_capture", mode="after")
+    @classmethod
+    def _one_expression(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[^@]+(@[^@]+)?", value):
+            raise ValueError("nvtx_capture is one expression: range, range@domain or range@*")
         return value
 
     @model_validator(mode="after")

@@ -22,6 +22,11 @@ class Problem(NamedTuple):
     remedy: str = ""
 
     @property
+    def place(self) -> tuple[str, int, int, str]:
+        """What tells two places apart."""
+        return self.source.name, self.line, self.column, "" if self.line else self.path
+
+    @property
     def where(self) -> str:
         if self.source.is_file:
             return f"{self.source.name}:{self.line}:{self.column}" if self.line else self.source.name

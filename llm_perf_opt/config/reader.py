@@ -18,7 +18,7 @@ from llm_perf_opt.errors import MissingError
 
 MAX_FILE_BYTES = 4 * 2**20
 MAX_DEPTH = 64
-MAX_NODES = 200_000
+MAX_NODES = 50_000
 """Nodes of one file, each alias counted as all it stands for."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -295,7 +295,11 @@ class _Builder:
                 case _:
                     return text
         except ValueError:
-            self.problem(event.start_mark, f"not a number that can be read: {text[:40]}", "write it in plain digits")
+            self.problem(
+                event.start_mark,
+                f"not a number that can be read: {text[:40]}",
+                "write it in plain digits; in quotes, if it is text",
+            )
         return None
 
     def _integer(self, text: str, event: Any) -> int | None:
@@ -306,7 +310,10 @@ class _Builder:
                 f'write it without the leading 0, or in quotes: "{text}"',
             )
             return None
-        return int(text.replace("_", ""), 0)
+        number = int(text.replace("_", ""), 0)
+        if abs(number) >= 2**63:
+            raise ValueError("more than any setting needs, and too long to print")
+        return number
 
     def _syntax_error(self, error: yaml.MarkedYAMLError) -> None:
         mark = error.problem_mark or error.context_mark

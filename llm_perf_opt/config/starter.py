@@ -111,7 +111,7 @@ def _dataset(model: str, settings: dict[str, Description]) -> list[str]:
             f"  # root: prompts  # {settings['dataset.root'].text}",
             "",
         ]
-    return ["dataset:", f"  root: datasets/pages  # to fill in. {settings['dataset.root'].text}", ""]
+    return ["dataset:", "  name: pages", f"  root: datasets/pages  # to fill in. {settings['dataset.root'].text}", ""]
 
 
 def _setting(item: Description, value: object) -> str:

@@ -7,6 +7,8 @@ tree of `Node`s. Merging trees keeps, for each value, the place it came from: er
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
@@ -35,7 +37,12 @@ class Source(NamedTuple):
     @property
     def lines(self) -> list[str]:
         """The text by lines, counted as YAML counts them."""
-        return re.split(_LINE_BREAK, self.text or "")
+        return _split(self.text or "")
+
+
+@functools.lru_cache(maxsize=8)
+def _split(text: str) -> list[str]:
+    return re.split(_LINE_BREAK, text)
 
 
 class Node(NamedTuple):
@@ -118,6 +125,8 @@ def from_plain(value: object, source: Source) -> Node:
         return Node({str(key): from_plain(item, source) for key, item in value.items()}, source)
     if isinstance(value, (list, tuple)):
         return Node([from_plain(item, source) for item in value], source)
+    if isinstance(value, os.PathLike):
+        return Node(os.fspath(value), source)
     if value is None or isinstance(value, (str, int, float, bool)):
         return Node(value, source)
     raise TypeError(f"not a configuration value: {value!r}")
