@@ -37,6 +37,8 @@ class StaticRequest(_Record):
     """Equally long sequences per forward pass."""
     images: tuple[tuple[Count, Count], ...] = ()
     """Width and height in pixels of the images of each prompt."""
+    views: tuple[tuple[Count, Count], ...] | None = None
+    """Instead of `images`: sizes of the views that go through the encoder, as a run has prepared them."""
     dtype: str | None = None
     """Type of weights and activations; null is the checkpoint's."""
     kv_dtype: str | None = None
@@ -72,7 +74,7 @@ class ModuleFigures(_Record):
     parameters: int
     weight_bytes: int
     kv_bytes: int
-    activation_bytes: int
+    activation_bytes: int | None
 
 
 class OperatorFigures(_Record):
@@ -81,7 +83,7 @@ class OperatorFigures(_Record):
     flops: int
     weight_bytes: int
     kv_bytes: int
-    activation_bytes: int
+    activation_bytes: int | None
 
 
 class Phase(_Record):
@@ -97,7 +99,7 @@ class Phase(_Record):
     weight_bytes_routing: Routing
     kv_bytes: int
     """Cache read and written."""
-    activation_bytes: int
+    activation_bytes: int | None
     """Inputs read and outputs written by every operator when nothing is fused; not in `bytes`."""
     arithmetic_intensity: float | None
     """FLOPs per byte of `bytes`; null where no bytes move."""

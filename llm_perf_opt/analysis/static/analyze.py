@@ -151,7 +151,7 @@ def analyze(
         ConfigError: the config is malformed, or (`NotCovered`) its model type has no closed form.
     """
     request = request or StaticRequest()
-    description = describe(model_config, Options(mla_form=request.mla_form), where=where)
+    description = describe(model_config, Options(mla_form=request.mla_form, views=request.views), where=where)
     precision = resolve(model_config, request.dtype, request.kv_dtype)
     reasons: dict[str, str] = {}
 
@@ -159,11 +159,11 @@ def analyze(
     vision_blocks: tuple[Block, ...] = ()
     if description.vision is None:
         reasons["phases.vision"] = description.vision_reason
-        if request.images:
+        if request.images or request.views:
             raise ConfigError(f"{where}: images were asked for, but {description.vision_reason}", "leave out --image")
     else:
         vision_blocks = description.vision(()).blocks
-        if request.images:
+        if request.images or request.views:
             vision = description.vision(request.images)
             vision_blocks = vision.blocks
         else:
@@ -172,7 +172,7 @@ def analyze(
     prompt = request.prompt_tokens + (vision.tokens if vision else 0)
     context = prompt if request.context is None else request.context
     decoder = description.blocks
-    once = (Pass(request.batch, 0, 0, 0),)
+    once = (Pass(request.batch, 0, 0, 0, full=request.attention_flops == "full"),)
     seen = walk.rows(vision_blocks, once, precision) if vision else []
     read = seen + walk.rows(decoder, _prefill_passes(request, prompt), precision)
     steps = request.new_tokens - 1

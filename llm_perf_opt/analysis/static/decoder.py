@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from llm_perf_opt.analysis.static.description import Block
 from llm_perf_opt.analysis.static.operators import Attention, Experts, Linear, Operator, Rows, Table, Vector
@@ -32,11 +34,40 @@ def head_size(
     return config.divides(hidden, heads) if given is None else given
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The numbers that nearly every decoder has."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    inner: int
+
+
+def sizes(config: Reader, *, divides: bool = False) -> Sizes:
+    """Read the usual keys; a type that declares no `head_dim` always divides the hidden size by the heads.
+
+    Args:
+        divides: transformers wants that to leave no remainder even where `head_dim` is given.
+    """
+    heads, kv_heads = head_counts(config)
+    own = "head_dim" in config.defaults
+    if divides or not own:
+        config.divides("hidden_size", "num_attention_heads")
+    return Sizes(
+        hidden=config.size("hidden_size"),
+        layers=config.size("num_hidden_layers"),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_size(config) if own else config.divides("hidden_size", "num_attention_heads"),
+        inner=config.size("intermediate_size"),
+    )
+
+
 def attention(
-    hidden: int,
-    heads: int,
-    kv_heads: int,
-    head_dim: int,
+    size: Sizes,
     *,
     window: int | None = None,
     qkv_bias: bool = False,
@@ -47,17 +78,26 @@ def attention(
     extra: Sequence[Operator] = (),
 ) -> tuple[Operator, ...]:
     """Projections and attention of one layer. `fused` names a single query-key-value projection."""
-    query, key_value = heads * head_dim, kv_heads * head_dim
+    query, key_value = size.heads * size.head_dim, size.kv_heads * size.head_dim
     if fused:
-        projections: tuple[Operator, ...] = (Linear(f"{module}.{fused}", hidden, query + 2 * key_value, qkv_bias),)
+        projections: tuple[Operator, ...] = (Linear(f"{module}.{fused}", size.hidden, query + 2 * key_value, qkv_bias),)
     else:
         projections = (
-            Linear(f"{module}.q_proj", hidden, query, qkv_bias),
-            Linear(f"{module}.k_proj", hidden, key_value, qkv_bias),
-            Linear(f"{module}.v_proj", hidden, key_value, qkv_bias),
+            Linear(f"{module}.q_proj", size.hidden, query, qkv_bias),
+            Linear(f"{module}.k_proj", size.hidden, key_value, qkv_bias),
+            Linear(f"{module}.v_proj", size.hidden, key_value, qkv_bias),
         )
-    scores = Attention(f"{module}.attention", heads, head_dim, head_dim, 2 * key_value, window)
-    return (*projections, *extra, scores, Linear(f"{module}.{output}", query, hidden, out_bias))
+    scores = Attention(f"{module}.attention", size.heads, size.head_dim, size.head_dim, 2 * key_value, window)
+    return (*projections, *extra, scores, Linear(f"{module}.{output}", query, size.hidden, out_bias))
+
+
+def head_norms(size: Sizes, *, per_head: bool = True) -> tuple[Operator, ...]:
+    """RMS norms of query and key: one head wide and shared by all heads, or as wide as all heads."""
+    query, key = (1, 1) if per_head else (size.heads, size.kv_heads)
+    return (
+        Vector("self_attn.q_norm", query * size.head_dim),
+        Vector("self_attn.k_norm", key * size.head_dim),
+    )
 
 
 def gated_mlp(hidden: int, inner: int, *, bias: bool = False, module: str = "mlp") -> tuple[Operator, ...]:
@@ -67,6 +107,11 @@ def gated_mlp(hidden: int, inner: int, *, bias: bool = False, module: str = "mlp
         Linear(f"{module}.up_proj", hidden, inner, bias),
         Linear(f"{module}.down_proj", inner, hidden, bias),
     )
+
+
+def fused_mlp(hidden: int, inner: int, *, module: str = "mlp") -> tuple[Operator, ...]:
+    """Gate and up in one projection, then down."""
+    return Linear(f"{module}.gate_up_proj", hidden, 2 * inner), Linear(f"{module}.down_proj", inner, hidden)
 
 
 def plain_mlp(
@@ -100,6 +145,15 @@ def routed_experts(
     return (
         Linear(router, hidden, total, router_bias, quantizable=False),
         Experts(experts, total, chosen, ((hidden, 2 * inner), (inner, hidden)), bias),
+    )
+
+
+def shared_and_routed(config: Reader, hidden: int, *, bias: bool = False) -> tuple[Operator, ...]:
+    """DeepSeek's mixture: routed experts, and shared ones run as one wider gated MLP."""
+    inner = config.size("moe_intermediate_size")
+    return (
+        *routed_experts(config, hidden, inner, count="n_routed_experts", top_k="num_experts_per_tok"),
+        *gated_mlp(hidden, inner * config.size("n_shared_experts"), bias=bias, module="mlp.shared_experts"),
     )
 
 
@@ -166,22 +220,28 @@ def causal_lm(
     config: Reader,
     layers: Sequence[tuple[str, tuple[Operator, ...]]],
     *,
-    hidden: int,
-    tied: bool,
     norm_bias: bool = False,
+    norm_size: int = 1,
     head_bias: bool = False,
+    tied: bool | None = None,
 ) -> tuple[Block, ...]:
-    """Embedding, layers, final norm and head under their usual names."""
-    vocabulary = config.size("vocab_size")
+    """Embedding, layers, final norm and head under their usual names.
+
+    Args:
+        norm_size: 0 for a final norm without weights.
+        tied: whether the head shares the embedding's weight; None reads `tie_word_embeddings`.
+    """
+    vocabulary, hidden = config.size("vocab_size"), config.size("hidden_size")
+    shared = config.flag("tie_word_embeddings") if tied is None else tied
     return (
         embedding(vocabulary, hidden),
         *stack(layers),
-        final_norm(hidden, bias=norm_bias),
-        head(hidden, vocabulary, tied=tied, bias=head_bias),
+        final_norm(hidden * norm_size, bias=norm_bias),
+        head(hidden, vocabulary, tied=shared, bias=head_bias),
     )
 
 
-DENSE_DEFAULTS: dict[str, object] = {
+DENSE: Mapping[str, Any] = {
     "vocab_size": 32000,
     "hidden_size": 4096,
     "intermediate_size": 11008,
@@ -192,3 +252,11 @@ DENSE_DEFAULTS: dict[str, object] = {
     "tie_word_embeddings": False,
 }
 """What most dense decoders read, with Llama's values; a family overrides what differs in its type."""
+
+BEFORE = ("input_layernorm", "post_attention_layernorm")
+"""The usual two norms of a layer."""
+
+
+def alternating(layers: int, every: int) -> list[str]:
+    """Sliding layers with a full one after each `every` - 1 of them."""
+    return ["full_attention" if (layer + 1) % every == 0 else "sliding_attention" for layer in range(layers)]

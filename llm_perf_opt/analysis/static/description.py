@@ -61,5 +61,5 @@ class Family:
     defaults: Mapping[str, Any]
     describe: Callable[[Reader, Options], Description]
     aliases: Mapping[str, str] = field(default_factory=dict)
-    config_class: str | None = None
-    """Model type under which transformers registers the config, where it differs from `model_type`."""
+    remote: bool = False
+    """The model's code lives beside its weights, not in transformers: nothing to compare defaults with."""

@@ -95,7 +95,7 @@ def generation_work(
     if images or views:
         if description.vision is None:
             raise ConfigError(f"{where}: images were given, but {description.vision_reason}", "leave the images out")
-        once = Pass(batch, 0, 0, 0)
+        once = Pass(batch, 0, 0, 0, full=full)
         seen = _work(description.vision(tuple(images)).blocks, once, (once,), precision)
 
     def phase(whole: Pass, parts: Sequence[Pass], extra: Work | None = None) -> Work:

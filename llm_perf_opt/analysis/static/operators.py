@@ -6,7 +6,7 @@ in `torch.utils.flop_counter`. Counts are per pass and exact integers; a block m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import ClassVar, Protocol
 
@@ -22,6 +22,8 @@ class Rows(Enum):
     """The positions whose logits are wanted."""
     KEYS = "keys"
     """Each position in sight, cached ones too (latent attention expanding its cache)."""
+    KEYS_IN_PREFILL = "keys in prefill"
+    """Each position in sight in a pass of many queries, the new token alone in a decode step."""
 
 
 class Operator(Protocol):
@@ -60,6 +62,8 @@ def _rows(rows: Rows | int, step: Pass) -> int:
         return step.tokens
     if rows is Rows.LOGITS:
         return step.batch * step.logits
+    if rows is Rows.KEYS_IN_PREFILL and step.decoding:
+        return step.tokens
     return step.keys()
 
 
@@ -158,6 +162,10 @@ class Attention:
     cache_elements: int
     """Elements one cached position of one layer holds; the keys and values of all its heads, or a latent."""
     window: int | None = None
+    decode_dims: tuple[int, int] | None = None
+    """Query-key and value widths of a decode step where they differ (absorbed latent attention)."""
+    bidirectional_prompt: bool = False
+    """The positions of a prompt see each other whatever their order (prefix language models)."""
 
     kind: ClassVar[str] = "attention"
     quantizable: ClassVar[bool] = False
@@ -168,15 +176,21 @@ class Attention:
     def active_parameters(self) -> int:
         return 0
 
+    def _width(self, step: Pass) -> int:
+        if self.decode_dims is not None and step.decoding:
+            return sum(self.decode_dims)
+        return self.qk_dim + self.v_dim
+
     def flops(self, step: Pass) -> int:
-        return 2 * step.pairs(self.window) * self.heads * (self.qk_dim + self.v_dim)
+        seen = replace(step, full=True) if self.bidirectional_prompt and not step.decoding else step
+        return 2 * seen.pairs(self.window) * self.heads * self._width(step)
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
         return 0, 0, 0
 
     def activations(self, step: Pass) -> int:
         # Queries in, contexts out; keys and values are the cache's traffic. Scores stay on chip in a fused kernel.
-        return step.tokens * self.heads * (self.qk_dim + self.v_dim)
+        return step.tokens * self.heads * self._width(step)
 
     def cache_read(self, step: Pass) -> int:
         """Cache elements read."""
@@ -225,17 +239,18 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class Bidirectional:
-    """An encoder's attention: `count` groups of `size` positions that see each other, per sequence.
+class EncoderAttention:
+    """An encoder's attention: `groups` of positions that see each other (how many groups, positions of each).
 
-    All pairs count under either convention, since nothing is masked.
+    With `causal_tail` the last positions of each group see only what is before them, their own included; the
+    others see each other alone. Where nothing is masked, all pairs count under either convention.
     """
 
     name: str
     heads: int
     head_dim: int
     groups: tuple[tuple[int, int], ...]
-    """(how many groups, positions of each)."""
+    causal_tail: int = 0
 
     kind: ClassVar[str] = "attention"
     quantizable: ClassVar[bool] = False
@@ -246,8 +261,14 @@ class Bidirectional:
     def active_parameters(self) -> int:
         return 0
 
+    def _pairs(self, size: int, full: bool) -> int:
+        if full or not self.causal_tail:
+            return size * size
+        tail, seen = self.causal_tail, size - self.causal_tail
+        return seen * seen + tail * seen + tail * (tail + 1) // 2
+
     def flops(self, step: Pass) -> int:
-        pairs = sum(count * size * size for count, size in self.groups)
+        pairs = sum(count * self._pairs(size, step.full) for count, size in self.groups)
         return 4 * step.batch * pairs * self.heads * self.head_dim
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
@@ -313,9 +334,8 @@ class Table:
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
         wanted = step.tokens if self.gathered is None else step.batch * self.gathered
-        # Repeated rows come from cache at best: one distinct row at least, each once at most.
-        most = min(self.rows, wanted)
-        return min(1, most) * self.width, most * self.width, most * self.width
+        read = min(self.rows, wanted) * self.width
+        return read, read, read
 
     def activations(self, step: Pass) -> int:
         wanted = step.tokens if self.gathered is None else step.batch * self.gathered

@@ -41,6 +41,11 @@ class Pass:
         """Tokens that share one reading of the weights."""
         return self.batch * self.queries // self.steps
 
+    @property
+    def decoding(self) -> bool:
+        """Whether each step adds one token to what is cached."""
+        return self.queries == self.steps
+
     def pairs(self, window: int | None = None) -> int:
         """Query-key pairs of one head over all sequences.
 

@@ -50,8 +50,9 @@ def _phases(record: StaticRecord) -> str:
         if phase is None:
             continue
         intensity = "—" if phase.arithmetic_intensity is None else f"{phase.arithmetic_intensity:.4g}"
-        amounts = (phase.bytes, phase.weight_bytes, phase.kv_bytes, phase.activation_bytes)
-        rows.append((name, f"{phase.flops:,}", *(scaled(amount, "B") for amount in amounts), intensity))
+        amounts = [scaled(amount, "B") for amount in (phase.bytes, phase.weight_bytes, phase.kv_bytes)]
+        amounts.append("—" if phase.activation_bytes is None else scaled(phase.activation_bytes, "B"))
+        rows.append((name, f"{phase.flops:,}", *amounts, intensity))
     return table(header, rows)
 
 

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from llm_perf_opt.analysis.static.decoder import (
-    DENSE_DEFAULTS,
+    BEFORE,
+    DENSE,
     attention,
     causal_lm,
     gated_mlp,
-    head_counts,
-    head_size,
+    head_norms,
     layer_windows,
     norms,
+    sizes,
     window_kind,
 )
-from llm_perf_opt.analysis.static.description import Description, Family, Options
-from llm_perf_opt.analysis.static.operators import Operator
+from llm_perf_opt.analysis.static.description import Block, Description, Family, Options
 from llm_perf_opt.analysis.static.reader import Reader
 
-WINDOW_DEFAULTS: dict[str, object] = {
-    "use_sliding_window": False,
-    "sliding_window": 4096,
-    "max_window_layers": 28,
-    "layer_types": None,
-}
-_DEFAULTS = {
-    **DENSE_DEFAULTS,
-    **WINDOW_DEFAULTS,
-    "vocab_size": 151936,
-    "intermediate_size": 22016,
-    "num_key_value_heads": 32,
-}
+WINDOWS = {"use_sliding_window": False, "sliding_window": 4096, "max_window_layers": 28, "layer_types": None}
+DEFAULTS = {**DENSE, **WINDOWS, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32}
 
 
 def windows(config: Reader, layers: int) -> tuple[int | None, ...]:
@@ -42,33 +29,45 @@ def windows(config: Reader, layers: int) -> tuple[int | None, ...]:
     return layer_windows(config, layers, window, default=derived)
 
 
-def _describe(qk_norm: bool) -> Callable[[Reader, Options], Description]:
-    def describe(config: Reader, options: Options) -> Description:
-        hidden, layers = config.size("hidden_size"), config.size("num_hidden_layers")
-        heads, kv_heads = head_counts(config)
-        head_dim = head_size(config) if qk_norm else config.divides("hidden_size", "num_attention_heads")
-        qkv_bias = config.flag("attention_bias") if qk_norm else True
-        out_bias = qkv_bias and qk_norm
-        extra = norms(("self_attn.q_norm", "self_attn.k_norm"), head_dim) if qk_norm else ()
-        mlp = gated_mlp(hidden, config.size("intermediate_size"))
+def decoder_blocks(config: Reader, *, tied: bool | None = None) -> tuple[Block, ...]:
+    """Qwen2's decoder, also that of Qwen2-VL and Qwen2.5-VL."""
+    size = sizes(config)
+    shared = norms(BEFORE, size.hidden)
+    layers = [
+        (
+            window_kind(own),
+            shared + attention(size, window=own, qkv_bias=True) + gated_mlp(size.hidden, size.inner),
+        )
+        for own in windows(config, size.layers)
+    ]
+    return causal_lm(config, layers, tied=tied)
 
-        def layer(window: int | None) -> tuple[str, tuple[Operator, ...]]:
-            mixed = attention(
-                hidden, heads, kv_heads, head_dim, window=window, qkv_bias=qkv_bias, out_bias=out_bias, extra=extra
-            )
-            return window_kind(window), (
-                *norms(("input_layernorm", "post_attention_layernorm"), hidden),
-                *mixed,
-                *mlp,
-            )
 
-        stacked = [layer(window) for window in windows(config, layers)]
-        return Description(causal_lm(config, stacked, hidden=hidden, tied=config.flag("tie_word_embeddings")))
+def qwen3_blocks(config: Reader, own_windows: tuple[int | None, ...], *, tied: bool | None = None) -> tuple[Block, ...]:
+    """Qwen3's decoder, also that of Qwen3-VL."""
+    size, bias = sizes(config), config.flag("attention_bias")
+    shared = norms(BEFORE, size.hidden)
+    layers = [
+        (
+            window_kind(own),
+            shared
+            + attention(size, window=own, qkv_bias=bias, out_bias=bias, extra=head_norms(size))
+            + gated_mlp(size.hidden, size.inner),
+        )
+        for own in own_windows
+    ]
+    return causal_lm(config, layers, tied=tied)
 
-    return describe
+
+def _qwen2(config: Reader, options: Options) -> Description:
+    return Description(decoder_blocks(config))
+
+
+def _qwen3(config: Reader, options: Options) -> Description:
+    return Description(qwen3_blocks(config, windows(config, config.size("num_hidden_layers"))))
 
 
 FAMILIES = (
-    Family("qwen2", {key: value for key, value in _DEFAULTS.items() if key != "head_dim"}, _describe(False)),
-    Family("qwen3", {**_DEFAULTS, "head_dim": 128, "attention_bias": False}, _describe(True)),
+    Family("qwen2", DEFAULTS, _qwen2),
+    Family("qwen3", {**DEFAULTS, "head_dim": 128, "attention_bias": False}, _qwen3),
 )

@@ -1,0 +1,111 @@
+"""The parent's side of tracing: starts the child, and keeps its answers by config and library versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.records.static import SCHEMA, StaticRecord, StaticRequest
+
+TIMEOUT_S = 300.0
+
+
+def cache_directory() -> Path:
+    """Where traced records are kept: `$XDG_CACHE_HOME/llmperf/static`, or `~/.cache/llmperf/static`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "llmperf" / "static"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("transformers", "torch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError as error:
+            raise MissingError(f"{package} is not installed, so nothing can be traced", f"install {package}") from error
+    return found
+
+
+def cache_key(config: Mapping[str, Any], request: StaticRequest) -> str:
+    """What decides a traced record: the config, the request, the versions that trace."""
+    parts = {"config": config, "request": request.model_dump(), "versions": _versions(), "schema": SCHEMA}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _read(file: Path) -> StaticRecord | None:
+    try:
+        return StaticRecord.model_validate_json(file.read_bytes())
+    except (OSError, ValueError):
+        # Absent, or written by something else: traced again.
+        return None
+
+
+def _write(file: Path, record: StaticRecord) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=file.parent, suffix=".tmp", delete=False, encoding="utf-8"
+        ) as partial:
+            partial.write(record.to_json(indent=None))
+        Path(partial.name).replace(file)
+    except OSError:
+        # The cache is a convenience: a read-only home must not fail the analysis.
+        return
+
+
+def traced(
+    config: Mapping[str, Any],
+    request: StaticRequest,
+    *,
+    where: str = "config.json",
+    cache: Path | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> StaticRecord:
+    """A model's record by tracing it in a child process; from the cache where it was traced before.
+
+    Args:
+        cache: directory of kept records; None is `cache_directory()`.
+
+    Raises:
+        ConfigError: transformers cannot build or trace the model.
+        MissingError: torch or transformers is not installed.
+        StageError: the child died or took too long.
+    """
+    file = (cache or cache_directory()) / f"{cache_key(config, request)}.json"
+    kept = _read(file)
+    if kept is not None:
+        return kept
+    order = json.dumps({"config": config, "request": request.model_dump(), "where": where})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "llm_perf_opt.analysis.traced"],
+            input=order,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=environment,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StageError(f"{where}: tracing took more than {timeout_s:g} s", "use --method analytic") from error
+    if child.returncode == 2:
+        answer = json.loads(child.stdout)
+        raise ConfigError(answer["message"], answer["remedy"])
+    if child.returncode != 0:
+        tail = child.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise StageError(
+            f"{where}: the tracing child ended with {child.returncode}: {tail[0]}", "use --method analytic"
+        )
+    record = StaticRecord.model_validate_json(child.stdout)
+    _write(file, record)
+    return record

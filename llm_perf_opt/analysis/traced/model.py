@@ -1,0 +1,164 @@
+"""Building a model on the meta device, and running each distinct layer of it once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from llm_perf_opt.analysis.traced.counter import AttentionRecorder, Call, Counter
+from llm_perf_opt.errors import ConfigError
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A model without weights and how its attention is counted."""
+
+    model: nn.Module
+    config: Any
+    recorder: AttentionRecorder | None
+    """None where the model's own attention code runs and its products are counted whole."""
+    layers: Mapping[str, Key]
+    """Path of a repeated layer -> what it has in common with those equal to it."""
+
+
+def _transformers_config(config: Mapping[str, Any], where: str) -> Any:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    model_type = config.get("model_type")
+    if model_type not in CONFIG_MAPPING:
+        raise ConfigError(
+            f"{where}: the installed transformers knows no model_type {model_type!r}",
+            "install a transformers that has it; code beside the weights is never run for static analysis",
+        )
+    return CONFIG_MAPPING[model_type].from_dict(dict(config))
+
+
+def _instantiate(config: Any, attention: str) -> nn.Module:
+    from transformers import initialization
+    from transformers.models.auto.modeling_auto import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    known = type(config) in AutoModelForCausalLM._model_mapping
+    factory = AutoModelForCausalLM if known else AutoModelForImageTextToText
+    with torch.device("meta"), initialization.no_init_weights():
+        model: nn.Module = factory.from_config(config, attn_implementation=attention).eval()
+    # Weights are tied while they are initialised, which was skipped.
+    model.tie_weights()  # type: ignore[operator]
+    return model
+
+
+def build(config: Mapping[str, Any], where: str) -> Built:
+    """The model of a config on the meta device: shapes alone, no memory.
+
+    Raises:
+        ConfigError: transformers cannot build it.
+    """
+    from transformers import AttentionInterface
+
+    prepared = _transformers_config(config, where)
+    recorder: AttentionRecorder | None = AttentionRecorder()
+    AttentionInterface.register(AttentionRecorder.NAME, recorder)
+    try:
+        try:
+            model = _instantiate(prepared, AttentionRecorder.NAME)
+        except (KeyError, ValueError, NotImplementedError):
+            # Classes of their own for each attention implementation.
+            recorder = None
+            prepared = _transformers_config(config, where)
+            model = _instantiate(prepared, "eager")
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, NotImplementedError) as error:
+        raise ConfigError(
+            f"{where}: transformers cannot build this model: {error}", "check the sizes in the config"
+        ) from error
+    return Built(model, prepared, recorder, _repeated_layers(model, prepared))
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _signature(layer: nn.Module, index: int, config: Any) -> Key:
+    """What decides a layer's work: classes, parameter shapes, plain settings, and its entry in per-layer lists."""
+    parameters = tuple((name, tuple(parameter.shape)) for name, parameter in layer.named_parameters())
+    settings = tuple(
+        (path, type(module).__name__, name, value)
+        for path, module in layer.named_modules()
+        for name, value in sorted(vars(module).items())
+        if _plain(value) and name not in ("layer_idx", "layer_id", "training")
+    )
+    lists = tuple(
+        (name, str(value[index]))
+        for name, value in sorted(vars(config).items())
+        if isinstance(value, list | tuple) and index < len(value) == getattr(config, "num_hidden_layers", None)
+    )
+    return parameters, settings, lists
+
+
+def _text_config(config: Any) -> Any:
+    text = getattr(config, "get_text_config", None)
+    return text() if callable(text) else config
+
+
+def _repeated_layers(model: nn.Module, config: Any) -> dict[str, Key]:
+    found: dict[str, Key] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) > 1 and not any(path.startswith(f"{p}.") for p in found):
+            for index, layer in enumerate(module):
+                found[f"{path}.{index}"] = (path, *_signature(layer, index, _text_config(config)))
+    return found
+
+
+def _shapes(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape)
+    if isinstance(value, list | tuple):
+        return tuple(_shapes(item) for item in value)
+    return value if _plain(value) else type(value).__name__
+
+
+class Once:
+    """Runs the first of equal layers and repeats its result and its counts for the others.
+
+    A repeated layer keeps no cache of its own: what is cached is asked of the first (see `representatives`).
+    """
+
+    def __init__(self, built: Built, counter: Counter) -> None:
+        self._counter = counter
+        self._seen: dict[Key, tuple[str, list[Call], set[str], Any]] = {}
+        self.representatives: dict[str, str] = {}
+        for path in built.layers:
+            self._wrap(built.model.get_submodule(path), path, built.layers[path])
+
+    def _wrap(self, layer: nn.Module, path: str, signature: Key) -> None:
+        own: Callable[..., Any] = layer.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            key = (signature, _shapes(args), tuple((name, _shapes(kwargs[name])) for name in sorted(kwargs)))
+            counter = self._counter
+            known = self._seen.get(key)
+            if known is not None:
+                first, calls, entered, result = known
+                self.representatives[path] = first
+                counter.calls.extend(_moved(call, first, path) for call in calls)
+                counter.entered.update(path + name[len(first) :] for name in entered)
+                return result
+            before, outer = len(counter.calls), counter.entered
+            counter.entered = set()
+            result = own(*args, **kwargs)
+            self._seen[key] = (path, counter.calls[before:], counter.entered, result)
+            self.representatives[path] = path
+            counter.entered |= outer
+            return result
+
+        layer.forward = forward
+
+
+def _moved(call: Call, first: str, path: str) -> Call:
+    if not call.path.startswith(first):
+        return call
+    return Call(path + call.path[len(first) :], call.kind, call.flops, call.causal, call.experts)

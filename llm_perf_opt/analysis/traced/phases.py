@@ -1,0 +1,303 @@
+"""Tracing prefill, decode and vision of a built model, and turning what was counted into a record."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from llm_perf_opt.analysis.static.operators import Experts
+from llm_perf_opt.analysis.static.precision import BITS, Precision, resolve
+from llm_perf_opt.analysis.traced.counter import Call, Counter, add_missing_formulas
+from llm_perf_opt.analysis.traced.model import Built, Once, build
+from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.records.static import (
+    ModelFacts,
+    ModuleFigures,
+    OperatorFigures,
+    Phase,
+    Phases,
+    Routing,
+    StaticRecord,
+    StaticRequest,
+)
+
+_TRACE_ERRORS = (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, NotImplementedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What one forward pass called, and the cache it left."""
+
+    calls: Sequence[Call]
+    entered: frozenset[str]
+    cache_elements: int
+
+
+def _cache_elements(cache: Any, once: Once | None) -> int:
+    """Elements that all layers' caches hold; layers that were not run hold what their representative does."""
+
+    def held(layer: object) -> int:
+        return sum(
+            value.numel() for value in vars(layer).values() if isinstance(value, torch.Tensor) and value.dim() > 2
+        )
+
+    layers = [held(layer) for layer in getattr(cache, "layers", [])]
+    if once is None:
+        return sum(layers)
+    index = {path: int(path.rsplit(".", 1)[1]) for path in once.representatives}
+    ran = {index[path]: index[first] for path, first in once.representatives.items()}
+    return sum(layers[ran.get(position, position)] for position in range(len(layers)))
+
+
+class Tracer:
+    """Forward passes of one model without its weights.
+
+    Args:
+        deduplicate: run equal layers once; False runs every layer (the full trace, for tests).
+    """
+
+    def __init__(self, built: Built, *, deduplicate: bool = True) -> None:
+        add_missing_formulas()
+        self.built = built
+        names = {id(module): path for path, module in built.model.named_modules()}
+        self.counter = Counter(names)
+        self.once = Once(built, self.counter) if deduplicate else None
+        if built.recorder is not None:
+            built.recorder.counter = self.counter
+
+    def _forward(self, tokens: int, cache: Any, *, batch: int, keep: int) -> Traced:
+        model = self.built.model
+        inputs = {"input_ids": torch.ones(batch, tokens, dtype=torch.long, device="meta")}
+        named: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
+        accepted = inspect.signature(model.forward).parameters
+        if "logits_to_keep" in accepted:
+            named["logits_to_keep"] = keep
+        self.counter.calls.clear()
+        self.counter.entered.clear()
+        with torch.no_grad(), self.counter.watching(), self.counter:
+            model(**inputs, **named)
+        elements = _cache_elements(cache, self.once)
+        return Traced(tuple(self.counter.calls), frozenset(self.counter.entered), elements)
+
+    def _cache(self) -> Any:
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.built.config)
+
+    def prefill(self, tokens: int, *, batch: int, every: bool) -> Traced:
+        """The pass over a prompt."""
+        return self._forward(tokens, self._cache(), batch=batch, keep=0 if every else 1)
+
+    def decode(self, context: int, *, batch: int) -> Traced:
+        """One step after `context` cached tokens."""
+        cache = self._cache()
+        if context:
+            self._forward(context, cache, batch=batch, keep=1)
+        return self._forward(1, cache, batch=batch, keep=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """Parameters of one module that are its own, by how a pass reads them."""
+
+    dense: int
+    table: tuple[int, int] | None
+    """Rows and width of an embedding."""
+
+
+def _own_weights(model: nn.Module) -> dict[str, _Weights]:
+    seen: set[int] = set()
+    own = {}
+    for path, module in model.named_modules():
+        parameters = [p for p in module.parameters(recurse=False) if id(p) not in seen]
+        seen.update(id(p) for p in parameters)
+        count = sum(p.numel() for p in parameters)
+        table = (module.num_embeddings, module.embedding_dim) if isinstance(module, nn.Embedding) else None
+        if count:
+            own[path] = _Weights(count, table)
+    return own
+
+
+def _shared_weights(model: nn.Module, own: Mapping[str, _Weights]) -> dict[str, int]:
+    """Elements that a module reads although another one holds them (tied heads)."""
+    return {
+        path: sum(p.numel() for p in module.parameters(recurse=False))
+        for path, module in model.named_modules()
+        if path not in own and any(True for _ in module.parameters(recurse=False))
+    }
+
+
+def _collapsed(path: str) -> str:
+    return re.sub(r"\.\d+(?=\.|$)", ".*", path) or "model"
+
+
+class Summary:
+    """Turns traced passes into phases of a record."""
+
+    def __init__(self, built: Built, precision: Precision, *, full: bool) -> None:
+        self.own = _own_weights(built.model)
+        self.shared = _shared_weights(built.model, self.own)
+        self.precision = precision
+        self.full = full
+        self.parameters = sum(weights.dense for weights in self.own.values())
+        self.inactive = 0
+
+    def _routed(self, calls: Sequence[Call], tokens: int) -> dict[str, Experts]:
+        """Modules of routed experts, with how many there are and how many a token visits."""
+        routed = {}
+        for call in calls:
+            if call.experts and call.path in self.own:
+                count, rows = call.experts
+                routed[call.path] = Experts(call.path, count, max(1, rows // tokens), ())
+        return routed
+
+    def note_active(self, traced: Traced, tokens: int) -> None:
+        """Work out how many parameters a token does not go through."""
+        for path, experts in self._routed(traced.calls, tokens).items():
+            whole = self.own[path].dense
+            self.inactive += whole - whole * experts.top_k // experts.count
+
+    def _read(self, path: str, tokens: int, routed: Mapping[str, Experts]) -> tuple[float, float, float]:
+        weights = self.own.get(path)
+        if weights is None:
+            shared = float(self.shared.get(path, 0))
+            return shared, shared, shared
+        if weights.table is not None:
+            rows = float(min(weights.table[0], tokens) * weights.table[1])
+            return rows, rows, rows
+        experts = routed.get(path)
+        if experts is None:
+            return weights.dense, weights.dense, weights.dense
+        each = weights.dense / experts.count
+        least, expected, most = experts.experts_read(tokens)
+        return least * each, expected * each, most * each
+
+    def phase(self, traced: Traced, tokens: int, kv_elements: int) -> Phase:
+        """Figures of one pass."""
+        routed = self._routed(traced.calls, tokens)
+        element, plain = self.precision.kv_element_bytes(), BITS[self.precision.dtype] / 8
+        flops: dict[str, int] = defaultdict(int)
+        kinds: dict[str, str] = {}
+        for call in traced.calls:
+            name = f"{_collapsed(call.path)}" + (".attention" if call.kind == "attention" else "")
+            flops[name] += call.flops if self.full else call.causal
+            kinds.setdefault(name, call.kind)
+        weights: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+        held: dict[str, int] = defaultdict(int)
+        repeat: dict[str, int] = defaultdict(int)
+        for path in sorted(traced.entered):
+            name = _collapsed(path)
+            read = self._read(path, tokens, routed)
+            if any(read) or name in flops:
+                repeat[name] += 1
+            for position in range(3):
+                weights[name][position] += read[position] * plain
+        for path, own in self.own.items():
+            if path in traced.entered:
+                held[_collapsed(path)] += own.dense
+        names = [name for name in {**weights, **flops} if flops.get(name) or weights[name][0] or held.get(name)]
+        kv_bytes = round(kv_elements * element)
+        modules = {
+            name: ModuleFigures(
+                operator=kinds.get(name, "elementwise"),
+                repeat=max(1, repeat.get(name, repeat.get(name.removesuffix(".attention"), 1))),
+                flops=flops.get(name, 0),
+                parameters=held.get(name, 0),
+                weight_bytes=round(weights[name][0]),
+                kv_bytes=0,
+                activation_bytes=None,
+            )
+            for name in names
+        }
+        total = sum(flops.values())
+        sums = [round(sum(values[position] for values in weights.values())) for position in range(3)]
+        by_operator: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for figures in modules.values():
+            by_operator[figures.operator][0] += figures.flops
+            by_operator[figures.operator][1] += figures.weight_bytes
+        return Phase(
+            tokens=tokens,
+            flops=total,
+            bytes=sums[0] + kv_bytes,
+            weight_bytes=sums[0],
+            weight_bytes_routing=Routing(least=sums[0], expected=sums[1], most=sums[2]),
+            kv_bytes=kv_bytes,
+            activation_bytes=None,
+            arithmetic_intensity=total / (sums[0] + kv_bytes) if sums[0] + kv_bytes else None,
+            by_module=modules,
+            by_operator={
+                kind: OperatorFigures(flops=values[0], weight_bytes=values[1], kv_bytes=0, activation_bytes=None)
+                for kind, values in by_operator.items()
+            },
+        )
+
+
+def trace_record(
+    config: Mapping[str, Any], request: StaticRequest, where: str, *, deduplicate: bool = True
+) -> StaticRecord:
+    """The record of a model by tracing.
+
+    Raises:
+        ConfigError: transformers cannot build the model, or its forward pass needs values that meta tensors
+            do not have.
+    """
+    built = build(config, where)
+    tracer = Tracer(built, deduplicate=deduplicate)
+    precision = resolve(config, request.dtype, request.kv_dtype)
+    full, every = request.attention_flops == "full", request.logits == "all"
+    summary = Summary(built, precision, full=full)
+    prompt, batch = request.prompt_tokens, request.batch
+    context = prompt if request.context is None else request.context
+    try:
+        read = tracer.prefill(prompt, batch=batch, every=every)
+        step = tracer.decode(context, batch=batch)
+    except _TRACE_ERRORS as error:
+        raise ConfigError(
+            f"{where}: cannot be traced without weights: {type(error).__name__}: {error}",
+            "its forward pass needs real values; no figure is given rather than a wrong one",
+        ) from error
+    summary.note_active(step, batch)
+    kinds = {call.kind for call in read.calls}
+    assumptions = [
+        "traced on the meta device with transformers' own code; each distinct layer once, multiplied by its repeats",
+        "a matrix product m x k by k x n is 2·m·n·k FLOPs; element-wise work counts 0",
+        "bytes are weights and cache, each once; activation bytes are not traced",
+        *precision.notes,
+    ]
+    if precision.layout is not None:
+        assumptions.append(f"weights are counted in {precision.dtype}: tracing does not know quantized layouts")
+    if not full and (built.recorder is None or "product" in kinds):
+        assumptions.append("products outside transformers' attention interface are counted whole, not causally")
+    return StaticRecord(
+        method="traced",
+        assumptions=tuple(assumptions),
+        request=request.model_copy(update={"context": context}),
+        model=ModelFacts(
+            model_type=str(config["model_type"]),
+            parameters=summary.parameters,
+            active_parameters=summary.parameters - summary.inactive,
+            weight_bytes=round(summary.parameters * BITS[precision.dtype] / 8),
+            dtype=precision.dtype,
+            quantization=None,
+            kv_bytes_per_token=None,
+        ),
+        phases=Phases(
+            vision=None,
+            prefill=summary.phase(read, prompt * batch, read.cache_elements),
+            decode=summary.phase(step, batch, step.cache_elements),
+            generation=None,
+        ),
+        reasons={
+            "phases.vision": "vision is not traced",
+            "phases.generation": "tracing covers one prefill and one decode step",
+            "phases.*.activation_bytes": "not traced",
+            "model.kv_bytes_per_token": "not traced",
+        },
+    )

@@ -1,0 +1,106 @@
+"""Small models of every family, with sizes chosen so that no two numbers of a layer coincide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Case = tuple[str, str, dict[str, Any]]
+
+_SIZES: dict[str, Any] = {
+    "vocab_size": 96,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+}
+_EXPERTS = {"num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 28}
+_LOCAL = {"num_local_experts": 5, "num_experts_per_tok": 2}
+_ROUTED = {
+    "n_routed_experts": 6,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 28,
+    "n_shared_experts": 2,
+    "first_k_dense_replace": 1,
+}
+_LATENT = {
+    "num_key_value_heads": 6,
+    "q_lora_rank": 20,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 10,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 12,
+}
+_GPT2 = {"vocab_size": 96, "n_positions": 64, "n_embd": 48, "n_layer": 3, "n_head": 6}
+_WINDOW = {"sliding_window": 8}
+
+
+def _case(name: str, model_type: str, **changes: Any) -> Case:
+    return name, model_type, {**_SIZES, **changes}
+
+
+DECODERS: tuple[Case, ...] = (
+    _case("llama", "llama"),
+    _case("llama-bias-tied", "llama", attention_bias=True, mlp_bias=True, tie_word_embeddings=True, head_dim=10),
+    _case("granite", "granite"),
+    _case("helium", "helium", head_dim=8),
+    _case("helium-bias", "helium", head_dim=8, attention_bias=True),
+    _case("arcee", "arcee"),
+    _case("smollm3", "smollm3", num_hidden_layers=5, pad_token_id=0),
+    _case("smollm3-window", "smollm3", num_hidden_layers=5, use_sliding_window=True, pad_token_id=0, **_WINDOW),
+    _case("seed_oss", "seed_oss", head_dim=10),
+    _case("ernie4_5", "ernie4_5", head_dim=10, use_bias=True),
+    _case("qwen2", "qwen2"),
+    _case("qwen2-window", "qwen2", use_sliding_window=True, max_window_layers=1, **_WINDOW),
+    _case("qwen3", "qwen3", head_dim=10),
+    _case("mistral", "mistral", **_WINDOW),
+    _case("mistral-nemo", "mistral", sliding_window=None, head_dim=10),
+    _case(
+        "ministral",
+        "ministral",
+        head_dim=10,
+        layer_types=["sliding_attention", "full_attention", "full_attention"],
+        **_WINDOW,
+    ),
+    _case("phi3", "phi3", pad_token_id=0, **_WINDOW),
+    _case("phi", "phi"),
+    _case("phi-norm", "phi", qk_layernorm=True),
+    _case("gemma", "gemma", head_dim=10),
+    _case("gemma2", "gemma2", head_dim=10, num_hidden_layers=5, **_WINDOW),
+    _case("gemma3_text", "gemma3_text", head_dim=10, num_hidden_layers=7, **_WINDOW),
+    _case("glm", "glm", head_dim=10, pad_token_id=0),
+    _case("glm4", "glm4", head_dim=10, pad_token_id=0),
+    _case("cohere", "cohere", use_qk_norm=True),
+    _case("cohere2", "cohere2", num_hidden_layers=5, **_WINDOW),
+    _case("olmo", "olmo"),
+    _case("olmo2", "olmo2"),
+    _case("olmo3", "olmo3", num_hidden_layers=5, **_WINDOW),
+    _case("stablelm", "stablelm"),
+    _case("stablelm-parallel", "stablelm", use_parallel_residual=True, use_qkv_bias=True, qk_layernorm=True),
+    _case("starcoder2", "starcoder2", **_WINDOW),
+    _case("nemotron", "nemotron"),
+    _case("exaone4", "exaone4", num_hidden_layers=5, **_WINDOW),
+    ("gpt2", "gpt2", _GPT2),
+    ("gpt_bigcode", "gpt_bigcode", _GPT2),
+    ("gpt_bigcode-heads", "gpt_bigcode", {**_GPT2, "multi_query": False, "n_inner": 70}),
+    _case("gpt_neox", "gpt_neox"),
+    ("bloom", "bloom", {"vocab_size": 96, "hidden_size": 48, "n_layer": 3, "n_head": 6}),
+    _case("opt", "opt", ffn_dim=80),
+    _case("opt-projected", "opt", ffn_dim=80, word_embed_proj_dim=32, do_layer_norm_before=False),
+    _case("falcon-7b", "falcon"),
+    _case("falcon-40b", "falcon", new_decoder_architecture=True, num_kv_heads=2, bias=True),
+    _case("falcon-rw", "falcon", parallel_attn=False, multi_query=False, alibi=True, bias=True),
+    _case("mixtral", "mixtral", **_LOCAL),
+    _case("phimoe", "phimoe", attention_bias=True, lm_head_bias=True, **_LOCAL),
+    _case("minimax_m2", "minimax_m2", head_dim=10, **_LOCAL),
+    _case("qwen2_moe", "qwen2_moe", shared_expert_intermediate_size=36, decoder_sparse_step=2, **_EXPERTS),
+    _case("qwen3_moe", "qwen3_moe", head_dim=10, mlp_only_layers=[1], **_EXPERTS),
+    _case("olmoe", "olmoe", **_EXPERTS),
+    _case("gpt_oss", "gpt_oss", head_dim=10, **_LOCAL, **_WINDOW),
+    _case("glm4_moe", "glm4_moe", head_dim=10, use_qk_norm=True, attention_bias=True, **_ROUTED),
+    _case("dots1", "dots1", max_window_layers=1, **_ROUTED, **_WINDOW),
+    _case("granitemoe", "granitemoe", **_LOCAL),
+    _case("granitemoeshared", "granitemoeshared", shared_intermediate_size=20, **_LOCAL),
+    _case("deepseek_v2", "deepseek_v2", **(_ROUTED | _LATENT | {"q_lora_rank": None})),
+    _case("deepseek_v3", "deepseek_v3", n_group=2, topk_group=1, **(_ROUTED | _LATENT)),
+)
