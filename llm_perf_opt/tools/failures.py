@@ -2,7 +2,7 @@
 
 Pure functions: text and facts in, a `Failure` or None out. A capture is judged by its report: an exit status says
 little, since nsys may end the workload itself and both tools pass the workload's status on. Texts are matched by the
-shortest part that tells them apart; where each was seen is noted in tests/unit/tools/recorded and docs/nsight/sources.md.
+shortest part that tells them apart; tests/unit/tools/recorded and docs/nsight/sources.md say where each was seen.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ _PATTERNS = (
         "disk-full",
         _pattern(r"no space left on device|disk quota exceeded"),
         "the disk is full: {found}",
-        "free some space where the run directory and TMPDIR are (reports are written to TMPDIR first), or capture less: "
-        "a shorter range, fewer APIs in pipeline.nsys.trace, a launch_count",
+        "free some space where the run directory and TMPDIR are (reports are written to TMPDIR first), or capture "
+        "less: a shorter range, fewer APIs in pipeline.nsys.trace, a launch_count",
     ),
     _Pattern(
         "counters-permission",
         _pattern(r"ERR_NVGPUCTRPERM"),
         "this user may not read the GPU's performance counters (ERR_NVGPUCTRPERM)",
-        "as root: echo 'options nvidia NVreg_RestrictProfilingToAdminUsers=0' > /etc/modprobe.d/nvidia-profiling.conf and "
-        "reboot; in a container add --cap-add SYS_ADMIN; or run as root. "
+        "as root: echo 'options nvidia NVreg_RestrictProfilingToAdminUsers=0' > /etc/modprobe.d/nvidia-profiling.conf "
+        "and reboot; in a container add --cap-add SYS_ADMIN; or run as root. "
         "See https://developer.nvidia.com/ERR_NVGPUCTRPERM",
         ("ncu",),
         3,
@@ -82,7 +82,8 @@ _PATTERNS = (
     _Pattern(
         "profiler-busy",
         _pattern(
-            r"driver resource was unavailable|concurrently collecting profiling data|another profiler is already attached"
+            r"driver resource was unavailable|concurrently collecting profiling data"
+            r"|another profiler is already attached"
             r"|CUPTI_ERROR_MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED|CUPTI_ERROR_HARDWARE_BUSY"
         ),
         "another profiler holds the GPU's counters or the process: {found}",
@@ -92,11 +93,12 @@ _PATTERNS = (
     _Pattern(
         "range-replay-unsupported",
         _pattern(
-            r"[^\n]*unsupported (?:cuda )?api[^\n]*|[^\n]*not supported (?:during|with|in) range(?:-based)? replay[^\n]*"
+            r"[^\n]*unsupported (?:cuda )?api[^\n]*"
+            r"|[^\n]*not supported (?:during|with|in) range(?:-based)? replay[^\n]*"
         ),
         "range replay met something it cannot replay: {found}",
-        "set pipeline.ncu.ncu_cli.replay_mode: app-range, which runs the workload again instead of replaying API calls, "
-        "or kernel; and drop extra_args that ncu refuses with range replay",
+        "set pipeline.ncu.ncu_cli.replay_mode: app-range, which runs the workload again instead of replaying API "
+        "calls, or kernel; and drop extra_args that ncu refuses with range replay",
         ("ncu",),
     ),
     _Pattern(
@@ -179,15 +181,15 @@ def _no_nsys_report(ending: Ending, trigger: str | None, streams: Sequence[str])
         return Failure(
             code="importer-missing",
             message=f"nsys left {_listed(streams)} but no report: the data was collected and not imported",
-            remedy=f"convert it with QdstrmImporter --input-file={streams[0]} of the same version, and look at {ending.log}",
+            remedy=f"convert it with QdstrmImporter --input-file={streams[0]} of the same version; see {ending.log}",
         )
     if trigger is not None and _RANGE_STARTED not in ending.output and (ending.ok or ending.workload_ok):
         return Failure(
             code="trigger-never-matched",
             message=f"nsys waited for {trigger}, which never came, so it captured nothing",
-            remedy="check the name and its domain (range@domain, range@* for any domain) against the ranges the workload "
-            "pushes, and measure.ranges, which decides which those are; a range that ended before nsys was ready or a "
-            "workload that started its own processes can miss it too",
+            remedy="check the name and its domain (range@domain, range@* for any domain) against the ranges the "
+            "workload pushes, and measure.ranges, which decides which those are; a workload that ends before it gets "
+            "there, or whose ranges are pushed by another process, misses it too",
         )
     if not ending.ok:
         return _tool_failed("nsys", ending)
@@ -216,8 +218,8 @@ def _no_nsys_kernels(facts: Sequence[NsysFacts]) -> Failure:
     return Failure(
         code="no-kernels",
         message=f"the report holds {calls} CUDA calls and no kernel{heard}",
-        remedy="check that the workload ran on the GPU inside the captured range, that pipeline.nsys.trace has cuda, and, "
-        "for CUDA graphs, cuda_graph_trace: node",
+        remedy="check that the workload ran on the GPU inside the captured range, that pipeline.nsys.trace has cuda, "
+        "and, for CUDA graphs, cuda_graph_trace: node",
     )
 
 
@@ -237,19 +239,22 @@ def judge_ncu(
         facts: of the raw export; None when there was none or it could not be read.
         kernel_name: the kernel filter that was sent.
     """
-    results = facts.results if facts is not None else 0
     if ending.timed_out:
         return _timeout("ncu", ending)
-    if results:
+    if facts is not None and facts.results:
         return None
     named = find_message("ncu", ending.output)
     if named is not None:
         return named
-    crashed = _APPLICATION_ERROR.search(ending.output)
-    if ending.workload_ok is False or (ending.workload_ok is None and crashed is not None):
+    crashed = _APPLICATION_ERROR.search(ending.output) is not None
+    if ending.workload_ok is False or (ending.workload_ok is None and crashed):
         return _workload_crashed("ncu", ending)
     if (nothing := _NOTHING_PROFILED.search(ending.output)) is not None:
         return _nothing_profiled(nothing[1].lower(), ending, filters, kernel_name)
+    return _no_ncu_result(ending, reports)
+
+
+def _no_ncu_result(ending: Ending, reports: Sequence[str]) -> Failure:
     if not ending.ok:
         return _tool_failed("ncu", ending)
     if not reports:
@@ -283,8 +288,8 @@ def _nothing_profiled(what: str, ending: Ending, filters: Sequence[str], kernel_
     return Failure(
         code="filter-never-matched",
         message=f"ncu profiled nothing: no {what.removesuffix('s')} matched ({'; '.join(waited)}){seen}",
-        remedy="check the names against the ranges the workload pushes (a push/pop range needs a slash: decode/; * is no "
-        "glob: regex:decode.*/) and the kernel name against kernel_name_base; kernels launched from another thread "
+        remedy="check the names against the ranges the workload pushes (a push/pop range needs a slash: decode/; * is "
+        "no glob: regex:decode.*/) and the kernel name against kernel_name_base; kernels launched from another thread "
         "than the range need extra_args: [--nvtx-push-pop-scope, process]",
     )
 
@@ -303,8 +308,8 @@ def _workload_crashed(tool: str, ending: Ending) -> Failure:
     return Failure(
         code="workload-crashed",
         message=f"the workload failed under {tool}{status}; {tool} {ending.how}",
-        remedy=f"look at {ending.log}; run it without the tool (llmperf infer) to tell a fault of the workload from one "
-        "that only the tool provokes, such as running out of memory",
+        remedy=f"look at {ending.log}; run it without the tool (llmperf infer) to tell a fault of the workload from "
+        "one that only the tool provokes, such as running out of memory",
     )
 
 
