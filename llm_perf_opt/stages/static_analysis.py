@@ -8,12 +8,21 @@ from llm_perf_opt.analysis.static import NotCovered, analyze
 from llm_perf_opt.analysis.static.report import markdown
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.config.schema import Config
+from llm_perf_opt.errors import StageError
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.plan.paths import stage_dir
+from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.static import StaticRequest
 from llm_perf_opt.stages.base import Stage, StageContext
-from llm_perf_opt.workload.adapter import find_adapter
+from llm_perf_opt.workload.adapter import Adapter, find_adapter
+
+# Sizes of a synthetic sample; the report repeats them beside the figures.
+TEXT_PROMPT_TOKENS = 2048
+INSTRUCTION_TOKENS = 32
+"""The words that go with an image."""
+IMAGE_SIDE = 1024
+"""Pixels, where the configuration names no size."""
 
 JSON_FILE, MARKDOWN_FILE = "static_compute.json", "static_compute.md"
 
@@ -28,7 +37,9 @@ def execute(context: StageContext) -> Outcome:
     adapter = find_adapter(config.model.name)
     try:
         record = analyze(
-            adapter.model_config(config), request_of(config), where=config.model.path or f"model {config.model.name}"
+            adapter.model_config(config),
+            request_of(context, adapter),
+            where=config.model.path or f"model {config.model.name}",
         )
     except NotCovered as error:
         return Outcome.skipped(error.message)
@@ -38,20 +49,57 @@ def execute(context: StageContext) -> Outcome:
     return Outcome.completed()
 
 
-def request_of(config: Config) -> StaticRequest:
-    """Sizes from the configuration: one view of `preprocess.base_size` for models that read images, the request's own
-    default prompt otherwise."""
+def request_of(context: StageContext, adapter: Adapter) -> StaticRequest:
+    """Sizes from the configuration, or those of the first sample with `use_synthetic_inputs: false`.
+
+    Raises:
+        StageError: the sizes of the first sample cannot be found.
+    """
+    config = context.config
     settings = config.pipeline.static_analysis
-    side = config.model.preprocess.base_size if config.model.preprocess.enable else None
+    if settings.use_synthetic_inputs:
+        tokens, images = _synthetic_sizes(config, adapter)
+    else:
+        tokens, images = _sizes_of(context.inputs.samples[0], config)
     return StaticRequest(
+        prompt_tokens=tokens,
         batch=config.infer.batch_size,
         new_tokens=config.infer.max_new_tokens,
         context=config.infer.context_len_fixed,
-        images=((side, side),) if side is not None else (),
+        images=images,
         dtype=None if config.model.dtype == "auto" else config.model.dtype,
         attention_flops=settings.attention_flops,
         logits=settings.logits,
     )
+
+
+def _synthetic_sizes(config: Config, adapter: Adapter) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Prompt tokens beside the image tokens, and images: one of the global view's size for models that read images."""
+    if adapter.modality == "text":
+        return TEXT_PROMPT_TOKENS, ()
+    side = config.model.preprocess.base_size or IMAGE_SIDE
+    return INSTRUCTION_TOKENS, ((side, side),)
+
+
+def _sizes_of(sample: Sample, config: Config) -> tuple[int, tuple[tuple[int, int], ...]]:
+    if sample.kind == "image":
+        from PIL import Image
+
+        try:
+            with Image.open(str(sample.path)) as image:
+                return INSTRUCTION_TOKENS, (image.size,)
+        except OSError as error:
+            raise StageError(f"the size of {sample.path} cannot be read: {error}", "repair or remove it") from error
+    tokenizer = Path(config.model.path or "") / "tokenizer.json"
+    if not tokenizer.is_file():
+        raise StageError(
+            "the tokens of the first sample cannot be counted: the model has no tokenizer.json",
+            "set pipeline.static_analysis.use_synthetic_inputs: true",
+        )
+    from tokenizers import Tokenizer
+
+    text = sample.text if sample.text is not None else Path(str(sample.path)).read_text(encoding="utf-8")
+    return len(Tokenizer.from_file(str(tokenizer)).encode(text).ids), ()
 
 
 STAGE = Stage(name="static_analysis", runs_model=False, planner=plan, execute=execute)
