@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.standins.fixtures import nvtx_recorder
+from tests.standins.fixtures import nsight, nvtx_recorder, plain_nvtx
 
-__all__ = ["nvtx_recorder"]
+__all__ = ["nsight", "nvtx_recorder", "plain_nvtx"]

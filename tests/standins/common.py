@@ -4,8 +4,8 @@ Told by environment variables:
     NSIGHT_STANDIN_RECORDER   the compiled NVTX recorder (needed)
     NSIGHT_STANDIN_VERSION    the version to be, and whose options to accept
     NSIGHT_STANDIN_FAIL       how to fail; each stand-in lists its ways
-    NSIGHT_STANDIN_KERNELS    `marks` (default): marks in the domain `standin` are kernels; `ranges`: every push/pop range
-                              also launches one kernel of its name, for workloads that cannot pretend
+    NSIGHT_STANDIN_KERNELS    `marks` (default): marks in the domain `standin` are kernels; `ranges`: every push/pop
+                              range also launches one kernel of its name, for workloads that cannot pretend
 """
 
 from __future__ import annotations

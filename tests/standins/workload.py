@@ -2,10 +2,10 @@
 
 Each argument is one step, in order:
 
-    push:NAME[@DOMAIN]  pop[:@DOMAIN]  start:NAME[@DOMAIN]  end     registered strings, as the nvtx package sends them
-    plain:NAME                                                     a push with a plain string, as torch.cuda.nvtx sends it
+    push:NAME[@DOMAIN]  pop[:@DOMAIN]  start:NAME[@DOMAIN]  end    registered strings, as the nvtx package sends them
+    plain:NAME          a push with a plain string, as torch.cuda.nvtx sends it
     kernel:NAME         a kernel launch, as the stand-ins count them: a mark in the domain `standin`
-    profiler:start      profiler:stop                              cudaProfilerStart and -Stop, likewise
+    profiler:start      profiler:stop    cudaProfilerStart and -Stop, likewise
     sleep:SECONDS       print:WORDS    exit:STATUS    crash    file:PATH (written, to show how far it got)
     thread:STEP         that step in a thread of its own
     repeat:N:STEP       that step N times
