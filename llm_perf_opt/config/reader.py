@@ -144,7 +144,7 @@ class _Builder:
             finally:
                 loader.dispose()
         except yaml.MarkedYAMLError as error:
-            self._syntax_error(error)
+            self._syntax_error(error, text)
             raise _Stop from None
         except yaml.reader.ReaderError:
             self._character_error(text)
@@ -315,15 +315,15 @@ class _Builder:
             raise ValueError("more than any setting needs, and too long to print")
         return number
 
-    def _syntax_error(self, error: yaml.MarkedYAMLError) -> None:
+    def _syntax_error(self, error: yaml.MarkedYAMLError, text: str) -> None:
         mark = error.problem_mark or error.context_mark
         what = error.problem or "not YAML"
         remedy = "check the indentation, quotes and brackets here and in the line before"
-        if "\\t" in what or "tab" in what:
+        if mark is not None and _character(text, mark.line, mark.column) == "\t":
             what, remedy = "a tab, which YAML does not allow here", "indent with spaces"
         elif "alias" in (error.context or "") or "alias" in what:
             remedy = "text that begins with * needs quotes"
-        context = f" ({error.context})" if error.context and "tab" not in what else ""
+        context = f" ({error.context})" if error.context and error.problem == what else ""
         self.problems.append(
             Problem(
                 f"not valid YAML: {what}{context}",
@@ -350,6 +350,11 @@ class _Builder:
                 remedy="is this a binary file? If not, remove the character, or write it as an escape in double quotes",
             )
         )
+
+
+def _character(text: str, line: int, column: int) -> str:
+    lines = text.split("\n")
+    return lines[line][column : column + 1] if line < len(lines) else ""
 
 
 _FORBIDDEN = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
