@@ -26,7 +26,7 @@ from llm_perf_opt.workload.fingerprint import work_fingerprint
 from llm_perf_opt.workload.loaded import LoadedModel
 from llm_perf_opt.workload.measure import Measured, Session
 from llm_perf_opt.workload.order import PROFILE, RESULT, WorkOrder
-from llm_perf_opt.workload.outputs import write_predictions
+from llm_perf_opt.workload.outputs import settings_of, write_outputs
 from llm_perf_opt.workload.profiling import profile_sample, usable_activities
 
 
@@ -38,7 +38,8 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     start = time.perf_counter()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    loaded = find_adapter(config.model.name).load(config, device)
+    adapter = find_adapter(config.model.name)
+    loaded = adapter.load(config, device)
     load_s = time.perf_counter() - start
 
     session = Session(order, loaded, events)
@@ -48,10 +49,7 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     measured = session.measure()
     record = _record(session, measured, load_s=load_s, warmups=warmups, notes=(note,) if note else ())
     _write(order.output_dir / RESULT, record)
-    output = _output_settings(order)
-    if order.prediction_dir is not None:
-        strip = output.extra.deepseek_ocr.prediction.strip_special_tokens
-        write_predictions(order.prediction_dir, order.inputs, loaded, measured, strip)
+    write_outputs(order, settings_of(_output(order), adapter.output_family), loaded, measured, events)
     if order.profile and measured.work:
         profile = profile_sample(session, measured.work[0].samples[0], activities, order.output_dir)
         _write(order.output_dir / PROFILE, profile)
@@ -62,7 +60,7 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
         )
 
 
-def _output_settings(order: WorkOrder) -> Output:
+def _output(order: WorkOrder) -> Output:
     pipeline = order.config.pipeline
     return pipeline.direct_inference.output if order.stage == "direct_inference" else pipeline.torch_profiler.output
 
