@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.hardware import HardwareState
 
 
 class ModelFacts(Record):
@@ -94,13 +97,63 @@ class SampleError(Record):
     error: str
 
 
+MemoryPhase = Literal["load", "warm-up", "timed repeats", "prefill", "decode"]
+
+
+class PhaseMemory(Record):
+    """Peak memory of one phase; `prefill` and `decode` are those of the instrumented run."""
+
+    phase: MemoryPhase
+    host_bytes: int | None
+    """Resident set of the child: libraries, and on a CPU the weights, included."""
+    device_bytes: int | None
+    """Allocated by torch on the GPU."""
+
+
 class Memory(Record):
     """Peak memory of the child while the model ran."""
 
     peak_bytes: int | None
+    """Of the timed repeats, on the device the model ran on."""
     source: str
     """What was read: the CUDA allocator's peak, or the process's peak resident set."""
     reason: str | None = None
+    phases: tuple[PhaseMemory, ...] = ()
+    host_reason: str | None = None
+    """Why `host_bytes` are null."""
+    device_reason: str | None = None
+    """Why `device_bytes` are null."""
+
+
+class ModuleTime(Record):
+    """Modules of one name in one phase of the instrumented run, summed over their calls."""
+
+    name: str
+    """`sam`, `clip`, `projector`, … of the family; `decoder.layers`, `decoder.attention`, `decoder.mlp`,
+    `decoder.moe`, `lm_head`."""
+    phase: Literal["prefill", "decode"]
+    within: str | None
+    """The entry that contains this one; null for a direct part of the phase. Never add the two."""
+    modules: int
+    """How many modules have this name."""
+    calls: int
+    total_ms: float
+    """Entry to exit: host time on a CPU, time on the stream, gaps included, on a GPU."""
+
+
+class Instrumented(Record):
+    """One run more, with hooks on modules: slower than the timed repeats, and kept apart from them."""
+
+    samples: tuple[int, ...] = ()
+    prefill_ms: float | None = None
+    """Of this run."""
+    decode_ms: float | None = None
+    """Of this run."""
+    modules: tuple[ModuleTime, ...] = ()
+    missing: dict[str, str] = Field(default_factory=dict)
+    """Name → why it has no time."""
+    reason: str | None = None
+    """Why no module was timed."""
 
 
 class Workload(Record):
@@ -120,6 +173,9 @@ class Workload(Record):
     batches: tuple[BatchResult, ...]
     errors: tuple[SampleError, ...] = ()
     memory: Memory
+    hardware: HardwareState = Field(default_factory=lambda: HardwareState(recorded=False, reason="nothing was timed"))
+    """What the GPU did during the timed repeats."""
+    instrumented: Instrumented = Field(default_factory=lambda: Instrumented(reason="no instrumented run was made"))
     notes: tuple[str, ...] = ()
     """What was changed or dropped against the configuration, in words."""
 

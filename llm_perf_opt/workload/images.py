@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -10,41 +13,92 @@ from PIL import Image, ImageOps
 from llm_perf_opt.workload.inputs import BadSampleError
 
 MAX_PIXELS = 178_956_970
-"""Pillow's own limit against decompression bombs (a third of 0.5 GiB of RGB)."""
+"""Where Pillow refuses a file as a decompression bomb: half a GiB of RGB."""
+
+# What Pillow's decoders raise on broken files, beside its own errors (which are OSErrors).
+BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
 
 
 def read_image(path: Path) -> Image.Image:
     """The image at `path` in RGB, upright (EXIF rotation applied), the first frame of an animation.
+
+    Samples wider than 8 bits are scaled to 8; transparent parts are white, as paper is.
 
     Raises:
         BadSampleError: it is empty, truncated, no image, or too large.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # Pillow warns from half of MAX_PIXELS on, and of broken EXIF data, which does no harm here.
+            warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                upright = ImageOps.exif_transpose(image)
-                return _to_rgb(upright)
+                image.load()
+                return _to_rgb(_upright(image))
     except FileNotFoundError as error:
         raise BadSampleError(f"{path} is gone") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except IsADirectoryError as error:
+        raise BadSampleError(f"{path} is a directory, not an image") from error
+    except PermissionError as error:
+        raise BadSampleError(f"{path} may not be read: no permission") from error
+    except Image.DecompressionBombError as error:
         raise BadSampleError(f"{path} has more than {MAX_PIXELS:,} pixels; scale it down") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        size = path.stat().st_size
-        what = "is empty" if size == 0 else f"cannot be read as an image ({error})"
+    except BROKEN as error:
+        what = "is empty" if _is_empty(path) else f"cannot be read as an image: {_reason(error, path)}"
         raise BadSampleError(f"{path} {what}") from error
 
 
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
+
+
+def _reason(error: Exception, path: Path) -> str:
+    text = str(error).strip()
+    if not text or str(path) in text:  # Pillow's "cannot identify image file '…'"
+        return "it is broken or of an unknown format"
+    return text
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The pixels as the camera was held; an orientation that cannot be read is none."""
+    try:
+        turned = ImageOps.exif_transpose(image)
+    except BROKEN:
+        return image
+    return turned
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I;16", "I", "F")):
+    if image.mode.startswith(("I", "F")):
         # Pillow clips wider samples to 8 bits instead of scaling them: a 16-bit scan would turn white.
-        low, high = image.getextrema()
-        span = max(float(high) - float(low), 1.0)  # type: ignore[arg-type]
-        scale = 255.0 / 65535.0 if image.mode.startswith("I") and float(high) > 255 else 255.0 / span  # type: ignore[arg-type]
+        scale = 255.0 / _full_scale(image)
         image = image.convert("F").point(lambda value: value * scale).convert("L")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        # Transparent parts are paper.
+        image.info.pop("transparency", None)  # a sample value of the wider type
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         flat = Image.new("RGBA", image.size, "white")
         flat.alpha_composite(image.convert("RGBA"))
         image = flat
     return image.convert("RGB")
+
+
+def _full_scale(image: Image.Image) -> float:
+    """The sample that stands for white: of 16-bit files always the type's; of 32-bit ones the least usual that fits."""
+    if image.mode.startswith("I;16"):
+        return 65535.0
+    extrema = image.getextrema()
+    largest = float(extrema[1])  # type: ignore[arg-type]
+    if not math.isfinite(largest):
+        raise ValueError("its samples are not finite numbers")
+    usual = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+    return next((white for white in usual if largest <= white), largest)

@@ -73,7 +73,14 @@ def _prompt_sample(dataset: Dataset, modality: Modality) -> Sample:
 
 def _file_sample(path: Path, modality: Modality) -> Sample:
     kind: Literal["image", "prompt_file"] = "image" if modality == "image" else "prompt_file"
-    return Sample(kind=kind, path=str(path), size_bytes=path.stat().st_size, sha256=sha256_of(path))
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"the name of {str(path)!a} is not UTF-8", "rename the file") from error
+    try:
+        return Sample(kind=kind, path=str(path), size_bytes=path.stat().st_size, sha256=sha256_of(path))
+    except OSError as error:
+        raise MissingError(f"{path} cannot be read: {error.strerror}", "repair it, or take it out") from error
 
 
 def _listed(dataset: Dataset, root: Path) -> list[Path]:
@@ -81,9 +88,10 @@ def _listed(dataset: Dataset, root: Path) -> list[Path]:
     given = Path(dataset.subset_filelist)
     listing = next((path for path in (given, root / given.name, root / given) if path.is_file()), None)
     if listing is None:
-        raise MissingError(f"dataset.subset_filelist {given} does not exist", "correct dataset.subset_filelist")
+        what = "is a directory" if given.is_dir() else "does not exist"
+        raise MissingError(f"dataset.subset_filelist {given} {what}", "correct dataset.subset_filelist")
     try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
+        lines = listing.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigError(f"dataset.subset_filelist {listing} is not UTF-8 text: {error}") from error
     paths = []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,20 @@ from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.config.pipeline import Output
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.hardware.host import cpu_model
+from llm_perf_opt.hardware.sampler import HardwareSampler
 from llm_perf_opt.records.base import Record
-from llm_perf_opt.records.workload import DeviceFacts, Memory, ModelFacts, Workload
+from llm_perf_opt.records.hardware import HardwareState
+from llm_perf_opt.records.workload import DeviceFacts, Instrumented, Memory, ModelFacts, Workload
 from llm_perf_opt.workload.adapter import find_adapter
 from llm_perf_opt.workload.building import resolve_device
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.fingerprint import work_fingerprint
+from llm_perf_opt.workload.instrument import instrumented_run
 from llm_perf_opt.workload.loaded import LoadedModel
 from llm_perf_opt.workload.measure import Measured, Session
+from llm_perf_opt.workload.memory import MemoryWatch
 from llm_perf_opt.workload.order import PROFILE, RESULT, WorkOrder
-from llm_perf_opt.workload.outputs import write_predictions
+from llm_perf_opt.workload.outputs import settings_of, write_outputs
 from llm_perf_opt.workload.profiling import profile_sample, usable_activities
 
 
@@ -34,24 +36,30 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     """Do everything the order asks for; records appear in its output directory as they are known."""
     config = order.config
     device = resolve_device(config.device)
+    memory, sampler = MemoryWatch(device), HardwareSampler(_gpu_uuid(device))
     events.phase("load", 0, 1)
     start = time.perf_counter()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    loaded = find_adapter(config.model.name).load(config, device)
+    adapter = find_adapter(config.model.name)
+    with memory.phase("load"):
+        loaded = adapter.load(config, device)
     load_s = time.perf_counter() - start
 
     session = Session(order, loaded, events)
     activities, note = usable_activities(config.pipeline.torch_profiler, device) if order.profile else ([], None)
-    warmups = session.warm_up(config.measure.warmup)
-    _reset_peak(device)
-    measured = session.measure()
-    record = _record(session, measured, load_s=load_s, warmups=warmups, notes=(note,) if note else ())
+    with memory.phase("warm-up"):
+        warmups = session.warm_up(config.measure.warmup)
+    with memory.phase("timed repeats"), sampler:
+        measured = session.measure()
+    notes = (note,) if note else ()
+    record = _record(session, measured, memory.record(), sampler.state(), load_s=load_s, warmups=warmups, notes=notes)
     _write(order.output_dir / RESULT, record)
-    output = _output_settings(order)
-    if order.prediction_dir is not None:
-        strip = output.extra.deepseek_ocr.prediction.strip_special_tokens
-        write_predictions(order.prediction_dir, order.inputs, loaded, measured, strip)
+    if measured.work:
+        instrumented = _instrument(session, measured, memory)
+        record = record.model_copy(update={"memory": memory.record(), "instrumented": instrumented})
+        _write(order.output_dir / RESULT, record)
+    write_outputs(order, settings_of(_output(order), adapter.output_family), loaded, measured, events)
     if order.profile and measured.work:
         profile = profile_sample(session, measured.work[0].samples[0], activities, order.output_dir)
         _write(order.output_dir / PROFILE, profile)
@@ -62,7 +70,17 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
         )
 
 
-def _output_settings(order: WorkOrder) -> Output:
+def _instrument(session: Session, measured: Measured, memory: MemoryWatch) -> Instrumented:
+    if not session.order.profile:
+        return Instrumented(reason=f"{session.order.stage} makes timed repeats only; torch_profiler times modules")
+    return instrumented_run(session, measured.work[0].samples, memory)
+
+
+def _gpu_uuid(device: torch.device) -> str | None:
+    return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else None
+
+
+def _output(order: WorkOrder) -> Output:
     pipeline = order.config.pipeline
     return pipeline.direct_inference.output if order.stage == "direct_inference" else pipeline.torch_profiler.output
 
@@ -71,7 +89,16 @@ def _write(path: Path, record: Record) -> None:
     write_text(path, record.model_dump_json(indent=2) + "\n")
 
 
-def _record(session: Session, measured: Measured, *, load_s: float, warmups: int, notes: tuple[str, ...]) -> Workload:
+def _record(
+    session: Session,
+    measured: Measured,
+    memory: Memory,
+    hardware: HardwareState,
+    *,
+    load_s: float,
+    warmups: int,
+    notes: tuple[str, ...],
+) -> Workload:
     order, loaded = session.order, session.loaded
     config = order.config
     model = _model_facts(order, loaded)
@@ -87,7 +114,8 @@ def _record(session: Session, measured: Measured, *, load_s: float, warmups: int
         warmup_runs=warmups,
         batches=tuple(measured.batches),
         errors=tuple(measured.errors),
-        memory=_peak(loaded.device),
+        memory=memory,
+        hardware=hardware,
         notes=notes,
     )
 
@@ -129,17 +157,3 @@ def _device_facts(device: torch.device) -> DeviceFacts:
         transformers_version=transformers.__version__,
         cuda_version=torch.version.cuda,
     )
-
-
-def _reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak(device: torch.device) -> Memory:
-    if device.type == "cuda":
-        return Memory(peak_bytes=torch.cuda.max_memory_allocated(device), source="CUDA allocator, timed repeats")
-    # Linux counts KiB, macOS bytes. The peak is of the whole process: libraries and loading included.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Memory(peak_bytes=peak, source="peak resident set of the child, from its start")
