@@ -104,3 +104,136 @@ DECODERS: tuple[Case, ...] = (
     _case("deepseek_v2", "deepseek_v2", **(_ROUTED | _LATENT | {"q_lora_rank": None})),
     _case("deepseek_v3", "deepseek_v3", n_group=2, topk_group=1, **(_ROUTED | _LATENT)),
 )
+
+VisionCase = tuple[str, str, dict[str, Any], tuple[tuple[int, int], ...]]
+
+_TOWER = {
+    "hidden_size": 36,
+    "intermediate_size": 52,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "image_size": 28,
+    "patch_size": 7,
+}
+_CLIP = {"model_type": "clip_vision_model", **_TOWER}
+_SIGLIP = {"model_type": "siglip_vision_model", **_TOWER}
+_GRID = {"num_heads": 2, "patch_size": 4, "depth": 4}
+_QWEN = {**_SIZES, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}}
+_GEMMA = {**_SIZES, "head_dim": 10}
+_TWO = ((28, 28), (50, 30))
+_GRIDS = ((64, 48), (40, 24))
+_SAM_SIZES = {"num_hidden_layers": 4, "num_attention_heads": 2, "global_attn_indexes": [1, 3], "mlp_dim": 72}
+
+VISION: tuple[VisionCase, ...] = (
+    (
+        "llava-clip",
+        "llava",
+        {"text_config": {"model_type": "llama", **_SIZES}, "vision_config": _CLIP},
+        _TWO,
+    ),
+    (
+        "llava-siglip",
+        "llava",
+        {
+            "vision_feature_layer": [-2, -1],
+            "vision_feature_select_strategy": "full",
+            "text_config": {"model_type": "qwen2", **_SIZES, "tie_word_embeddings": True},
+            "vision_config": _SIGLIP,
+        },
+        _TWO,
+    ),
+    (
+        "paligemma",
+        "paligemma",
+        {
+            "projection_dim": 48,
+            "text_config": {"model_type": "gemma", **_GEMMA},
+            "vision_config": {**_SIGLIP, "vision_use_head": False},
+        },
+        _TWO[:1],
+    ),
+    (
+        "gemma3",
+        "gemma3",
+        {
+            "mm_tokens_per_image": 4,
+            "text_config": {**_GEMMA, **_WINDOW, "num_hidden_layers": 7},
+            "vision_config": {**_TOWER, "vision_use_head": False},
+        },
+        _TWO,
+    ),
+    (
+        "qwen2_vl",
+        "qwen2_vl",
+        {"text_config": _QWEN, "vision_config": {**_GRID, "embed_dim": 32, "hidden_size": 48, "mlp_ratio": 3}},
+        _GRIDS,
+    ),
+    (
+        "qwen2_5_vl",
+        "qwen2_5_vl",
+        {
+            "text_config": _QWEN,
+            "vision_config": {
+                **_GRID,
+                "hidden_size": 32,
+                "intermediate_size": 44,
+                "out_hidden_size": 48,
+                "window_size": 24,
+                "fullatt_block_indexes": [1, 3],
+            },
+        },
+        _GRIDS,
+    ),
+    (
+        "qwen3_vl",
+        "qwen3_vl",
+        {
+            "text_config": _GEMMA,
+            "vision_config": {
+                **_GRID,
+                "hidden_size": 32,
+                "intermediate_size": 44,
+                "out_hidden_size": 48,
+                "num_position_embeddings": 64,
+                "deepstack_visual_indexes": [1, 2],
+            },
+        },
+        _GRIDS,
+    ),
+    (
+        "got_ocr2",
+        "got_ocr2",
+        {
+            "text_config": {"model_type": "qwen2", **_SIZES},
+            "vision_config": {
+                **_SAM_SIZES,
+                "hidden_size": 32,
+                "output_channels": 16,
+                "image_size": 160,
+                "patch_size": 8,
+                "window_size": 7,
+            },
+        },
+        ((160, 160),),
+    ),
+)
+
+DEEPSEEK_OCR2: dict[str, Any] = {
+    "model_type": "deepseek_ocr2",
+    "text_config": {
+        **_SIZES,
+        **{key: value for key, value in _ROUTED.items() if key != "first_k_dense_replace"},
+        "num_key_value_heads": 6,
+        "mlp_layer_types": ["dense", "sparse", "sparse"],
+    },
+    "vision_config": {
+        "sam_config": {**_SAM_SIZES, "hidden_size": 24, "output_channels": 8, "downsample_channels": [12, 20]},
+        "encoder_config": {
+            "hidden_size": 20,
+            "intermediate_size": 30,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+        },
+    },
+}

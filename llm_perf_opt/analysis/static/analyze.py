@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from llm_perf_opt.analysis.static import walk
+from llm_perf_opt.analysis.static import per_layer, walk
 from llm_perf_opt.analysis.static.description import Block, Description, Options, Vision
 from llm_perf_opt.analysis.static.families import every_family, find_family
 from llm_perf_opt.analysis.static.passes import Pass, decode_run, decode_step, prefill, prefill_chunks
@@ -61,10 +62,18 @@ def describe(config: Mapping[str, Any], options: Options | None = None, *, where
             "use --method traced, which covers what transformers can build; closed forms: "
             + ", ".join(sorted(known.model_type for known in every_family())),
         )
-    reader = Reader(config, family.defaults, where=where, aliases=family.aliases)
-    reader.check_spelling()
-    reader.check_experts()
-    return family.describe(reader, options or Options())
+    described, chosen = family, options or Options()
+
+    def read(values: Mapping[str, Any]) -> Description:
+        reader = Reader(values, described.defaults, where=where, aliases=described.aliases)
+        reader.check_spelling()
+        reader.check_experts()
+        return described.describe(reader, chosen)
+
+    if config.get(per_layer.KEY) is None:
+        return read(config)
+    blocks = per_layer.apply(config, where, lambda values: read(values).blocks)
+    return replace(read({**config, per_layer.KEY: None}), blocks=blocks)
 
 
 def _phase(rows: Sequence[walk.Row], tokens: int) -> Phase:

@@ -182,15 +182,15 @@ def stack(layers: Sequence[tuple[str, tuple[Operator, ...]]], name: str = "layer
 
     The kind names the block where layers differ: `layers[sliding]`.
     """
-    counts: dict[tuple[str, tuple[Operator, ...]], int] = {}
-    for layer in layers:
-        counts[layer] = counts.get(layer, 0) + 1
-    plain = len(counts) == 1
-    kinds = [kind for kind, _ in counts]
+    places: dict[tuple[str, tuple[Operator, ...]], list[int]] = {}
+    for index, layer in enumerate(layers):
+        places.setdefault(layer, []).append(index)
+    kinds = [kind for kind, _ in places]
     blocks = []
-    for position, ((kind, operators), repeat) in enumerate(counts.items()):
+    for position, ((kind, operators), indices) in enumerate(places.items()):
         label = kind if kinds.count(kind) == 1 else f"{kind}#{position}"
-        blocks.append(Block(name if plain else f"{name}[{label}]", operators, repeat))
+        block_name = name if len(places) == 1 else f"{name}[{label}]"
+        blocks.append(Block(block_name, operators, len(indices), tuple(indices)))
     return tuple(blocks)
 
 

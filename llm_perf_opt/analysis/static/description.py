@@ -20,6 +20,8 @@ class Block:
     name: str
     operators: tuple[Operator, ...]
     repeat: int = 1
+    layers: tuple[int, ...] = ()
+    """Which decoder layers these are; empty for anything else."""
 
 
 @dataclass(frozen=True, slots=True)

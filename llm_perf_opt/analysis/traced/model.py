@@ -134,6 +134,10 @@ class Once:
         for path in built.layers:
             self._wrap(built.model.get_submodule(path), path, built.layers[path])
 
+    def forget(self) -> None:
+        """Begin a new pass: its layers must run, since each pass extends the cache."""
+        self._seen.clear()
+
     def _wrap(self, layer: nn.Module, path: str, signature: Key) -> None:
         own: Callable[..., Any] = layer.forward
 
@@ -152,7 +156,7 @@ class Once:
             result = own(*args, **kwargs)
             self._seen[key] = (path, counter.calls[before:], counter.entered, result)
             self.representatives[path] = path
-            counter.entered |= outer
+            counter.entered = outer | counter.entered
             return result
 
         layer.forward = forward

@@ -16,6 +16,7 @@ from llm_perf_opt.analysis.static.operators import Experts
 from llm_perf_opt.analysis.static.precision import BITS, Precision, resolve
 from llm_perf_opt.analysis.traced.counter import Call, Counter, add_missing_formulas
 from llm_perf_opt.analysis.traced.model import Built, Once, build
+from llm_perf_opt.analysis.traced.vision import image_inputs, run_vision
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.static import (
     ModelFacts,
@@ -33,27 +34,29 @@ _TRACE_ERRORS = (RuntimeError, TypeError, ValueError, KeyError, IndexError, Attr
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """What one forward pass called, and the cache it left."""
+    """What one forward pass called, and the cache elements it read and wrote."""
 
     calls: Sequence[Call]
     entered: frozenset[str]
     cache_elements: int
 
 
-def _cache_elements(cache: Any, once: Once | None) -> int:
-    """Elements that all layers' caches hold; layers that were not run hold what their representative does."""
+def _held(layer: object) -> list[tuple[int, int]]:
+    """(elements, positions) of the tensors one layer caches; a state without positions counts as one position."""
+    found = []
+    for value in vars(layer).values():
+        if isinstance(value, torch.Tensor) and value.dim() > 2:
+            found.append((value.numel(), value.shape[-2] if value.dim() == 4 else 1))
+    return found
 
-    def held(layer: object) -> int:
-        return sum(
-            value.numel() for value in vars(layer).values() if isinstance(value, torch.Tensor) and value.dim() > 2
-        )
 
-    layers = [held(layer) for layer in getattr(cache, "layers", [])]
+def _over_layers(per_layer: Sequence[int], once: Once | None) -> int:
+    """Sum over layers; those that were not run count as their representative."""
     if once is None:
-        return sum(layers)
+        return sum(per_layer)
     index = {path: int(path.rsplit(".", 1)[1]) for path in once.representatives}
     ran = {index[path]: index[first] for path, first in once.representatives.items()}
-    return sum(layers[ran.get(position, position)] for position in range(len(layers)))
+    return sum(per_layer[ran.get(position, position)] for position in range(len(per_layer)))
 
 
 class Tracer:
@@ -81,9 +84,18 @@ class Tracer:
             named["logits_to_keep"] = keep
         self.counter.calls.clear()
         self.counter.entered.clear()
+        if self.once is not None:
+            self.once.forget()
+        layers = list(getattr(cache, "layers", []))
+        before = [sum(elements for elements, _ in _held(layer)) for layer in layers]
         with torch.no_grad(), self.counter.watching(), self.counter:
             model(**inputs, **named)
-        elements = _cache_elements(cache, self.once)
+        # What was there is read; of the positions there now, as many as there are new tokens were written.
+        after = [
+            sum(elements // positions * min(tokens, positions) for elements, positions in _held(layer))
+            for layer in getattr(cache, "layers", [])
+        ]
+        elements = _over_layers(before, self.once) + _over_layers(after, self.once)
         return Traced(tuple(self.counter.calls), frozenset(self.counter.entered), elements)
 
     def _cache(self) -> Any:
@@ -91,16 +103,26 @@ class Tracer:
 
         return DynamicCache(config=self.built.config)
 
-    def prefill(self, tokens: int, *, batch: int, every: bool) -> Traced:
-        """The pass over a prompt."""
-        return self._forward(tokens, self._cache(), batch=batch, keep=0 if every else 1)
-
-    def decode(self, context: int, *, batch: int) -> Traced:
-        """One step after `context` cached tokens."""
+    def prefill_and_decode(self, prompt: int, context: int, *, batch: int, every: bool) -> tuple[Traced, Traced]:
+        """The pass over a prompt, and one step after `context` cached tokens."""
         cache = self._cache()
-        if context:
-            self._forward(context, cache, batch=batch, keep=1)
-        return self._forward(1, cache, batch=batch, keep=1)
+        read = self._forward(prompt, cache, batch=batch, keep=0 if every else 1)
+        if context != prompt:
+            cache = self._cache()
+            if context:
+                self._forward(context, cache, batch=batch, keep=1)
+        return read, self._forward(1, cache, batch=batch, keep=1)
+
+    def vision(self, images: Sequence[tuple[int, int]]) -> Traced:
+        """One pass of the image path; what it hands on goes to the prompt."""
+        inputs = image_inputs(self.built, images)
+        self.counter.calls.clear()
+        self.counter.entered.clear()
+        if self.once is not None:
+            self.once.forget()
+        with torch.no_grad(), self.counter.watching(), self.counter:
+            run_vision(self.built.model, inputs)
+        return Traced(tuple(self.counter.calls), frozenset(self.counter.entered), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +278,27 @@ def trace_record(
     prompt, batch = request.prompt_tokens, request.batch
     context = prompt if request.context is None else request.context
     try:
-        read = tracer.prefill(prompt, batch=batch, every=every)
-        step = tracer.decode(context, batch=batch)
+        read, step = tracer.prefill_and_decode(prompt, context, batch=batch, every=every)
     except _TRACE_ERRORS as error:
         raise ConfigError(
             f"{where}: cannot be traced without weights: {type(error).__name__}: {error}",
             "its forward pass needs real values; no figure is given rather than a wrong one",
         ) from error
     summary.note_active(step, batch)
+    reasons = {
+        "phases.vision": "no images were asked for",
+        "phases.generation": "tracing covers one prefill and one decode step",
+        "phases.*.activation_bytes": "not traced",
+        "model.kv_bytes_per_token": "not traced",
+    }
+    seen: Phase | None = None
+    images = request.views or request.images
+    if images:
+        try:
+            seen = summary.phase(tracer.vision([*images] * batch), batch * len(images), 0)
+            del reasons["phases.vision"]
+        except _TRACE_ERRORS as error:
+            reasons["phases.vision"] = f"the image path cannot be traced: {type(error).__name__}: {error}"
     kinds = {call.kind for call in read.calls}
     assumptions = [
         "traced on the meta device with transformers' own code; each distinct layer once, multiplied by its repeats",
@@ -275,6 +310,8 @@ def trace_record(
         assumptions.append(f"weights are counted in {precision.dtype}: tracing does not know quantized layouts")
     if not full and (built.recorder is None or "product" in kinds):
         assumptions.append("products outside transformers' attention interface are counted whole, not causally")
+    if images:
+        assumptions.append("prefill is the text alone: give prompt_tokens with the image tokens, and add vision to it")
     return StaticRecord(
         method="traced",
         assumptions=tuple(assumptions),
@@ -289,15 +326,10 @@ def trace_record(
             kv_bytes_per_token=None,
         ),
         phases=Phases(
-            vision=None,
+            vision=seen,
             prefill=summary.phase(read, prompt * batch, read.cache_elements),
             decode=summary.phase(step, batch, step.cache_elements),
             generation=None,
         ),
-        reasons={
-            "phases.vision": "vision is not traced",
-            "phases.generation": "tracing covers one prefill and one decode step",
-            "phases.*.activation_bytes": "not traced",
-            "model.kv_bytes_per_token": "not traced",
-        },
+        reasons=reasons,
     )

@@ -37,7 +37,9 @@ def test_parts_add_up(config: dict[str, Any], request_: StaticRequest) -> None:
         assert phase is not None
         modules, operators = phase.by_module.values(), phase.by_operator.values()
         assert sum(m.flops for m in modules) == sum(o.flops for o in operators) == phase.flops
-        assert sum(m.parameters for m in modules) == record.model.parameters
+        # Without images the encoders are part of the model but of no phase.
+        held = sum(m.parameters for m in modules)
+        assert held == record.model.parameters if config is LLAMA_31_8B else held < (record.model.parameters or 0)
         assert sum(m.weight_bytes for m in modules) == phase.weight_bytes == phase.weight_bytes_routing.least
         assert phase.weight_bytes_routing.least <= phase.weight_bytes_routing.expected
         assert phase.weight_bytes_routing.expected <= phase.weight_bytes_routing.most

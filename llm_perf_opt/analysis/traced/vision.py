@@ -1,0 +1,76 @@
+"""Tracing a model's image path: towers of one fixed image size, and towers on grids of patches."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from llm_perf_opt.analysis.traced.model import Built
+
+Grid = tuple[int, int]
+
+
+def _side(vision: Any) -> int | None:
+    """The one image size of a tower, pixels."""
+    size = getattr(vision, "image_size", None)
+    if isinstance(size, list | tuple):
+        return int(size[0]) if len(set(size)) == 1 else None
+    return size if isinstance(size, int) else None
+
+
+def _grid_arguments(vision: Any, grids: Sequence[Grid]) -> dict[str, Any]:
+    """Index tensors of a patch tower, computed on the CPU: on the meta device they have no values to index with."""
+    from transformers import vision_utils
+
+    grid = torch.tensor([[1, rows, columns] for columns, rows in grids])
+    merge = vision.spatial_merge_size
+    made: dict[str, Any] = {
+        "position_ids": vision_utils.get_vision_position_ids(grid, merge).to("meta"),
+        "cu_seqlens": vision_utils.get_vision_cu_seqlens(grid),
+    }
+    window = getattr(vision, "window_size", None)
+    if isinstance(window, int) and hasattr(vision, "fullatt_block_indexes"):
+        index, lengths = vision_utils.get_vision_window_index(grid, merge, window, vision.patch_size)
+        made |= {"window_index": index, "cu_window_seqlens": lengths}
+    positions = getattr(vision, "num_position_embeddings", None)
+    if isinstance(positions, int):
+        indices, weights = vision_utils.get_vision_interpolation_indices_and_weights(
+            grid, int(positions**0.5), align_corners=True, spatial_merge_size=merge
+        )
+        made |= {"interp_indices": indices.to("meta"), "interp_weights": weights.to("meta")}
+    return {"image_grid_thw": grid, **made}
+
+
+def image_inputs(built: Built, images: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """Arguments of `get_image_features` for images of these pixel sizes.
+
+    Raises:
+        ValueError: the kind of tower is not known here.
+    """
+    vision = getattr(built.config, "vision_config", None)
+    features = getattr(built.model, "get_image_features", None)
+    if vision is None or features is None:
+        raise ValueError("the model has no vision_config or no get_image_features")
+    if "image_grid_thw" in inspect.signature(features).parameters:
+        patch = vision.patch_size
+        unit = patch * vision.spatial_merge_size
+        grids = [(width // unit * unit // patch, height // unit * unit // patch) for width, height in images]
+        patches = sum(columns * rows for columns, rows in grids)
+        channels = getattr(vision, "in_channels", 3) or 3
+        pixels = torch.empty(patches, channels * vision.temporal_patch_size * patch * patch, device="meta")
+        return {"pixel_values": pixels, **_grid_arguments(vision, grids)}
+    side = _side(vision)
+    if side is None:
+        raise ValueError("the tower has no single image size")
+    channels = getattr(vision, "num_channels", 3) or 3
+    return {"pixel_values": torch.empty(len(images), channels, side, side, device="meta")}
+
+
+def run_vision(model: nn.Module, inputs: dict[str, Any]) -> None:
+    """One pass through the image path."""
+    features: Any = model.get_image_features
+    features(**inputs)

@@ -1,0 +1,175 @@
+"""Closed form, deduplicated trace and full trace agree to the integer on small models of every family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.records.static import StaticRecord, StaticRequest
+from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("static_torch")]
+PROMPT, CONTEXT = 20, 13
+FULL = StaticRequest(prompt_tokens=PROMPT, context=CONTEXT, attention_flops="full", logits="all")
+CAUSAL = StaticRequest(prompt_tokens=PROMPT, batch=3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    import torch
+    from transformers.utils import logging
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    yield
+    torch.set_num_threads(before)
+
+
+def stock_counter(config: dict[str, Any]) -> tuple[int, int, int]:
+    """Parameters and FLOPs of prefill and of a decode step, counted by torch over every layer of eager code.
+
+    Written without our tracer, so that the two can disagree.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
+    known = type(made) in AutoModelForCausalLM._model_mapping
+    factory = AutoModelForCausalLM if known else AutoModelForImageTextToText
+    with torch.device("meta"):
+        model = factory.from_config(made, attn_implementation="eager").eval()
+
+    def grouped(a: list[int], b: list[int], *rest: object, **named: object) -> int:
+        return 2 * a[-2] * a[-1] * b[-1]
+
+    def flops(tokens: int, cache: DynamicCache) -> int:
+        with (
+            torch.no_grad(),
+            FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: grouped}) as counter,
+        ):
+            model(
+                input_ids=torch.ones(1, tokens, dtype=torch.long, device="meta"), past_key_values=cache, use_cache=True
+            )
+        return int(counter.get_total_flops())
+
+    prefill = flops(PROMPT, DynamicCache(config=made))
+    cache = DynamicCache(config=made)
+    flops(CONTEXT, cache)
+    return sum(parameter.numel() for parameter in model.parameters()), prefill, flops(1, cache)
+
+
+def totals(record: StaticRecord) -> tuple[int | None, int, int]:
+    assert record.phases.prefill is not None
+    assert record.phases.decode is not None
+    return record.model.parameters, record.phases.prefill.flops, record.phases.decode.flops
+
+
+def figures(record: StaticRecord) -> dict[str, object]:
+    assert record.phases.prefill is not None
+    assert record.phases.decode is not None
+    chosen: dict[str, object] = {"active": record.model.active_parameters}
+    for name, phase in (("prefill", record.phases.prefill), ("decode", record.phases.decode)):
+        chosen |= {
+            f"{name}.flops": phase.flops,
+            f"{name}.weight_bytes": phase.weight_bytes,
+            f"{name}.routing": phase.weight_bytes_routing,
+            f"{name}.kv_bytes": phase.kv_bytes,
+        }
+    return chosen
+
+
+@pytest.mark.parametrize(("model_type", "config"), [case[1:] for case in DECODERS], ids=[case[0] for case in DECODERS])
+def test_three_counts_of_a_decoder_agree(model_type: str, config: dict[str, Any]) -> None:
+    from llm_perf_opt.analysis.traced.phases import trace_record
+
+    whole = {"model_type": model_type, **config}
+    closed = totals(analyze(whole, FULL))
+    assert closed == stock_counter(whole)
+    assert closed == totals(trace_record(whole, FULL, "here"))
+
+
+# Their attention is code of their own: products that a trace cannot tell from others, counted whole.
+_OWN_ATTENTION = {"bloom", "falcon"}
+# Transformers caches keys and values for every query head of Falcon's newer form.
+_WIDE_CACHE = {"falcon-40b"}
+
+
+@pytest.mark.parametrize(("name", "model_type", "config"), DECODERS, ids=[case[0] for case in DECODERS])
+def test_causal_figures_agree_with_the_trace(name: str, model_type: str, config: dict[str, Any]) -> None:
+    from llm_perf_opt.analysis.traced.phases import trace_record
+
+    whole = {"model_type": model_type, **config}
+    closed, traced = figures(analyze(whole, CAUSAL)), figures(trace_record(whole, CAUSAL, "here"))
+    differ = {key for key in closed if closed[key] != traced[key]}
+    allowed = {"prefill.flops"} if model_type in _OWN_ATTENTION else set()
+    if name in _WIDE_CACHE:
+        allowed |= {"prefill.kv_bytes", "decode.kv_bytes"}
+    assert differ <= allowed, {key: (closed[key], traced[key]) for key in differ}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "config", "views"), [case[1:] for case in VISION], ids=[case[0] for case in VISION]
+)
+def test_vision_agrees_with_a_real_pass(
+    model_type: str, config: dict[str, Any], views: tuple[tuple[int, int], ...]
+) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForImageTextToText
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    from llm_perf_opt.analysis.traced.phases import trace_record
+
+    whole = {"model_type": model_type, **config}
+    made = CONFIG_MAPPING[model_type].from_dict(dict(whole))
+    model = AutoModelForImageTextToText.from_config(made, attn_implementation="eager").eval()
+    vision = made.vision_config
+    if hasattr(vision, "spatial_merge_size"):
+        grid = torch.tensor([[1, height // vision.patch_size, width // vision.patch_size] for width, height in views])
+        pixels = torch.zeros(int(grid.prod(-1).sum()), 3 * 2 * vision.patch_size**2)
+        inputs = {"pixel_values": pixels, "image_grid_thw": grid}
+    else:
+        size = vision.image_size
+        side = size if isinstance(size, int) else size[0]
+        inputs = {"pixel_values": torch.zeros(len(views), 3, side, side)}
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        features = model.get_image_features(**inputs).pooler_output
+
+    request = FULL.model_copy(update={"views": views})
+    closed = analyze(whole, request)
+    assert closed.phases.vision is not None
+    assert closed.model.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert closed.phases.vision.flops == counter.get_total_flops()
+    rows = [feature if feature.dim() > 1 else feature[None] for feature in features]
+    assert closed.phases.vision.tokens == sum(row.shape[:-1].numel() for row in rows)
+    traced = trace_record(whole, request, "here")
+    assert traced.phases.vision is not None, traced.reasons
+    assert traced.phases.vision.flops == closed.phases.vision.flops
+
+
+@pytest.mark.parametrize("case", VISION, ids=[case[0] for case in VISION])
+def test_the_decoder_of_a_vision_model_agrees(case: tuple[str, str, dict[str, Any], object]) -> None:
+    whole = {"model_type": case[1], **case[2]}
+    assert totals(analyze(whole, FULL)) == stock_counter(whole)
+
+
+def test_deepseek_ocr2_agrees_on_one_page_with_two_tiles() -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from llm_perf_opt.analysis.traced.model import build
+
+    views = ((768, 768), (768, 768), (1024, 1024))
+    closed = analyze(DEEPSEEK_OCR2, FULL.model_copy(update={"views": views}))
+    model: Any = build(DEEPSEEK_OCR2, "here").model
+    with torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model.get_image_features(torch.empty(1, 3, 1024, 1024), torch.empty(2, 3, 768, 768), [2])
+    assert closed.phases.vision is not None
+    assert closed.phases.vision.flops == counter.get_total_flops()
+    assert totals(analyze(DEEPSEEK_OCR2, FULL)) == stock_counter(DEEPSEEK_OCR2)
