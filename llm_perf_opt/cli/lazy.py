@@ -125,6 +125,8 @@ def _import(name: str, lazy: Lazy) -> AnyCommand:
         if info.cls in (None, TyperCommand):
             info.cls = Command
     found._add_completion = False
+    found.rich_markup_mode = None
+    found.pretty_exceptions_enable = False
     command = typer.main.get_command(found)
     command.name = name
     return command
