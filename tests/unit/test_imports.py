@@ -11,10 +11,11 @@ PACKAGE = "llm_perf_opt"
 ROOT = Path(__file__).parents[2] / PACKAGE
 
 # Each room may import itself and the rooms it names: data goes one way.
-FOUNDATION = {"errors", "redact", "__init__"}
+FOUNDATION = {"errors", "redact", "escaping", "__init__"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "redact": set(),
+    "escaping": set(),
     "records": {"errors"},
     "config": {"errors"},
     "artifacts": {"errors", "records"},
@@ -22,9 +23,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tools": {"errors", "redact", "records", "config"},
     "plan": {"errors", "records", "config"},
     "analysis": {"errors", "records", "config", "hardware", "artifacts"},
-    "workload": {"errors", "records", "config", "hardware", "artifacts", "analysis"},
+    "workload": {"errors", "escaping", "records", "config", "hardware", "artifacts", "analysis"},
     "stages": {"errors", "records", "config", "artifacts", "plan", "tools", "hardware", "analysis", "workload"},
-    "reports": {"errors", "records", "config", "artifacts", "hardware", "analysis"},
+    "reports": {"errors", "escaping", "records", "config", "artifacts", "hardware", "analysis"},
     "run": {"errors", "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "reports", "redact"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}
     | {"stages", "reports", "run"},

@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import documents, settings
 
 from llm_perf_opt.config.dump import to_yaml
 from llm_perf_opt.config.load import compose_text, load_config
@@ -20,6 +19,7 @@ from llm_perf_opt.config.migrate import migrate
 from llm_perf_opt.config.presets import presets
 from llm_perf_opt.config.problems import InvalidConfig
 from llm_perf_opt.config.schema import Config
+from tests.unit.config.strategies import documents, settings
 
 SHIPPED = presets((), {})
 
