@@ -88,14 +88,18 @@ def _say(run_path: Path, manifest: Manifest, config: Config, as_json: bool) -> N
         return
     for stage, measured in found.get("measured", {}).items():
         typer.echo(f"{stage} ({config.experiment}):")
+        unknown: dict[str, list[str]] = {}
         for name, metric in measured["metrics"].items():
-            typer.echo(f"  {name:<22} {_figure(metric)}")
+            if metric["median"] is None:
+                unknown.setdefault(metric["reason"], []).append(name)
+            else:
+                typer.echo(f"  {name:<22} {_figure(metric)}")
+        for reason, names in unknown.items():
+            typer.echo(f"  not measured: {', '.join(names)}: {reason}")
     typer.echo(f"run directory: {run_path}")
 
 
 def _figure(metric: Mapping[str, Any]) -> str:
-    if metric["median"] is None:
-        return f"not measured: {metric['reason']}"
     from llm_perf_opt.reports.units import in_bytes, percent, significant
 
     median = float(metric["median"])

@@ -23,9 +23,11 @@ def section(facts: RunFacts) -> Section | None:
 def metric_blocks(stage: str, metrics: Metrics) -> list[Block]:
     """The figures of one stage: a table of those measured, and why the others are not."""
     known = {name: metric for name, metric in metrics.metrics.items() if metric.median is not None}
-    unknown = [
-        f"{name}: not measured: {metric.reason}" for name, metric in metrics.metrics.items() if name not in known
-    ]
+    reasons: dict[str, list[str]] = {}
+    for name, metric in metrics.metrics.items():
+        if name not in known:
+            reasons.setdefault(str(metric.reason), []).append(name)
+    unknown = [f"{', '.join(names)}: not measured: {reason}" for reason, names in reasons.items()]
     notes = [f"{name}: {metric.note}" for name, metric in known.items() if metric.note]
     rows = tuple((name, *_cells(metric)) for name, metric in known.items())
     blocks: list[Block] = [
