@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from llm_perf_opt.config.catalogue import usual_mount
 from llm_perf_opt.config.keys import all_settings, choices, field_at
-from llm_perf_opt.config.presets import presets
+from llm_perf_opt.config.presets import presets, usual_mount
 
 Completion = tuple[str, str]
 """A word and a short help."""

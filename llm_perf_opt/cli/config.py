@@ -28,13 +28,28 @@ app = typer.Typer(
       llmperf config validate my.yaml pipeline.nsys.enable=true
     """
 )
-def validate(arguments: ConfigArguments = None, config_dirs: ConfigDirs = None) -> None:
+def validate(
+    arguments: ConfigArguments = None,
+    config_dirs: ConfigDirs = None,
+    json: Annotated[bool, typer.Option("--json", help="Mistakes as JSON, on standard output.")] = False,
+) -> int:
     """Check a configuration without running anything.
 
     Prints "valid", or every mistake with its place and remedy (exit code 2).
     """
+    if json:
+        from llm_perf_opt.config.problems import InvalidConfig, to_json
+
+        try:
+            load(arguments, config_dirs=config_dirs)
+        except InvalidConfig as error:
+            typer.echo(to_json(error.problems))
+            return error.exit_code
+        typer.echo(to_json(()))
+        return 0
     load(arguments, config_dirs=config_dirs)
     typer.echo("valid")
+    return 0
 
 
 @app.command(

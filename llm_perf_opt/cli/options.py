@@ -35,13 +35,14 @@ def load(
 
     Args:
         arguments: the words of `ConfigArguments`.
-        options: dotted path → value for options that were given.
+        options: dotted path → value of options; None stands for an option that was not given.
         config_dirs: the words of `ConfigDirs`.
     """
     from llm_perf_opt.config.load import load_config
 
     path, overrides = split_arguments(arguments or ())
-    loaded = load_config(path, overrides, options=options, config_dirs=tuple(config_dirs or ()))
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    loaded = load_config(path, overrides, options=given, config_dirs=tuple(config_dirs or ()))
     for line in loaded.notes:
         console.note(line)
     return loaded

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any, NamedTuple
 
 from llm_perf_opt.config.emit import flow
-from llm_perf_opt.config.presets import Presets
+from llm_perf_opt.config.presets import Presets, usual_mount
 from llm_perf_opt.config.problems import InvalidConfig, Problem
 from llm_perf_opt.config.reader import read_file
 from llm_perf_opt.config.tree import Node
@@ -28,23 +28,6 @@ class Preset(NamedTuple):
     def mount(self) -> str:
         """Where it is mounted as a rule."""
         return usual_mount(self.group)
-
-
-def usual_mount(group: str) -> str:
-    """The section a group of the shipped presets is made for; the group's own name where there is none."""
-    parts = group.split("/")
-    if parts[:1] == ["model"] and len(parts) > 2:
-        stage = {"torch": "torch_profiler", "direct": "direct_inference"}.get(parts[-1], "")
-        known = {"arch": "model", "infer": "infer"}
-        return known.get(parts[2], f"pipeline.{stage}.output.extra.{parts[1]}")
-    mounts = {
-        "profiling/torch": "pipeline.torch_profiler",
-        "profiling/nsys": "pipeline.nsys",
-        "profiling/ncu": "pipeline.ncu",
-        "output/torch": "pipeline.torch_profiler.output",
-        "output/direct": "pipeline.direct_inference.output",
-    }
-    return mounts.get(group, group.replace("/", "."))
 
 
 def catalogue(presets: Presets) -> list[Preset]:

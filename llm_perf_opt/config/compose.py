@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeGuard
 
 from llm_perf_opt.config.keys import is_open, section_at
 from llm_perf_opt.config.nearest import nearest
-from llm_perf_opt.config.presets import Presets
+from llm_perf_opt.config.presets import Presets, usual_mount
 from llm_perf_opt.config.problems import Problem, at
 from llm_perf_opt.config.reader import read_file
 from llm_perf_opt.config.tree import Node, mount
@@ -53,12 +53,20 @@ def parse_entry(left: str, option: object, node: Node) -> Entry | Problem:
         return at(node, f"{group}: {option} does not name a preset", remedy=_EXAMPLE)
     mount_path = target.split(".") if target else []
     if not mount_path or (section_at(mount_path) is None and not is_open(mount_path)):
-        return at(node, f"cannot be mounted at {target!r}: there is no such section", remedy=_mount_remedy(target))
+        return at(
+            node,
+            f"cannot be mounted at {target!r}: there is no such section",
+            remedy=_mount_remedy(group, target, option),
+        )
     return Entry(group, target, option.removesuffix(".yaml"), node)
 
 
-def _mount_remedy(target: str) -> str:
+def _mount_remedy(group: str, target: str, option: str) -> str:
     from llm_perf_opt.config.keys import section_of, walk
+
+    usual = usual_mount(group)
+    if section_at(usual.split(".")) is not None:
+        return f"write {group}@{usual}: {option}"
 
     sections = [".".join(path) for path, field in walk() if section_of(field) is not None]
     return f"the nearest section is {nearest(target, sections)}; write `group@section: option`"

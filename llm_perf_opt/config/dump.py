@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
+from llm_perf_opt.config.emit import emit, items
 from llm_perf_opt.config.schema import Config
 
 
@@ -16,5 +15,4 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 def to_yaml(config: Config) -> str:
     """Every setting, nulls too, so that the text loads back to the same configuration whatever it is laid over."""
-    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return yaml.dump(to_dict(config), Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)
+    return emit(items(to_dict(config)))

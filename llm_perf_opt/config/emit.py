@@ -41,7 +41,7 @@ def _mapping(items: Mapping[str, Item], indent: int) -> Iterator[str]:
         for line in item.above:
             yield f"{pad}# {line}".rstrip() if line else ""
         beside = f"  # {item.beside}" if item.beside else ""
-        name = scalar(key)
+        name = flow(key)
         if isinstance(item.value, dict) and item.value:
             yield f"{pad}{name}:{beside}"
             yield from _mapping(item.value, indent + 2)
@@ -63,27 +63,34 @@ def _list(name: str, values: list[Any], indent: int, beside: str) -> Iterator[st
     for value in values:
         if isinstance(value, dict) and len(value) == 1:
             ((key, below),) = value.items()
-            yield f"{pad}  - {scalar(key)}: {flow(below)}"
+            yield f"{pad}  - {flow(key)}: {flow(below)}"
         else:
             yield f"{pad}  - {flow(value)}"
 
 
+def items(values: Mapping[str, Any]) -> dict[str, Item]:
+    """Plain values as items without comments."""
+    return {key: Item(items(value) if isinstance(value, dict) and value else value) for key, value in values.items()}
+
+
 def flow(value: Any) -> str:
     """A value in one line."""
-    if isinstance(value, (dict, list)):
-        text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)
-        return text.strip()
-    return scalar(value)
-
-
-def scalar(value: Any) -> str:
-    """A scalar in one line, quoted where YAML needs it."""
-    if isinstance(value, str) and "\n" in value:
-        style: str | None = '"'
-    else:
-        style = None
-    text = yaml.safe_dump(value, default_style=style, allow_unicode=True, width=10**9)
+    text: str = yaml.dump(
+        value, Dumper=_OneLine, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9
+    )
     return text.removesuffix("\n").removesuffix("\n...").rstrip("\n")
+
+
+class _OneLine(yaml.SafeDumper):
+    """Text of several lines is quoted with escapes."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    several = any(char in text for char in "\n\r\x85\u2028\u2029")
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if several else None)
+
+
+_OneLine.add_representer(str, _represent_text)
 
 
 @dataclass

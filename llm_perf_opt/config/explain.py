@@ -192,6 +192,8 @@ def _type_remedy(path: Path, node: Node, wanted: list[str]) -> str:
             remedy = "null is not allowed here: give a value, or remove the line"
     elif "text" in wanted and not isinstance(value, (list, dict)):
         remedy = "put it in quotes: what looks like a number, true or false is not text in YAML"
+        if not node.source.is_file:
+            remedy = f"quote it for YAML inside the shell's quotes: '{dotted(path)}=\"{node.value}\"'"
     elif "a list" in wanted:
         remedy = f"write a list: [{value}]" if not isinstance(value, dict) else "write a list: `- item`, one a line"
     elif isinstance(value, str) and _EXPONENT.fullmatch(value):

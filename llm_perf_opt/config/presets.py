@@ -63,6 +63,23 @@ class Presets(NamedTuple):
         return str(path)
 
 
+def usual_mount(group: str) -> str:
+    """The section a group of the shipped presets is made for; the group's own name where there is none."""
+    parts = group.split("/")
+    if parts[:1] == ["model"] and len(parts) > 2:
+        stage = {"torch": "torch_profiler", "direct": "direct_inference"}.get(parts[-1], "")
+        known = {"arch": "model", "infer": "infer"}
+        return known.get(parts[2], f"pipeline.{stage}.output.extra.{parts[1]}")
+    mounts = {
+        "profiling/torch": "pipeline.torch_profiler",
+        "profiling/nsys": "pipeline.nsys",
+        "profiling/ncu": "pipeline.ncu",
+        "output/torch": "pipeline.torch_profiler.output",
+        "output/direct": "pipeline.direct_inference.output",
+    }
+    return mounts.get(group, group.replace("/", "."))
+
+
 def presets(config_dirs: Sequence[Path] = (), environ: Mapping[str, str] | None = None) -> Presets:
     """Where to look: `config_dirs`, then those of LLMPERF_CONFIG_DIR, then the shipped ones.
 

@@ -9,6 +9,8 @@ from llm_perf_opt.config.tree import Node, Source
 from llm_perf_opt.errors import ConfigError
 
 MAX_SHOWN = 200
+OLD = ("this setting has moved", "this setting is gone", "this section is gone")
+"""Messages about keys of the earlier system."""
 
 
 class Problem(NamedTuple):
@@ -50,7 +52,13 @@ class InvalidConfig(ConfigError):
         if len(self.problems) > MAX_SHOWN:
             shown.append(f"… and {len(self.problems) - MAX_SHOWN} more")
         count = len(self.problems)
-        super().__init__("\n".join([*shown, f"{count} mistake{'s' if count != 1 else ''} in the configuration"]))
+        shown.append(f"{count} mistake{'s' if count != 1 else ''} in the configuration")
+        super().__init__("\n".join(shown), self._general_remedy())
+
+    def _general_remedy(self) -> str:
+        """For files of the earlier system, the command that translates them."""
+        old = [p.source.name for p in self.problems if p.message in OLD and p.source.kind == "config"]
+        return f"this is a file of the earlier system: `llmperf config migrate {old[0]}` translates it" if old else ""
 
 
 def render(problem: Problem) -> str:
@@ -82,3 +90,22 @@ def snippet(problem: Problem) -> list[str]:
 def _printable(text: str) -> str:
     """Control characters, which could drive a terminal, replaced."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def to_json(problems: Sequence[Problem]) -> str:
+    """Problems for a program: whether there are none, and each with its place, path, message and remedy."""
+    import json
+
+    rows = [
+        {
+            "kind": problem.source.kind,
+            "source": problem.source.name,
+            "line": problem.line or None,
+            "column": problem.column or None,
+            "path": problem.path or None,
+            "message": problem.message,
+            "remedy": problem.remedy or None,
+        }
+        for problem in problems
+    ]
+    return json.dumps({"valid": not rows, "problems": rows}, indent=2, ensure_ascii=False)

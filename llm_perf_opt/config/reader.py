@@ -319,6 +319,8 @@ class _Builder:
         mark = error.problem_mark or error.context_mark
         what = error.problem or "not YAML"
         remedy = "check the indentation, quotes and brackets here and in the line before"
+        if not self.source.is_file:
+            remedy = "check quotes and brackets: values are YAML, and the shell may have taken some of them away"
         if mark is not None and _character(text, mark.line, mark.column) == "\t":
             what, remedy = "a tab, which YAML does not allow here", "indent with spaces"
         elif "alias" in (error.context or "") or "alias" in what:

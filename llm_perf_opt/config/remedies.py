@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from llm_perf_opt.config.keys import all_settings
 from llm_perf_opt.config.nearest import is_near, nearest
-from llm_perf_opt.config.problems import Problem, at
+from llm_perf_opt.config.problems import OLD, Problem, at
 from llm_perf_opt.config.tree import Node, Scalar, dotted
 
 _NCU_FLAT = {"nvtx_include": "nvtx.include", "set": "set", "metrics": "metrics", "sections": "sections"}
@@ -92,9 +92,9 @@ def for_old_key(path: Sequence[str | int], node: Node) -> Iterator[Problem]:
     name = dotted(path)
     moved = moved_to(name)
     if moved is not None:
-        yield at(node, "this setting has moved", path=name, remedy=f"write {moved} instead{_NOTES.get(name, '')}")
+        yield at(node, OLD[0], path=name, remedy=f"write {moved} instead{_NOTES.get(name, '')}")
     elif name in REMOVED:
-        yield at(node, "this setting is gone", path=name, remedy=REMOVED[name])
+        yield at(node, OLD[1], path=name, remedy=REMOVED[name])
     elif isinstance(node.value, dict) and node.value and _is_old_section(name):
         for key, child in node.value.items():
             below = list(for_old_key((*path, key), child))
@@ -102,7 +102,7 @@ def for_old_key(path: Sequence[str | int], node: Node) -> Iterator[Problem]:
     elif path[0] in _SECTIONS and len(path) > 1:
         yield _unknown_below(path[:-1], str(path[-1]), node)
     elif path[0] in _SECTIONS:
-        yield at(node, "this section is gone", path=name, remedy=_SECTIONS[str(path[0])])
+        yield at(node, OLD[2], path=name, remedy=_SECTIONS[str(path[0])])
 
 
 def _is_old_section(name: str) -> bool:

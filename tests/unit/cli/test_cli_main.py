@@ -254,6 +254,21 @@ def test_validate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("config", "validate", "none.yaml") == 3
 
 
+def test_validate_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("config", "validate", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"valid": True, "problems": []}
+    (tmp_path / "my.yaml").write_text("infer: {beams: 2}\n", encoding="utf-8")
+    assert run("config", "validate", "my.yaml", "--json") == 2
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["source"], problem["line"], problem["path"]) == ("my.yaml", 1, "infer.beams")
+
+
+def test_an_old_file_is_sent_to_migrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my.yaml").write_text("run: {repeats: 2}\n", encoding="utf-8")
+    assert run("config", "validate", "my.yaml") == 2
+    assert "`llmperf config migrate my.yaml` translates it" in capsys.readouterr().err
+
+
 def test_notes_go_to_stderr_and_quiet_drops_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "my.yaml").write_text("outputs: {save_predictions: true}\n", encoding="utf-8")
     assert run("config", "validate", "my.yaml") == 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.config.dump import to_yaml
+from llm_perf_opt.config.dump import to_dict, to_yaml
 from llm_perf_opt.config.load import Loaded, load_config
 from llm_perf_opt.config.problems import InvalidConfig
+from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import MissingError
 
 
@@ -85,6 +87,11 @@ def test_yaml_loads_back_to_the_same(tmp_path: Path) -> None:
         tmp_path, "experiment: 'on'\nmodel: {path: m}\npipeline: {plugins: {mine: {a: [1, {b: null}]}}}\n"
     ).config
     assert load(tmp_path, to_yaml(config)).config == config
+
+
+def test_values_sent_to_a_child_are_the_same_there(tmp_path: Path) -> None:
+    config = load(tmp_path, "pipeline: {ncu: {ncu_cli: {nvtx: {include: [a, b]}}}}\n").config
+    assert Config.model_validate(json.loads(json.dumps(to_dict(config)))) == config
 
 
 def test_missing_file_is_missing(tmp_path: Path) -> None:

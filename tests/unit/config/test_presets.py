@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.config.catalogue import catalogue, usual_mount
+from llm_perf_opt.config.catalogue import catalogue
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.pipeline import NcuCli, Nsys, TorchProfiler
-from llm_perf_opt.config.presets import presets
+from llm_perf_opt.config.presets import presets, usual_mount
 from llm_perf_opt.config.problems import InvalidConfig
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import MissingError
@@ -141,7 +141,7 @@ BAD_ENTRIES = {
     "- profiling/ncu@pipeline.ncu: ncu.hihg": "did you mean ncu.high?",
     "- profilng/ncu@pipeline.ncu: ncu.high": "profiling/ncu",
     "- profiling/ncu@pipeline.nuc: ncu.high": "pipeline.ncu",
-    "- profiling/ncu: ncu.high": "the nearest section",
+    "- profiling/ncu: ncu.high": "write profiling/ncu@pipeline.ncu: ncu.high",
     "- ../../etc@model: passwd": "group@mount",
     "- /dataset: demo_pages": "group@mount",
     "- dataset: '*'": "one entry for each preset",
