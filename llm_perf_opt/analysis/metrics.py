@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llm_perf_opt.analysis.statistics import summarize, unmeasured
+from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.metrics import Metric, Metrics
 from llm_perf_opt.records.workload import BatchResult, Repeat, Workload
 
@@ -34,6 +35,9 @@ class Peaks:
     reason: str | None = None
 
 
+NOTHING_TIMED = "nothing was timed: no sample could be run"
+NONE_DECODED = "no repeat decoded a second token: max_new_tokens is 1, or the first token ended the text"
+
 WorkOf = Callable[[BatchResult], Work | str]
 """The work of a batch, or why it is not known."""
 
@@ -42,34 +46,51 @@ def stage_metrics(record: Workload, work_of: WorkOf, peaks: Peaks) -> Metrics:
     """Every figure of one stage; what was not measured is null with a reason."""
     runs = list(_runs(record.batches))
     decoded = [(batch, repeat) for batch, repeat in runs if repeat.decode_ms is not None]
-    none_decoded = "no repeat decoded a second token: max_new_tokens is 1, or the first token ended the text"
-    ratios = _Ratios(work_of, peaks)
+    decode_times = [(batch, repeat.decode_ms) for batch, repeat in decoded if repeat.decode_ms is not None]
+    prefill_times = [(batch, repeat.prefill_ms) for batch, repeat in runs]
+    note = throttle_note(record.hardware)
+    ratios = _Ratios(work_of, peaks, note)
+
+    def timed(unit: str, samples: list[float]) -> Metric:
+        return summarize(unit, samples, note) if samples else unmeasured(unit, NOTHING_TIMED)
+
+    def after_first(unit: str, samples: list[float]) -> Metric:
+        return summarize(unit, samples, note) if samples else unmeasured(unit, NONE_DECODED if runs else NOTHING_TIMED)
+
     metrics = {
-        "ttft_ms": _timed("ms", [repeat.ttft_ms for _, repeat in runs]),
-        "preprocess.latency_ms": _timed("ms", [repeat.preprocess_ms for _, repeat in runs]),
-        "prefill.latency_ms": _timed("ms", [repeat.prefill_ms for _, repeat in runs]),
-        "decode.tpot_ms": _or(none_decoded, "ms", [_tpot_ms(repeat) for _, repeat in decoded]),
-        "decode.tokens_per_s": _or(none_decoded, "tokens/s", [_tokens_per_s(repeat) for _, repeat in decoded]),
-        "decode.host_sync_ms": _or(none_decoded, "ms", [repeat.host_sync_ms for _, repeat in decoded]),
-        "e2e.latency_ms": _timed("ms", [repeat.e2e_ms for _, repeat in runs]),
-        "prefill.mfu": ratios.mfu(
-            [(batch, repeat.prefill_ms) for batch, repeat in runs], lambda work: work.prefill_flops, "nothing was timed"
-        ),
-        "decode.mbu": ratios.mbu(_decode_times(decoded), none_decoded),
-        "decode.mfu": ratios.mfu(_decode_times(decoded), lambda work: work.decode_flops, none_decoded),
+        "ttft_ms": timed("ms", [repeat.ttft_ms for _, repeat in runs]),
+        "preprocess.latency_ms": timed("ms", [repeat.preprocess_ms for _, repeat in runs]),
+        "prefill.latency_ms": timed("ms", [repeat.prefill_ms for _, repeat in runs]),
+        "decode.tpot_ms": after_first("ms", [_tpot_ms(repeat) for _, repeat in decoded]),
+        "decode.tokens_per_s": after_first("tokens/s", [_tokens_per_s(repeat) for _, repeat in decoded]),
+        "decode.host_sync_ms": after_first("ms", [repeat.host_sync_ms for _, repeat in decoded]),
+        "e2e.latency_ms": timed("ms", [repeat.e2e_ms for _, repeat in runs]),
+        "prefill.mfu": ratios.mfu(prefill_times, lambda work: work.prefill_flops, NOTHING_TIMED),
+        "decode.mbu": ratios.mbu(decode_times, NONE_DECODED),
+        "decode.mfu": ratios.mfu(decode_times, lambda work: work.decode_flops, NONE_DECODED),
         "memory.peak_bytes": _memory(record),
+        "energy.per_token_j": _energy(record),
     }
-    return Metrics(stage=record.stage, work_fingerprint=record.work_fingerprint, metrics=metrics)
+    return Metrics(
+        stage=record.stage,
+        work_fingerprint=record.work_fingerprint,
+        throttled=record.hardware.throttled,
+        metrics=metrics,
+    )
+
+
+def throttle_note(hardware: HardwareState) -> str | None:
+    """What to know of figures taken while the GPU was held back; None where it was not, or nobody looked."""
+    if not hardware.throttled:
+        return None
+    reasons = ", ".join(f"{name} in {hardware.clock_events[name]:.0%} of samples" for name in hardware.throttle_reasons)
+    return f"the GPU was throttled ({reasons}): its clocks were lower than it can run"
 
 
 def _runs(batches: Sequence[BatchResult]) -> Iterator[tuple[BatchResult, Repeat]]:
     for batch in batches:
         for repeat in batch.repeats:
             yield batch, repeat
-
-
-def _decode_times(decoded: Sequence[tuple[BatchResult, Repeat]]) -> list[tuple[BatchResult, float]]:
-    return [(batch, repeat.decode_ms) for batch, repeat in decoded if repeat.decode_ms is not None]
 
 
 def _tpot_ms(repeat: Repeat) -> float:
@@ -82,14 +103,6 @@ def _tokens_per_s(repeat: Repeat) -> float:
     return sum(count - 1 for count in repeat.new_tokens) / (repeat.e2e_ms - repeat.ttft_ms) * 1e3
 
 
-def _timed(unit: str, samples: list[float]) -> Metric:
-    return _or("nothing was timed: no sample could be run", unit, samples)
-
-
-def _or(reason: str, unit: str, samples: list[float]) -> Metric:
-    return summarize(unit, samples) if samples else unmeasured(unit, reason)
-
-
 def _memory(record: Workload) -> Metric:
     memory = record.memory
     if memory.peak_bytes is None:
@@ -97,12 +110,26 @@ def _memory(record: Workload) -> Metric:
     return summarize("bytes", [float(memory.peak_bytes)], note=memory.source)
 
 
+def _energy(record: Workload) -> Metric:
+    """Energy of the whole GPU over the timed repeats, by the tokens they made; one observation."""
+    unit, hardware = "J/token", record.hardware
+    tokens = sum(sum(repeat.new_tokens) for _, repeat in _runs(record.batches))
+    per_token_j = hardware.energy_per_token_j(tokens)
+    if per_token_j is None:
+        known = hardware.reason or hardware.unavailable.get("power_w") or "the GPU reports neither energy nor power"
+        return unmeasured(unit, known if tokens else NOTHING_TIMED)
+    how = "its energy counter" if hardware.energy_method == "energy_counter" else "sampled power over time"
+    return summarize(unit, [per_token_j], note=f"whole GPU by {how}; prefill, preprocessing and idling included")
+
+
 class _Ratios:
     """Shares of what the hardware could do."""
 
-    def __init__(self, work_of: WorkOf, peaks: Peaks) -> None:
+    def __init__(self, work_of: WorkOf, peaks: Peaks, note: str | None) -> None:
         self._work_of = work_of
         self._peaks = peaks
+        self._note = note
+        self._known: dict[int, Work | str] = {}
 
     def mfu(self, times: Sequence[tuple[BatchResult, float]], flops: Callable[[Work], int], empty: str) -> Metric:
         """FLOPs / (dense peak × seconds)."""
@@ -111,6 +138,12 @@ class _Ratios:
     def mbu(self, times: Sequence[tuple[BatchResult, float]], empty: str) -> Metric:
         """Least bytes / (memory bandwidth × seconds)."""
         return self._ratio(times, lambda work: work.decode_least_bytes, self._peaks.bytes_per_s, empty)
+
+    def _work(self, batch: BatchResult) -> Work | str:
+        """Asked for once a batch: it takes as long for one repeat as for a hundred."""
+        if id(batch) not in self._known:
+            self._known[id(batch)] = self._work_of(batch)
+        return self._known[id(batch)]
 
     def _ratio(
         self,
@@ -125,7 +158,7 @@ class _Ratios:
             return unmeasured("ratio", self._peaks.reason or "the peak of this hardware is not known")
         ratios = []
         for batch, time_ms in times:
-            work = self._work_of(batch)
+            work = self._work(batch)
             if isinstance(work, str):
                 return unmeasured("ratio", work)
             ratios.append(amount(work) / (peak_per_s * time_ms / 1e3))
@@ -134,4 +167,5 @@ class _Ratios:
                 "ratio",
                 f"comes out as {max(ratios):.3g}, above 1: the peak ({self._peaks.source}) or the count is wrong",
             )
-        return summarize("ratio", ratios, note=f"against {self._peaks.source}")
+        source = f"against {self._peaks.source}"
+        return summarize("ratio", ratios, note=f"{source}; {self._note}" if self._note else source)

@@ -50,12 +50,14 @@ def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) ->
     None.
     """
     count = len(samples)
-    below, rank = 0.0, 0
+    orderings = 2**count
+    binomial, below, rank = 1, 0, 0  # C(n, k); orderings with at most k samples under the median; k of the pair
     for k in range(count // 2):
-        below += math.comb(count, k) / 2**count
-        if 1 - 2 * below < confidence:
+        below += binomial
+        if 1 - 2 * below / orderings < confidence:
             break
         rank = k + 1
+        binomial = binomial * (count - k) // (k + 1)
     if rank == 0:
         return None
     ordered = sorted(samples)

@@ -34,4 +34,6 @@ class Metrics(Record):
     schema_version: Literal[1] = 1
     stage: str
     work_fingerprint: str | None
+    throttled: bool | None = None
+    """Whether power, heat or another GPU held the clocks down during the timed repeats; null where not recorded."""
     metrics: dict[str, Metric]

@@ -1,4 +1,7 @@
-"""What a report is made of; a section builds blocks once and every renderer shows them."""
+"""What a report is made of; a section builds blocks once and every renderer shows them.
+
+All text is plain text: renderers escape it, so a section may put in what came from a model, a file or a driver.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,14 @@ class Table:
     numeric: frozenset[int] = frozenset()
 
 
-Block = Paragraph | Items | Table
+@dataclass(frozen=True)
+class Verbatim:
+    """Text shown as it is, line by line."""
+
+    text: str
+
+
+Block = Paragraph | Items | Table | Verbatim
 
 
 @dataclass(frozen=True)

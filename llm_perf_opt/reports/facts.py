@@ -12,12 +12,15 @@ from pydantic import ValidationError
 
 from llm_perf_opt.analysis.metrics import stage_metrics
 from llm_perf_opt.analysis.work import peaks_of, work_of
+from llm_perf_opt.config.pipeline import Output
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import MissingError
+from llm_perf_opt.plan.paths import save_dir, stage_dir
 from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.metrics import Metrics
+from llm_perf_opt.records.predictions import GALLERY, PREDICTIONS, Prediction
 from llm_perf_opt.records.static import StaticRecord
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, read_kernels, read_operators
 from llm_perf_opt.records.workload import Profile, Workload
@@ -32,6 +35,10 @@ class Measured:
 
     workload: Workload
     metrics: Metrics
+    predictions: tuple[Prediction, ...] = ()
+    """Empty where none were written into the run directory."""
+    gallery: str | None = None
+    """Its page, relative to the run directory."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +94,31 @@ def _measured(path: Path, config: Config) -> dict[str, Measured]:
         if workload is not None:
             work = work_of(workload, config.infer, settings.attention_flops, settings.logits)
             peaks = peaks_of(workload.device, workload.model, config.hardware)
-            found[stage] = Measured(workload, stage_metrics(workload, work, peaks))
+            output = config.pipeline.torch_profiler.output
+            if stage == "direct_inference":
+                output = config.pipeline.direct_inference.output
+            found[stage] = Measured(
+                workload,
+                stage_metrics(workload, work, peaks),
+                _predictions(path, stage, output),
+                _gallery(path, stage, output),
+            )
     return found
+
+
+def _predictions(path: Path, stage: str, output: Output) -> tuple[Prediction, ...]:
+    file = save_dir(stage_dir(path, stage), output.prediction.save_dir, "pred") / PREDICTIONS
+    # A folder outside the run may have been written by another one since.
+    if not output.prediction.enable or not file.is_relative_to(path):
+        return ()
+    return _read_if_there(file, lambda data: tuple(map(Prediction.model_validate_json, data.splitlines()))) or ()
+
+
+def _gallery(path: Path, stage: str, output: Output) -> str | None:
+    file = save_dir(stage_dir(path, stage), output.visualization.save_dir, "viz") / GALLERY
+    if not output.visualization.enable or not file.is_relative_to(path) or not file.exists():
+        return None
+    return file.relative_to(path).as_posix()
 
 
 def _yaml_as_json(data: bytes) -> str:

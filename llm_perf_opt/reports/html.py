@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
+from html import escape as escape_html
 
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Table
+from llm_perf_opt.escaping import visible
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Table, Verbatim
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -14,8 +15,13 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; border-botto
 table { border-collapse: collapse; font-size: 0.92em; }
 th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #8883; text-align: left; vertical-align: top; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: 0.6rem 0.8rem; background: #8881; font-size: 0.87em; }
 td { overflow-wrap: anywhere; } td.n { overflow-wrap: normal; }
 """
+
+
+def escape(text: str) -> str:
+    return escape_html(visible(text))
 
 
 def to_html(document: Document) -> str:
@@ -37,6 +43,8 @@ def _block(block: Block) -> str:
         return f"<p>{escape(block.text)}</p>"
     if isinstance(block, Items):
         return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
+    if isinstance(block, Verbatim):
+        return f"<pre>{escape(block.text)}</pre>"
     return _table(block)
 
 

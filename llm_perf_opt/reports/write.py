@@ -67,11 +67,15 @@ def _summary_of(measured: Measured) -> dict[str, Any]:
         "model": workload.model.model_dump(mode="json", exclude={"config"}),
         "device": workload.device.model_dump(mode="json"),
         "samples": sum(len(batch.samples) for batch in workload.batches),
+        "throttled": measured.metrics.throttled,
         "failed_samples": [error.model_dump(mode="json") for error in workload.errors],
         "metrics": {
             name: metric.model_dump(mode="json", exclude={"samples"})
             for name, metric in measured.metrics.metrics.items()
         },
+        "memory": workload.memory.model_dump(mode="json"),
+        "hardware": workload.hardware.model_dump(mode="json"),
+        "instrumented": workload.instrumented.model_dump(mode="json"),
         "notes": list(workload.notes),
     }
 

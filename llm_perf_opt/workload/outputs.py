@@ -8,7 +8,7 @@ from pathlib import Path
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.config.pipeline import DeepseekOcrOutput, Output
 from llm_perf_opt.records.inputs import Inputs
-from llm_perf_opt.records.predictions import Prediction, PredictionTimes
+from llm_perf_opt.records.predictions import PREDICTIONS, Prediction, PredictionTimes
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.loaded import LoadedModel
 from llm_perf_opt.workload.markup import parse_markup
@@ -16,7 +16,6 @@ from llm_perf_opt.workload.measure import BatchWork, Measured
 from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.visualization import Shown, write_gallery
 
-PREDICTIONS = "predictions.jsonl"
 NOISE = "The weights are random: the texts are noise, only their times mean something."
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.records.inputs import Sample
-from llm_perf_opt.records.predictions import DrawnRegion, ImageInfo, Prediction
+from llm_perf_opt.records.predictions import GALLERY, DrawnRegion, ImageInfo, Prediction
 from llm_perf_opt.workload.drawing import crops, draw_regions, pixel_boxes, save_jpeg
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.gallery import Entry, gallery_page
@@ -20,7 +20,6 @@ from llm_perf_opt.workload.images import read_image
 from llm_perf_opt.workload.inputs import BadSampleError
 from llm_perf_opt.workload.markup import IMAGE_LABEL, Markup, parse_markup
 
-PAGE = "predictions.md"
 MAX_CROPS = 100
 """Most crops of one image; what a model writes must not fill a disk."""
 
@@ -59,7 +58,7 @@ def write_gallery(
         entries.append(_entry(directory, item))
     left_out = len(shown) - len(taken)
     page = gallery_page(title, entries, thumbnail_width=thumbnail_width, left_out=left_out, note=note)
-    write_text(directory / PAGE, page)
+    write_text(directory / GALLERY, page)
 
 
 def folder_name(path: str) -> str:

@@ -23,18 +23,24 @@ def section(facts: RunFacts) -> Section | None:
 def metric_blocks(stage: str, metrics: Metrics) -> list[Block]:
     """The figures of one stage: a table of those measured, and why the others are not."""
     known = {name: metric for name, metric in metrics.metrics.items() if metric.median is not None}
-    reasons: dict[str, list[str]] = {}
-    for name, metric in metrics.metrics.items():
-        if name not in known:
-            reasons.setdefault(str(metric.reason), []).append(name)
-    unknown = [f"{', '.join(names)}: not measured: {reason}" for reason, names in reasons.items()]
-    notes = [f"{name}: {metric.note}" for name, metric in known.items() if metric.note]
+    unknown = _shared(
+        [(name, f"not measured: {metric.reason}") for name, metric in metrics.metrics.items() if name not in known]
+    )
+    notes = _shared([(name, metric.note) for name, metric in known.items() if metric.note])
     rows = tuple((name, *_cells(metric)) for name, metric in known.items())
     blocks: list[Block] = [
         Paragraph(f"{stage}, timed without a profiler."),
         Table(COLUMNS, rows, numeric=frozenset(range(2, 8))),
     ]
     return [*blocks, Items(tuple(unknown + notes))] if unknown or notes else blocks
+
+
+def _shared(remarks: list[tuple[str, str]]) -> list[str]:
+    """One line a remark, behind the names of all figures that it is made of."""
+    names: dict[str, list[str]] = {}
+    for name, remark in remarks:
+        names.setdefault(remark, []).append(name)
+    return [f"{', '.join(named)}: {remark}" for remark, named in names.items()]
 
 
 def _cells(metric: Metric) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from llm_perf_opt.analysis.metrics import throttle_note
 from llm_perf_opt.records.metrics import Metric
 from llm_perf_opt.records.tables import OperatorRow
 from llm_perf_opt.reports.document import Items, Section
@@ -18,10 +19,15 @@ def section(facts: RunFacts) -> Section | None:
     measured = facts.headline
     if measured is None or not measured.workload.batches:
         return None
-    items = [*_phases(measured), *_limits(measured)]
+    items = [*_throttled(measured), *_phases(measured), *_limits(measured)]
     for phase in ("prefill", "decode"):
         items += _operators(phase, facts.operators)
     return Section("Where the time goes", (Items(tuple(items)),))
+
+
+def _throttled(measured: Measured) -> list[str]:
+    note = throttle_note(measured.workload.hardware)
+    return [f"Throttled: {note}. Cool it or raise its power limit before quoting these times."] if note else []
 
 
 def _phases(measured: Measured) -> list[str]:

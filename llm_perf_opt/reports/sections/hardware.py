@@ -1,0 +1,84 @@
+"""What the GPU did while the repeats were timed, and how much memory each phase took."""
+
+from __future__ import annotations
+
+from llm_perf_opt.analysis.metrics import throttle_note
+from llm_perf_opt.records.hardware import Distribution, HardwareState
+from llm_perf_opt.records.workload import Memory
+from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
+from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.units import in_bytes, percent, significant
+
+ORDER = 45
+
+
+def section(facts: RunFacts) -> Section | None:
+    if not facts.measured:
+        return None
+    blocks: list[Block] = []
+    for stage, measured in facts.measured.items():
+        blocks.append(Paragraph(f"{stage}: {_sentence(measured.workload.hardware)}"))
+        blocks += _state(measured.workload.hardware)
+        blocks += _memory(measured.workload.memory)
+    return Section("Hardware state and memory", tuple(blocks))
+
+
+def _sentence(state: HardwareState) -> str:
+    if not state.recorded:
+        return f"clocks, power and temperature were not recorded: {state.reason}."
+    watched = f"{state.gpu_name} was watched during the timed repeats"
+    if state.throttled is None:
+        return f"{watched}; whether it was throttled it does not say."
+    if state.throttled:
+        return f"{watched}; {throttle_note(state)}."
+    return f"{watched} and was not throttled."
+
+
+def _state(state: HardwareState) -> list[Block]:
+    if not state.recorded:
+        return []
+    quantities: tuple[tuple[str, Distribution | None], ...] = (
+        ("SM clock, MHz", state.sm_clock_mhz),
+        ("memory clock, MHz", state.memory_clock_mhz),
+        ("power, W", state.power_w),
+        ("temperature, °C", state.temperature_c),
+    )
+    rows = [
+        (name, str(found.n), *(significant(value) for value in (found.min, found.median, found.mean, found.max)))
+        for name, found in quantities
+        if found is not None
+    ]
+    used = state.memory_used_bytes
+    if used is not None:
+        cells = (in_bytes(value) for value in (used.min, used.median, used.mean, used.max))
+        rows.append(("memory in use, all processes", str(used.n), *cells))
+    table = Table(("quantity", "samples", "min", "median", "mean", "max"), tuple(rows), numeric=frozenset(range(1, 6)))
+    return [table, Items(tuple(_remarks(state)))]
+
+
+def _remarks(state: HardwareState) -> list[str]:
+    remarks = []
+    if state.energy_j is not None and state.duration_ms is not None:
+        how = "the GPU's counter" if state.energy_method == "energy_counter" else "sampled power over time"
+        remarks.append(
+            f"Energy of the whole GPU: {significant(state.energy_j)} J in {significant(state.duration_ms / 1e3)} s, "
+            f"by {how}."
+        )
+    events = ", ".join(f"{name} {percent(share)}" for name, share in state.clock_events.items())
+    if events:
+        remarks.append(f"Reasons for clocks below their maximum, share of samples: {events}.")
+    return [*remarks, *(f"{name}: {reason}" for name, reason in state.unavailable.items())]
+
+
+def _memory(memory: Memory) -> list[Block]:
+    if not memory.phases:
+        return []
+    rows = tuple((phase.phase, in_bytes(phase.device_bytes), in_bytes(phase.host_bytes)) for phase in memory.phases)
+    columns = ("peak memory", "GPU, allocated by torch", "host, resident set")
+    remarks = [
+        f"{name}: not measured: {reason}"
+        for name, reason in (("GPU", memory.device_reason), ("host", memory.host_reason))
+        if reason is not None
+    ]
+    blocks: list[Block] = [Table(columns, rows, numeric=frozenset({1, 2}))]
+    return [*blocks, Items(tuple(remarks))] if remarks else blocks
