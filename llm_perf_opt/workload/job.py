@@ -26,6 +26,7 @@ from llm_perf_opt.workload.fingerprint import work_fingerprint
 from llm_perf_opt.workload.loaded import LoadedModel
 from llm_perf_opt.workload.measure import Measured, Session
 from llm_perf_opt.workload.order import PROFILE, RESULT, WorkOrder
+from llm_perf_opt.workload.out_of_memory import naming_phase
 from llm_perf_opt.workload.outputs import write_predictions
 from llm_perf_opt.workload.profiling import profile_sample, usable_activities
 
@@ -38,7 +39,8 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     start = time.perf_counter()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    loaded = find_adapter(config.model.name).load(config, device)
+    with naming_phase("load"):
+        loaded = find_adapter(config.model.name).load(config, device)
     load_s = time.perf_counter() - start
 
     session = Session(order, loaded, events)
@@ -46,7 +48,9 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     warmups = session.warm_up(config.measure.warmup)
     _reset_peak(device)
     measured = session.measure()
-    record = _record(session, measured, load_s=load_s, warmups=warmups, notes=(note,) if note else ())
+    record = _record(
+        session, measured, load_s=load_s, warmups=warmups, notes=(*((note,) if note else ()), *session.notes)
+    )
     _write(order.output_dir / RESULT, record)
     output = _output_settings(order)
     if order.prediction_dir is not None:
