@@ -96,8 +96,7 @@ class _Growing:
         self._batch = batch
         self._call = call
         self._cache = DynamicCache(config=loaded.model.config)
-        positions = loaded.positions(batch)
-        self._positions = None if positions is None else positions[..., -1:] + 1
+        self._positions = _first_decoded(batch)
         self._mask = loaded.decode_mask(batch, most_new, self._cache)
         self._length = batch.padded_tokens
         self._made = 0
@@ -138,8 +137,7 @@ class _Slot:
         if self._used:
             self._cache.reset()
         self._used = True
-        positions = self._loaded.positions(batch)
-        self._positions = _into(self._positions, None if positions is None else positions[..., -1:] + 1)
+        self._positions = _into(self._positions, _first_decoded(batch))
         self._mask = _into(self._mask, _full_mask(batch, self._capacity))
 
     def prefill(self) -> torch.Tensor:
@@ -177,6 +175,11 @@ class _Slot:
         self._cache.reset()
         self._loaded.prefill(self._batch, self._cache)
         return replay
+
+
+def _first_decoded(batch: Batch) -> torch.Tensor | None:
+    """Position ids (…, rows, 1) of the first decoded token."""
+    return None if batch.positions is None else batch.positions[..., -1:] + 1
 
 
 def _into(buffer: torch.Tensor | None, value: torch.Tensor | None) -> torch.Tensor | None:

@@ -30,6 +30,8 @@ class Batch:
     image_tokens: tuple[int, ...]
     image_sizes: tuple[tuple[int, int], ...] = ()
     views: tuple[tuple[tuple[int, int], ...], ...] = ()
+    positions: torch.Tensor | None = None
+    """Position ids of the prompt, (…, rows, padded_tokens); None where the model may count them from its cache."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the prefill, such as pixels."""
 
@@ -90,12 +92,6 @@ class LoadedModel(ABC):
     def modules(self) -> Mapping[str, torch.nn.Module]:
         """The submodules that get a range of their own, by the name of the range."""
 
-    def positions(self, batch: Batch) -> torch.Tensor | None:
-        """Position ids of the prompt, (…, rows, padded_tokens); None where the model may count them from its cache."""
-        if batch.attention_mask is None:
-            return None
-        return (batch.attention_mask.cumsum(-1) - 1).clamp_(min=0)
-
     def decode_mask(self, batch: Batch, most_new: int, cache: Any) -> torch.Tensor | None:
         """Mask of the keys that decode steps see, (rows, …, padded + new tokens); a step takes what it needs from the
         left. None where nothing is padded.
@@ -116,7 +112,7 @@ class LoadedModel(ABC):
         output = self.model(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
-            position_ids=self.positions(batch),
+            position_ids=batch.positions,
             past_key_values=cache,
             use_cache=True,
             **batch.extra,
@@ -158,6 +154,11 @@ class LoadedModel(ABC):
     def clean_text(self, ids: Sequence[int], *, strip_markup: bool) -> str:
         """The text of `ids` for a reader; `strip_markup` concerns families whose special tokens carry a layout."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def padded_positions(mask: torch.Tensor) -> torch.Tensor:
+    """Positions (rows, tokens) that count the useful tokens of a left-padded `mask`; padding gets 0."""
+    return (mask.cumsum(-1) - 1).clamp_(min=0)
 
 
 def _last(logits: torch.Tensor) -> torch.Tensor:
