@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.errors import MissingError, StageError
+from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.workload.weights import model_path, weights_id
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,91 @@ def with_attention(
                 raise
             note = f"{attention} not used: {error}".split("\n", 1)[0]
     raise StageError(f"no attention implementation works for this model: {note}")
+
+
+def load_checkpoint(auto_class: Any, config: Config, device: torch.device) -> Built:
+    """The model at `model.path` by one of transformers' auto classes: its weights, or random ones in their place.
+
+    Raises:
+        MissingError: files or packages are missing.
+        ConfigError: the model needs code of its own and may not run it (none of it has run by then).
+        StageError: transformers refuses the files.
+    """
+    path = model_path(config.model)
+    with explaining_load(path):
+        source = checkpoint_source(config)
+        hf_config = AutoConfig.from_pretrained(**source)
+        dtype = _dtype(config, hf_config)
+        if config.model.weights == "random":
+            remote = {"trust_remote_code": True} if config.model.trust_remote_code else {}
+            return build(
+                lambda attention: auto_class.from_config(
+                    hf_config, attn_implementation=attention, dtype=torch.float32, **remote
+                ),
+                config,
+                dtype,
+                device,
+            )
+        model, attention, note = with_attention(
+            lambda attention: auto_class.from_pretrained(**source, dtype=dtype, attn_implementation=attention).to(
+                device
+            ),
+            config.use_flash_attn,
+            dtype,
+            device,
+        )
+        return Built(model, device, weights_id(path), attention, note)
+
+
+def checkpoint_source(config: Config) -> dict[str, Any]:
+    """Arguments of `from_pretrained` that say where the files of `model.path` are; nothing is downloaded."""
+    path = model_path(config.model)
+    source: dict[str, Any] = {
+        "pretrained_model_name_or_path": str(path if path.is_dir() else path.parent),
+        "trust_remote_code": config.model.trust_remote_code,
+        "local_files_only": True,
+    }
+    if path.suffix == ".gguf":
+        source["gguf_file"] = path.name
+    return source
+
+
+@contextlib.contextmanager
+def explaining_load(path: Path) -> Iterator[None]:
+    """Turn what transformers raises over the files at `path` into errors with a remedy.
+
+    Raises:
+        MissingError, ConfigError, StageError: as `load_checkpoint` says.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingError(f"transformers cannot load {path}: {_first_line(error)}", "install what it names") from error
+    except OSError as error:
+        raise MissingError(f"{path} is not a complete model: {_first_line(error)}", "check model.path") from error
+    except (ValueError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise ConfigError(
+                f"{path} needs its own Python code to run", "set model.trust_remote_code: true if you trust it"
+            ) from error
+        raise StageError(f"transformers cannot load {path}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]
+
+
+def _dtype(config: Config, hf_config: Any) -> torch.dtype:
+    """The configured type; auto is the checkpoint's, float32 where it names none (GGUF files are dequantized)."""
+    name = config.model.dtype
+    if name != "auto":
+        found: torch.dtype = getattr(torch, name)
+        return found
+    for part in (hf_config, hf_config.get_text_config(decoder=True)):
+        declared = getattr(part, "dtype", None)
+        if isinstance(declared, torch.dtype):
+            return declared
+    return torch.float32
 
 
 def flash_obstacle(dtype: torch.dtype, device: torch.device) -> str | None:

@@ -28,6 +28,7 @@ from llm_perf_opt.workload.loaded import LoadedModel
 from llm_perf_opt.workload.measure import Measured, Session
 from llm_perf_opt.workload.memory import MemoryWatch
 from llm_perf_opt.workload.order import PROFILE, RESULT, WorkOrder
+from llm_perf_opt.workload.out_of_memory import naming_phase
 from llm_perf_opt.workload.outputs import settings_of, write_outputs
 from llm_perf_opt.workload.profiling import profile_sample, usable_activities
 
@@ -42,7 +43,7 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     adapter = find_adapter(config.model.name)
-    with memory.phase("load"):
+    with memory.phase("load"), naming_phase("load"):
         loaded = adapter.load(config, device)
     load_s = time.perf_counter() - start
 
@@ -52,7 +53,7 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
         warmups = session.warm_up(config.measure.warmup)
     with memory.phase("timed repeats"), sampler:
         measured = session.measure()
-    notes = (note,) if note else ()
+    notes = (*((note,) if note else ()), *session.notes)
     record = _record(session, measured, memory.record(), sampler.state(), load_s=load_s, warmups=warmups, notes=notes)
     _write(order.output_dir / RESULT, record)
     if measured.work:

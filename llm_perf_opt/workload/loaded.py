@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
 from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.workload.building import Built
+from llm_perf_opt.workload.inputs import BadSampleError
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Batch:
     image_tokens: tuple[int, ...]
     image_sizes: tuple[tuple[int, int], ...] = ()
     views: tuple[tuple[tuple[int, int], ...], ...] = ()
+    positions: torch.Tensor | None = None
+    """Position ids of the prompt, (…, rows, padded_tokens); None where the model may count them from its cache."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the prefill, such as pixels."""
 
@@ -52,6 +55,7 @@ class LoadedModel(ABC):
         self.device = built.device
         self.eos_token_ids = _token_ids(model.generation_config.eos_token_id)
         self.pad_token_id = _pad_token_id(model, tokenizer, self.eos_token_ids)
+        self.window = _window(model)
         takes = inspect.signature(model.forward).parameters
         # Prefill needs the logits of the last token only; models that cannot say so compute them all.
         self._last_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
@@ -64,6 +68,22 @@ class LoadedModel(ABC):
             BadSampleError: one of them cannot be used; the message names it.
         """
 
+    def check_window(self, tokens: int, source: str) -> None:
+        """Refuse a prompt of `tokens` that leaves no room for a new token in the model's window.
+
+        Raises:
+            BadSampleError: with both numbers.
+        """
+        if self.window is not None and tokens >= self.window:
+            raise BadSampleError(
+                f"{source}: its prompt of {tokens:,} tokens does not fit the model's window of {self.window:,} tokens "
+                "and one new token"
+            )
+
+    def most_new(self, batch: Batch, wanted: int) -> int:
+        """New tokens that fit the model's window behind `batch`, at most `wanted`."""
+        return wanted if self.window is None else min(wanted, self.window - batch.padded_tokens)
+
     @abstractmethod
     def synthetic(self) -> Batch:
         """A small made-up batch of the same kind as a real one, for warm-up."""
@@ -72,18 +92,27 @@ class LoadedModel(ABC):
     def modules(self) -> Mapping[str, torch.nn.Module]:
         """The submodules that get a range of their own, by the name of the range."""
 
-    def new_cache(self) -> Any:
-        return DynamicCache(config=self.model.config)
+    def decode_mask(self, batch: Batch, most_new: int, cache: Any) -> torch.Tensor | None:
+        """Mask of the keys that decode steps see, (rows, …, padded + new tokens); a step takes what it needs from the
+        left. None where nothing is padded.
+
+        Given two dimensions, transformers looks whether anything is masked at all, which waits for the device in
+        every step; a boolean mask of four dimensions goes to SDPA as it is. Layers with a sliding window need the
+        two-dimensional one.
+        """
+        if batch.attention_mask is None:
+            return None
+        ones = batch.attention_mask.new_ones((batch.rows, most_new))
+        mask = torch.cat([batch.attention_mask, ones], dim=1)
+        plain = self.built.attention == "sdpa" and not any(cache.is_sliding)
+        return mask[:, None, None, :].bool() if plain else mask
 
     def prefill(self, batch: Batch, cache: Any) -> torch.Tensor:
         """Logits (rows, vocabulary) of the last position of the prompt; fills `cache`."""
-        positions = None
-        if batch.attention_mask is not None:
-            positions = (batch.attention_mask.cumsum(-1) - 1).clamp_(min=0)
         output = self.model(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
-            position_ids=positions,
+            position_ids=batch.positions,
             past_key_values=cache,
             use_cache=True,
             **batch.extra,
@@ -92,10 +121,18 @@ class LoadedModel(ABC):
         return _last(output.logits)
 
     def decode(
-        self, token: torch.Tensor, cache: Any, mask: torch.Tensor | None, positions: torch.Tensor | None
+        self,
+        token: torch.Tensor,
+        cache: Any,
+        mask: torch.Tensor | None,
+        positions: torch.Tensor | None,
+        call: Any = None,
     ) -> torch.Tensor:
-        """Logits (rows, vocabulary) after `token` (rows,), whose keys and values join `cache`."""
-        output = self.model(
+        """Logits (rows, vocabulary) after `token` (rows,), whose keys and values join `cache`.
+
+        `call` stands in for the model's own forward pass where that is compiled.
+        """
+        output = (call or self.model)(
             input_ids=token[:, None],
             attention_mask=mask,
             position_ids=positions,
@@ -103,6 +140,12 @@ class LoadedModel(ABC):
             use_cache=True,
         )
         return _last(output.logits)
+
+    def decoding(self) -> AbstractContextManager[None]:
+        """Around decode steps: off the CPU, transformers has a faster implementation of experts for few tokens."""
+        optimize = getattr(self.model, "_optimize_model_for_decode", None)
+        found: AbstractContextManager[None] = nullcontext() if optimize is None else optimize()
+        return found
 
     def raw_text(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special tokens included."""
@@ -113,8 +156,19 @@ class LoadedModel(ABC):
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
+def padded_positions(mask: torch.Tensor) -> torch.Tensor:
+    """Positions (rows, tokens) that count the useful tokens of a left-padded `mask`; padding gets 0."""
+    return (mask.cumsum(-1) - 1).clamp_(min=0)
+
+
 def _last(logits: torch.Tensor) -> torch.Tensor:
     return logits[:, -1]
+
+
+def _window(model: Any) -> int | None:
+    """Most positions the model was made for; None for models without such a limit."""
+    found = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def _token_ids(value: int | Sequence[int] | None) -> tuple[int, ...]:

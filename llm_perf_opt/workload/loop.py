@@ -8,7 +8,7 @@ takes is kept apart as `host_sync`.
 from __future__ import annotations
 
 import itertools
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,11 @@ import torch
 from llm_perf_opt.config.schema import Infer
 from llm_perf_opt.workload.clock import Clock
 from llm_perf_opt.workload.events import EventWriter
+from llm_perf_opt.workload.execution import Decoding, Execution
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
-from llm_perf_opt.workload.ranges import DECODE, PREFILL, Ranges
-from llm_perf_opt.workload.selection import Selector
+from llm_perf_opt.workload.out_of_memory import naming_phase
+from llm_perf_opt.workload.ranges import DECODE, PREFILL, AnyRange, Ranges
+from llm_perf_opt.workload.selection import Choice, Selector
 
 
 @dataclass(frozen=True)
@@ -55,78 +57,91 @@ class History:
         return self._buffer[:, : self._length]
 
 
-@dataclass(frozen=True)
 class Loop:
     """The loop over one loaded model."""
 
-    loaded: LoadedModel
-    infer: Infer
-    clock: Clock[Any]
-    events: EventWriter
+    def __init__(self, loaded: LoadedModel, infer: Infer, clock: Clock[Any], events: EventWriter) -> None:
+        self.loaded = loaded
+        self.infer = infer
+        self.clock = clock
+        self.events = events
+        self.selector = Selector(loaded.model, infer)
+        self.execution = Execution(loaded, infer)
 
     @torch.inference_mode()
     def generate(self, batch: Batch, ranges: Ranges) -> Generation:
-        """Generate up to `infer.max_new_tokens` for every row of `batch`."""
-        loaded, infer, clock = self.loaded, self.infer, self.clock
-        torch.manual_seed(infer.seed)
-        select = Selector(infer)
-        history = History(batch.input_ids, infer.max_new_tokens)
-        cache = loaded.new_cache()
+        """Generate up to `infer.max_new_tokens` for every row of `batch`, or up to the model's window.
+
+        Raises:
+            OutOfMemoryInPhase: naming the phase and the bytes.
+        """
+        loaded, clock = self.loaded, self.clock
+        most_new = loaded.most_new(batch, self.infer.max_new_tokens)
+        torch.manual_seed(self.infer.seed)
+        select = self.selector.for_batch(batch)
+        history = History(batch.input_ids, most_new)
+        with naming_phase("allocation of the cache", batch):
+            decoding = self.execution.begin(batch)
         clock.synchronize()
-        with ranges.phase(PREFILL):
+        with ranges.phase(PREFILL), naming_phase(PREFILL, batch):
             start = clock.mark()
-            token = select(history.ids, loaded.prefill(batch, cache))
+            token = select(history.ids, decoding.prefill())
             prefilled = clock.mark()
-            finish = _Finish(loaded, infer, token.tolist())
-            first_token_at = time.perf_counter()
+            finish = _Finish(loaded, self.infer, clock.read(token))
+            first_token_at = clock.now()
         prefill_ms = clock.elapsed_ms(start, prefilled)
         history.append(token)
-        if infer.max_new_tokens == 1 or finish.all_rows:
+        if most_new == 1 or finish.all_rows:
             return Generation(finish.rows(history, batch), first_token_at, first_token_at, prefill_ms, None, (), 0.0)
 
-        marks, host_sync_s = [prefilled], 0.0
-        mask, positions = _decode_inputs(batch, infer.max_new_tokens)
-        step_ranges = ranges.steps(infer.max_new_tokens - 1)
-        length = batch.padded_tokens
-        with ranges.phase(DECODE):
-            for step in range(infer.max_new_tokens - 1):
-                with step_ranges[step]:
-                    logits = loaded.decode(
-                        token,
-                        cache,
-                        None if mask is None else mask[:, : length + step + 1],
-                        None if positions is None else positions + step,
-                    )
-                    host = time.perf_counter() if select.syncs_host else 0.0
-                    token = finish.fill(select(history.ids, logits))
-                    if select.syncs_host:
-                        host_sync_s += time.perf_counter() - host
-                    history.append(token)
-                    marks.append(clock.mark())
-                    self.events.count += 1
-                    if infer.stop_on_eos:
-                        host = time.perf_counter()
-                        stop = finish.look(token)
-                        host_sync_s += time.perf_counter() - host
-                        if stop:
-                            break
+        marks = [prefilled]
+        step_ranges = ranges.steps(most_new - 1)
+        with loaded.decoding(), ranges.phase(DECODE), naming_phase(DECODE, batch):
+            host_sync_s = self._decode(
+                decoding, token, select=select, history=history, finish=finish, marks=marks, step_ranges=step_ranges
+            )
             clock.synchronize()
             tokens = finish.rows(history, batch)
-            last_token_at = time.perf_counter()
+            last_token_at = clock.now()
         steps = tuple(clock.elapsed_ms(before, after) for before, after in itertools.pairwise(marks))
         decode_ms = clock.elapsed_ms(marks[0], marks[-1])
         return Generation(tokens, first_token_at, last_token_at, prefill_ms, decode_ms, steps, host_sync_s * 1e3)
 
+    def _decode(
+        self,
+        decoding: Decoding,
+        token: torch.Tensor,
+        *,
+        select: Choice,
+        history: History,
+        finish: _Finish,
+        marks: list[Any],
+        step_ranges: Sequence[AnyRange],
+    ) -> float:
+        """Decode until every row has ended or there is a range for no further step; the seconds of host syncs.
 
-def _decode_inputs(batch: Batch, most_new: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Full-length mask (rows, padded + new) and the positions (rows, 1) of the first decoded token.
-
-    Both None without padding: the model then counts positions from its cache.
-    """
-    if batch.attention_mask is None:
-        return None, None
-    ones = batch.attention_mask.new_ones((batch.rows, most_new))
-    return torch.cat([batch.attention_mask, ones], dim=1), batch.attention_mask.sum(-1, keepdim=True)
+        With `stop_on_eos` off and without logits processors nothing in here waits for the device.
+        """
+        clock, events, stop_on_eos = self.clock, self.events, self.infer.stop_on_eos
+        processes = bool(select.processors)
+        host_sync_s = 0.0
+        for step_range in step_ranges:
+            with step_range:
+                logits = decoding.step(token)
+                host = clock.now() if processes else 0.0
+                token = finish.fill(select(history.ids, logits))
+                if processes:
+                    host_sync_s += clock.now() - host
+                history.append(token)
+                marks.append(clock.mark())
+                events.count += 1
+                if stop_on_eos:
+                    host = clock.now()
+                    stop = finish.look(clock.read(token))
+                    host_sync_s += clock.now() - host
+                    if stop:
+                        break
+        return host_sync_s
 
 
 class _Finish:
@@ -142,9 +157,9 @@ class _Finish:
     def all_rows(self) -> bool:
         return all(self._done)
 
-    def look(self, token: torch.Tensor) -> bool:
-        """Note the rows that `token` ends (this waits for the device); True when all have ended."""
-        for row, value in enumerate(token.tolist()):
+    def look(self, token: list[int]) -> bool:
+        """Note the rows that `token` ends; True when all have ended."""
+        for row, value in enumerate(token):
             self._done[row] = self._done[row] or value in self._eos
         return self.all_rows
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from llm_perf_opt.records.workload import BatchResult, Repeat, SampleError
 from llm_perf_opt.workload.clock import clock_for
 from llm_perf_opt.workload.events import EventWriter
+from llm_perf_opt.workload.execution import graphs_compiled
 from llm_perf_opt.workload.inputs import BadSampleError
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
 from llm_perf_opt.workload.loop import Generation, Loop
 from llm_perf_opt.workload.order import WorkOrder
+from llm_perf_opt.workload.out_of_memory import OutOfMemoryInPhase
 from llm_perf_opt.workload.ranges import WARMUP, Ranges
 
 
@@ -47,65 +48,122 @@ class Session:
         self.clock = clock_for(loaded.device)
         self.infer = order.config.infer
         self.loop = Loop(loaded, self.infer, self.clock, events)
+        self.notes: list[str] = []
+        """What a reader of the figures must know, in words."""
+        self._graphs = 0
 
     def warm_up(self, rounds: int) -> int:
-        """Run the first readable sample `rounds` times untimed; how many were run."""
+        """Run untimed `rounds` times, so that nothing happens for the first time in a timed repeat; how many were run.
+
+        A compiled or captured step, and a fixed cache, are made here: every shape of batch is run, at least once
+        whatever `rounds` says.
+        """
+        execution = self.loop.execution
+        rounds = max(rounds, 1) if execution.needs_preparation else rounds
         ranges = Ranges(self.order.config.measure.ranges)
         self.events.phase("warmup", 0, rounds)
-        batch = self.first_readable() if rounds else None
-        if batch is None:
-            return 0
-        for done in range(rounds):
+        batches = self._warm_up_batches() if rounds else []
+        for done in range(rounds if batches else 0):
             self.events.phase("warmup", done, rounds)
-            with ranges.phase(WARMUP):
-                self.loop.generate(batch, Ranges(()))
-                self.clock.synchronize()
-        return rounds
+            for batch in batches:
+                with ranges.phase(WARMUP):
+                    self.loop.generate(batch, Ranges(()))
+                    self.clock.synchronize()
+        self._graphs = graphs_compiled() if execution.compiles else 0
+        return rounds if batches else 0
+
+    def _warm_up_batches(self) -> list[Batch]:
+        """The first batch; where shapes matter, the first of every shape, with room made for the longest of all."""
+        execution = self.loop.execution
+        found: dict[tuple[int, bool], Batch] = {}
+        for samples in dict.fromkeys(samples for _, samples in self._chunks()):
+            batch = self._prepared(samples)
+            if batch is None:
+                continue
+            found.setdefault((batch.rows, batch.attention_mask is None), batch)
+            if not execution.needs_preparation:
+                break
+            execution.reserve(batch)
+        return list(found.values())
+
+    def _prepared(self, samples: tuple[int, ...]) -> Batch | None:
+        """A batch of those of `samples` that can be read."""
+        inputs = self.order.inputs.samples
+        try:
+            return self.loaded.prepare([inputs[index] for index in samples])
+        except BadSampleError:
+            readable = self._sorted_out(samples)[0]
+            return self.loaded.prepare([inputs[index] for index in readable]) if readable else None
 
     def measure(self) -> Measured:
-        """Every epoch, every batch, every timed repeat; a sample that cannot be read is noted and passed over."""
+        """Every epoch, every batch, every timed repeat; a sample that cannot be run is noted and passed over."""
         measured = Measured()
         chunks = list(self._chunks())
         repeats = self.order.config.measure.repeats
         total = len(chunks) * repeats
         for number, (epoch, samples) in enumerate(chunks):
-            self.events.phase("measure", number * repeats, total)
-            try:
-                readable, runs = samples, [self.run_once(samples)]
-            except BadSampleError:
-                readable = self._readable(epoch, samples, measured)
-                if not readable:
-                    continue
-                runs = [self.run_once(readable)]
-            for repeat in range(1, repeats):
-                self.events.phase("measure", number * repeats + repeat, total)
-                runs.append(self.run_once(readable))
-            last = runs[-1]
-            measured.batches.append(
-                BatchResult(
-                    epoch=epoch,
-                    samples=readable,
-                    prompt_tokens=last.batch.prompt_tokens,
-                    padded_tokens=last.batch.padded_tokens,
-                    image_tokens=last.batch.image_tokens,
-                    image_sizes=last.batch.image_sizes,
-                    views=last.batch.views,
-                    repeats=tuple(run.repeat for run in runs),
-                )
-            )
-            measured.work.append(last)
+            self._measure_batch(measured, epoch, samples, done=number * repeats, total=total)
         self.events.phase("measure", total, total)
+        self._note(measured)
         return measured
+
+    def _note(self, measured: Measured) -> None:
+        """Say what happened beside what was asked for."""
+        if self.loop.execution.compiles and (late := graphs_compiled() - self._graphs):
+            self.notes.append(f"{late} graphs were compiled in timed repeats: their times are of compiling too")
+        wanted = self.infer.max_new_tokens
+        if any(self.loaded.most_new(work.batch, wanted) < wanted for work in measured.work):
+            self.notes.append(f"generation ends at the model's window of {self.loaded.window:,} tokens")
+        for processor in self.loop.selector.unasked(measured.work[0].batch) if measured.work else ():
+            self.notes.append(f"{processor} is applied: generation_config.json or transformers' default asks for it")
+
+    def _measure_batch(
+        self, measured: Measured, epoch: int, samples: tuple[int, ...], *, done: int, total: int
+    ) -> None:
+        runs: list[BatchWork] = []
+        readable = samples
+        try:
+            for repeat in range(self.order.config.measure.repeats):
+                self.events.phase("measure", done + repeat, total)
+                try:
+                    runs.append(self.run_once(readable))
+                except BadSampleError:
+                    readable, errors = self._sorted_out(samples)
+                    measured.errors += [self._error(epoch, index, text) for index, text in errors.items()]
+                    if not readable:
+                        return
+                    runs.clear()
+                    runs.append(self.run_once(readable))
+        except OutOfMemoryInPhase as error:
+            measured.errors += [self._error(epoch, index, error.message) for index in readable]
+            return
+        last = runs[-1]
+        measured.batches.append(
+            BatchResult(
+                epoch=epoch,
+                samples=readable,
+                prompt_tokens=last.batch.prompt_tokens,
+                padded_tokens=last.batch.padded_tokens,
+                image_tokens=last.batch.image_tokens,
+                image_sizes=last.batch.image_sizes,
+                views=last.batch.views,
+                repeats=tuple(run.repeat for run in runs),
+            )
+        )
+        measured.work.append(last)
+
+    def _error(self, epoch: int, sample: int, text: str) -> SampleError:
+        return SampleError(epoch=epoch, sample=sample, source=self.order.inputs.samples[sample].source, error=text)
 
     def run_once(self, samples: tuple[int, ...], ranges: Ranges | None = None) -> BatchWork:
         """Preprocess and generate once, timed from the start of preprocessing."""
         ranges = ranges or Ranges(self.order.config.measure.ranges)
         inputs = self.order.inputs.samples
-        start = time.perf_counter()
+        start = self.clock.now()
         with ranges.sample(samples[0]):
             batch = self.loaded.prepare([inputs[index] for index in samples])
             self.clock.synchronize()
-            prepared = time.perf_counter()
+            prepared = self.clock.now()
             generation = self.loop.generate(batch, ranges)
         repeat = Repeat(
             preprocess_ms=(prepared - start) * 1e3,
@@ -132,15 +190,14 @@ class Session:
                 return self.loaded.prepare([self.order.inputs.samples[index]])
         return None
 
-    def _readable(self, epoch: int, samples: tuple[int, ...], measured: Measured) -> tuple[int, ...]:
-        """Those of `samples` that can be prepared; the others become errors."""
-        good = []
+    def _sorted_out(self, samples: tuple[int, ...]) -> tuple[tuple[int, ...], dict[int, str]]:
+        """Those of `samples` that can be prepared, and what is wrong with each of the others."""
+        good, errors = [], {}
         for index in samples:
-            sample = self.order.inputs.samples[index]
             try:
-                self.loaded.prepare([sample])
+                self.loaded.prepare([self.order.inputs.samples[index]])
             except BadSampleError as error:
-                measured.errors.append(SampleError(epoch=epoch, sample=index, source=sample.source, error=str(error)))
+                errors[index] = str(error)
             else:
                 good.append(index)
-        return tuple(good)
+        return tuple(good), errors

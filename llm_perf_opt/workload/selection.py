@@ -1,39 +1,80 @@
-"""Choosing the next token, exactly as transformers' `generate()` does for the same settings."""
+"""Choosing the next token, exactly as transformers' `generate()` does for the same settings.
+
+The logits processors are the ones `generate()` itself would build: those of the configuration, those that the
+checkpoint's `generation_config.json` asks for, and transformers' defaults (50 likeliest tokens when sampling).
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from transformers import (
-    LogitsProcessorList,
-    NoRepeatNGramLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import LogitsProcessorList
 
 from llm_perf_opt.config.schema import Infer
+from llm_perf_opt.workload.loaded import Batch
 
 
 class Selector:
-    """Greedy or sampled choice behind the logits processors of the configuration."""
+    """Greedy or sampled choice behind logits processors; made once for a model, then for every batch."""
 
-    def __init__(self, infer: Infer) -> None:
-        self._sample = infer.do_sample
-        self._processors = LogitsProcessorList()
-        if infer.no_repeat_ngram_size is not None:
-            self._processors.append(NoRepeatNGramLogitsProcessor(infer.no_repeat_ngram_size))
-        # The n-gram processor reads the ids on the host and so waits for the device in every step.
-        self.syncs_host = bool(self._processors)
-        if infer.do_sample:
-            if infer.temperature != 1.0:
-                self._processors.append(TemperatureLogitsWarper(infer.temperature))
-            if infer.top_p is not None and infer.top_p < 1.0:
-                self._processors.append(TopPLogitsWarper(infer.top_p))
+    def __init__(self, model: Any, infer: Infer) -> None:
+        self._model = model
+        self._infer = infer
+        self._settings, _ = model._prepare_generation_config(None, **_asked_for(infer))
+        model._prepare_special_tokens(self._settings, kwargs_has_attention_mask=True)
+
+    def for_batch(self, batch: Batch) -> Choice:
+        processors = self._model._get_logits_processor(
+            self._settings,
+            input_ids_seq_length=batch.padded_tokens,
+            encoder_input_ids=batch.input_ids,
+            device=batch.input_ids.device,
+            model_kwargs={"attention_mask": batch.attention_mask},
+        )
+        return Choice(processors, sample=self._infer.do_sample)
+
+    def unasked(self, batch: Batch) -> tuple[str, ...]:
+        """The processors that the configuration did not ask for, with their settings."""
+        own = {
+            "NoRepeatNGramLogitsProcessor": self._infer.no_repeat_ngram_size is not None,
+            "TemperatureLogitsWarper": True,
+            "TopPLogitsWarper": self._infer.top_p is not None,
+        }
+        return tuple(_described(item) for item in self.for_batch(batch).processors if not own.get(type(item).__name__))
+
+
+class Choice:
+    """The choice for the rows of one batch."""
+
+    def __init__(self, processors: LogitsProcessorList, *, sample: bool) -> None:
+        self.processors = processors
+        self._sample = sample
 
     def __call__(self, history: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         """Token ids (rows,) from `logits` (rows, vocabulary); `history` (rows, tokens) is all ids before."""
         scores = logits.to(torch.float32, copy=True)
-        if self._processors:
-            scores = self._processors(history, scores)
+        if self.processors:
+            scores = self.processors(history, scores)
         if self._sample:
             return torch.multinomial(torch.softmax(scores, dim=-1), num_samples=1).squeeze(1)
         return scores.argmax(dim=-1)
+
+
+def _asked_for(infer: Infer) -> dict[str, Any]:
+    """`generate()`'s arguments; null in the configuration leaves the checkpoint's own value."""
+    found: dict[str, Any] = {"max_new_tokens": infer.max_new_tokens, "do_sample": infer.do_sample, "num_beams": 1}
+    if infer.do_sample:
+        found["temperature"] = infer.temperature
+    if infer.top_p is not None:
+        found["top_p"] = infer.top_p
+    if infer.no_repeat_ngram_size is not None:
+        found["no_repeat_ngram_size"] = infer.no_repeat_ngram_size
+    if not infer.stop_on_eos:
+        found["eos_token_id"] = None
+    return found
+
+
+def _described(processor: object) -> str:
+    values = [f"{key}={value}" for key, value in vars(processor).items() if isinstance(value, int | float)]
+    return f"{type(processor).__name__}({', '.join(values)})"

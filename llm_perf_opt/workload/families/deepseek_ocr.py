@@ -1,47 +1,41 @@
-"""Running a DeepSeek-OCR-2 model of transformers' own classes on page images."""
+"""Running the DeepSeek-OCR family of transformers' own classes on page images: a global view and local tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from transformers import AutoModelForImageTextToText
 
-from llm_perf_opt.config.schema import Config
-from llm_perf_opt.records.inputs import Sample
-from llm_perf_opt.workload.building import Built
-from llm_perf_opt.workload.images import read_image
-from llm_perf_opt.workload.loaded import Batch, LoadedModel
+from llm_perf_opt.config.schema import Config, Preprocess
+from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.workload.building import Built, load_checkpoint
+from llm_perf_opt.workload.families.image_text import ImageTextModel, load_processor
 
 DEFAULT_PROMPT = "<image>\n<|grounding|>Convert the document to markdown. "
 
+# Views whose tokens the second version has learnt queries for: 256 queries of a 1024 view, 144 of a 768 one
+# (transformers, DeepseekOcr2VisionModel.forward).
+QUERY_SIZES = {"deepseek_ocr2": (768, 1024)}
 
-class DeepseekOcrModel(LoadedModel):
-    """The family's native classes; `max_tiles` bounds the local views of one page."""
 
-    def __init__(self, built: Built, processor: Any, config: Config, *, max_tiles: int) -> None:
-        super().__init__(built, processor.tokenizer)
-        self.processor = processor
-        self.prompt = config.dataset.prompt or DEFAULT_PROMPT
-        if "<image>" not in self.prompt:
-            self.prompt = f"<image>\n{self.prompt}"
-        self._image_options: dict[str, Any] = {"max_patches": max_tiles}
+class DeepseekOcrModel(ImageTextModel):
+    """The family's native classes; `max_tiles` bounds the local views of one page, None leaves the processor's own."""
+
+    def __init__(self, built: Built, processor: Any, config: Config, *, max_tiles: int | None = None) -> None:
+        prompt = config.dataset.prompt or DEFAULT_PROMPT
+        if "<image>" not in prompt:
+            prompt = f"<image>\n{prompt}"
+        options: dict[str, Any] = {} if max_tiles is None else {"max_patches": max_tiles}
         preprocess = config.model.preprocess
         if preprocess.enable:
-            if preprocess.base_size is not None:
-                self._image_options["size"] = {"height": preprocess.base_size, "width": preprocess.base_size}
-            if preprocess.image_size is not None:
-                self._image_options["tile_size"] = preprocess.image_size
-            if preprocess.crop_mode is not None:
-                self._image_options["crop_to_patches"] = preprocess.crop_mode
-
-    def prepare(self, samples: Sequence[Sample]) -> Batch:
-        return self._batch([read_image(Path(str(sample.path))) for sample in samples])
-
-    def synthetic(self) -> Batch:
-        return self._batch([Image.new("RGB", (64, 64), "white")])
+            options |= _image_options(preprocess, built.model.config.model_type)
+            if preprocess.patch_size is not None:
+                processor.patch_size = preprocess.patch_size
+            if preprocess.downsample_ratio is not None:
+                processor.downsample_ratio = preprocess.downsample_ratio
+        super().__init__(built, processor, prompt, options)
 
     def modules(self) -> Mapping[str, torch.nn.Module]:
         inner = self.model.model
@@ -57,42 +51,49 @@ class DeepseekOcrModel(LoadedModel):
         ends = {self.pad_token_id, *self.eos_token_ids, self.tokenizer.bos_token_id}
         return self.raw_text([token for token in ids if token not in ends])
 
-    def _batch(self, images: list[Image.Image]) -> Batch:
-        features = self.processor(
-            images=images,
-            text=[self.prompt] * len(images),
-            return_tensors="pt",
-            padding=True,
-            processor_kwargs=self._image_options,
-        )
-        input_ids, mask = features.pop("input_ids"), features.pop("attention_mask")
-        image_tokens = (input_ids == self.model.config.image_token_id).sum(-1).tolist()
-        prompt_tokens = mask.sum(-1).tolist()
-        extra = {
-            name: value.to(self.device, self.model.dtype if value.is_floating_point() else None)
-            if isinstance(value, torch.Tensor)
-            else value
-            for name, value in features.items()
-        }
+    def _placed(self, name: str, value: Any) -> Any:
         # Read on the host by the model to cut the flat list of tiles into pages: on a GPU it would wait there.
-        if isinstance(extra.get("num_local_patches"), torch.Tensor):
-            extra["num_local_patches"] = features["num_local_patches"].tolist()
-        padded = min(prompt_tokens) < input_ids.shape[1]
-        return Batch(
-            input_ids=input_ids.to(self.device),
-            attention_mask=mask.to(self.device) if padded else None,
-            prompt_tokens=tuple(prompt_tokens),
-            image_tokens=tuple(image_tokens),
-            image_sizes=tuple((image.width, image.height) for image in images),
-            views=_views(extra, len(images)),
-            extra=extra,
-        )
+        if name == "num_local_patches" and isinstance(value, torch.Tensor):
+            return value.tolist()
+        return super()._placed(name, value)
+
+    def _views(self, features: Mapping[str, Any], rows: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """The global view and the tiles of each page."""
+        height, width = features["pixel_values"].shape[-2:]
+        tiles = [int(count) for count in features["num_local_patches"]]
+        local = features.get("pixel_values_local")
+        tile = (0, 0) if local is None else (int(local.shape[-1]), int(local.shape[-2]))
+        return tuple(((int(width), int(height)), *[tile] * tiles[row]) for row in range(rows))
 
 
-def _views(extra: Mapping[str, Any], rows: int) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """(width, height) of the global view and the tiles of each page."""
-    height, width = extra["pixel_values"].shape[-2:]
-    tiles = extra.get("num_local_patches") or [0] * rows
-    local = extra.get("pixel_values_local")
-    tile = (0, 0) if local is None else (int(local.shape[-1]), int(local.shape[-2]))
-    return tuple(((int(width), int(height)), *[tile] * int(tiles[row])) for row in range(rows))
+def _image_options(preprocess: Preprocess, model_type: str) -> dict[str, Any]:
+    """The image processor's options for `model.preprocess`.
+
+    Raises:
+        ConfigError: a view has a size that the model cannot take.
+    """
+    sizes = QUERY_SIZES.get(model_type)
+    for key, side in (("base_size", preprocess.base_size), ("image_size", preprocess.image_size)):
+        if sizes is not None and side is not None and side not in sizes:
+            raise ConfigError(
+                f"model.preprocess.{key}: {side} is no size {model_type} has queries for",
+                f"set it to {' or '.join(map(str, sizes))}",
+            )
+    options: dict[str, Any] = {}
+    if preprocess.base_size is not None:
+        options["size"] = {"height": preprocess.base_size, "width": preprocess.base_size}
+    if preprocess.image_size is not None:
+        options["tile_size"] = preprocess.image_size
+    if preprocess.crop_mode is not None:
+        options["crop_to_patches"] = preprocess.crop_mode
+    return options
+
+
+def load_deepseek_ocr(config: Config, device: torch.device) -> DeepseekOcrModel:
+    """The model and processor at `model.path`.
+
+    Raises:
+        MissingError, ConfigError, StageError: as `load_checkpoint` says.
+    """
+    built = load_checkpoint(AutoModelForImageTextToText, config, device)
+    return DeepseekOcrModel(built, load_processor(config), config)

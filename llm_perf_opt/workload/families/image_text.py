@@ -1,0 +1,162 @@
+"""Running any vision-language model of transformers on one image and an instruction per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.generation import GenerationMixin
+
+from llm_perf_opt.config.schema import Config
+from llm_perf_opt.errors import StageError
+from llm_perf_opt.records.inputs import Sample
+from llm_perf_opt.workload.building import Built, checkpoint_source, explaining_load, load_checkpoint
+from llm_perf_opt.workload.images import read_image
+from llm_perf_opt.workload.loaded import Batch, LoadedModel, padded_positions
+from llm_perf_opt.workload.weights import model_path
+
+DEFAULT_PROMPT = "Describe this image."
+
+# What transformers' classes call their parts, below `model.model` or `model`; the first that is there is taken.
+VISION_NAMES = ("vision_tower", "visual", "vision_model", "vision_encoder", "image_encoder")
+PROJECTOR_NAMES = ("multi_modal_projector", "connector", "mm_projector", "aligner", "modality_projection", "merger")
+
+
+class ImageTextModel(LoadedModel):
+    """A model of `AutoModelForImageTextToText` with its own processor; images go in at their real sizes."""
+
+    def __init__(
+        self, built: Built, processor: Any, prompt: str, image_options: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(built, processor.tokenizer)
+        self.processor = processor
+        self.image_options = dict(image_options or {})
+        self.prompt = prompt
+        tokenizer = self.tokenizer
+        tokenizer.padding_side = "left"
+        if tokenizer.pad_token is None:
+            # Padding is masked, so any token will do.
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(self.pad_token_id)
+
+    def prepare(self, samples: Sequence[Sample]) -> Batch:
+        batch = self._batch([read_image(Path(str(sample.path))) for sample in samples])
+        for tokens, sample in zip(batch.prompt_tokens, samples, strict=True):
+            self.check_window(tokens, sample.source)
+        return batch
+
+    def synthetic(self) -> Batch:
+        return self._batch([Image.new("RGB", (64, 64), "white")])
+
+    def modules(self) -> Mapping[str, torch.nn.Module]:
+        found = {"vision": self._part(VISION_NAMES), "projector": self._part(PROJECTOR_NAMES)}
+        return {name: module for name, module in found.items() if module is not None}
+
+    def _part(self, names: Sequence[str]) -> torch.nn.Module | None:
+        parts = (getattr(inner, name, None) for inner in (self.model.model, self.model) for name in names)
+        return next((part for part in parts if isinstance(part, torch.nn.Module)), None)
+
+    def _batch(self, images: list[Image.Image]) -> Batch:
+        options = {"processor_kwargs": self.image_options} if self.image_options else {}
+        features = self.processor(
+            images=[[image] for image in images],
+            text=[self.prompt] * len(images),
+            return_tensors="pt",
+            padding=True,
+            **options,
+        )
+        input_ids, mask = features.pop("input_ids"), features.pop("attention_mask")
+        prompt_tokens = tuple(mask.sum(-1).tolist())
+        padded = min(prompt_tokens) < input_ids.shape[1]
+        positions = self._positions(input_ids, mask, features) if self._counts_its_own() else None
+        if positions is None and padded:
+            positions = padded_positions(mask)
+        return Batch(
+            input_ids=input_ids.to(self.device),
+            attention_mask=mask.to(self.device) if padded else None,
+            prompt_tokens=prompt_tokens,
+            image_tokens=tuple((input_ids == self._image_token_id()).sum(-1).tolist()),
+            image_sizes=tuple((image.width, image.height) for image in images),
+            views=self._views(features, len(images)),
+            positions=None if positions is None else positions.to(self.device),
+            extra={name: self._placed(name, value) for name, value in features.items()},
+        )
+
+    def _counts_its_own(self) -> bool:
+        """Whether the class numbers the tokens of an image otherwise than in a row (as Qwen-VL does in 3-D)."""
+        own = type(self.model)._prepare_position_ids_for_generation
+        return own is not GenerationMixin._prepare_position_ids_for_generation
+
+    def _positions(self, input_ids: torch.Tensor, mask: torch.Tensor, features: Mapping[str, Any]) -> torch.Tensor:
+        """Position ids as `generate()` has them, made on the host from the processor's output."""
+        found: torch.Tensor = self.model._prepare_position_ids_for_generation(
+            input_ids, {"attention_mask": mask, **features}
+        )
+        return found
+
+    def _image_token_id(self) -> int:
+        for owner in (self.model.config, self.processor):
+            for name in ("image_token_id", "image_token_index"):
+                if isinstance(found := getattr(owner, name, None), int):
+                    return found
+        return -1
+
+    def _placed(self, name: str, value: Any) -> Any:
+        """An input of the model on its device; pixels in its type."""
+        if not isinstance(value, torch.Tensor):
+            return value
+        return value.to(self.device, self.model.dtype if value.is_floating_point() else None)
+
+    def _views(self, features: Mapping[str, Any], rows: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """For each row, (width, height) of what goes through the vision tower; empty where the input does not tell."""
+        grid, pixels = features.get("image_grid_thw"), features.get("pixel_values")
+        if grid is not None:
+            side = self.model.config.vision_config.patch_size
+            return tuple(((int(width) * side, int(height) * side),) for _, height, width in grid.tolist())
+        if not isinstance(pixels, torch.Tensor) or pixels.ndim not in (4, 5):
+            return ()
+        count = pixels.shape[0] * (pixels.shape[1] if pixels.ndim == 5 else 1)
+        if count % rows:
+            return ()
+        return (((int(pixels.shape[-1]), int(pixels.shape[-2])),) * (count // rows),) * rows
+
+
+def load_image_text(config: Config, device: torch.device) -> ImageTextModel:
+    """The model and processor at `model.path`.
+
+    Raises:
+        MissingError, ConfigError, StageError: as `load_checkpoint` says.
+    """
+    built = load_checkpoint(AutoModelForImageTextToText, config, device)
+    processor = load_processor(config)
+    return ImageTextModel(built, processor, instruction(processor, config.dataset.prompt or DEFAULT_PROMPT))
+
+
+def load_processor(config: Config) -> Any:
+    """The processor at `model.path`, which must have a tokenizer and an image processor.
+
+    Raises:
+        MissingError, ConfigError, StageError: as `load_checkpoint` says.
+    """
+    path = model_path(config.model)
+    with explaining_load(path):
+        processor = AutoProcessor.from_pretrained(**checkpoint_source(config))
+    if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
+        raise StageError(
+            f"{path} has no processor for images and text", "the directory needs the checkpoint's processor files"
+        )
+    return processor
+
+
+def instruction(processor: Any, prompt: str) -> str:
+    """`prompt` and a placeholder for the image, in the chat format of the model where it has one."""
+    token = getattr(processor, "image_token", None) or "<image>"
+    if token in prompt:
+        return prompt
+    if getattr(processor, "chat_template", None) is None:
+        return f"{token}\n{prompt}"
+    content = [{"type": "image"}, {"type": "text", "text": prompt}]
+    return str(processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True))

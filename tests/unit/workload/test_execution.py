@@ -1,0 +1,107 @@
+"""Every execution mode and cache makes the tokens of eager decoding on a growing cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from llm_perf_opt.config.schema import Infer
+from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.workload.execution import Execution, Replay, graphs_compiled
+from llm_perf_opt.workload.loop import Loop
+from llm_perf_opt.workload.ranges import Ranges
+from tests.tiny_models import TEXT, write_text_model
+from tests.unit.workload.models import PROMPTS, load, prompt, run, session
+
+EAGER = Infer(max_new_tokens=24, stop_on_eos=False)
+STATIC = EAGER.model_copy(update={"cache": "static"})
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("name", TEXT)
+def test_static_cache_equals_dynamic(name: str, rows: int, tmp_path: Path) -> None:
+    loaded = load(write_text_model(tmp_path, name), EAGER)
+    samples = [prompt(text) for text in PROMPTS[:rows]]
+    _, expected = run(loaded, samples, EAGER)
+    loop = session(loaded, STATIC)
+    batch = loaded.prepare(samples)
+    # Twice: the second generation uses the same memory again.
+    assert [loop.generate(batch, Ranges(())).tokens for _ in range(2)] == [expected.tokens] * 2
+
+
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+def test_compiled_equals_eager_and_compiles_once(cache: str, tmp_path: Path) -> None:
+    loaded = load(write_text_model(tmp_path, "llama"), EAGER)
+    infer = EAGER.model_copy(update={"execution": "compile", "cache": cache})
+    loop = session(loaded, infer)
+    batches = [loaded.prepare([prompt(text)]) for text in PROMPTS]
+    for batch in batches:
+        loop.execution.reserve(batch)
+    loop.generate(batches[0], Ranges(()))
+    before = graphs_compiled()
+    assert before > 0
+    for text, batch in zip(PROMPTS, batches, strict=True):
+        assert loop.generate(batch, Ranges(())).tokens == run(loaded, [prompt(text)], EAGER)[1].tokens
+    assert graphs_compiled() == before
+
+
+class _Recorded:
+    """Stands in for CUDA graphs on the CPU: runs the captured function again, on the same memory."""
+
+    def __init__(self) -> None:
+        self.captures = 0
+        self.replays = 0
+
+    def __call__(self, function: Replay) -> Replay:
+        self.captures += 1
+        logits = function()
+
+        def replay() -> torch.Tensor:
+            self.replays += 1
+            return logits.copy_(function())
+
+        return replay
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_captured_step_reads_its_inputs_at_fixed_addresses(rows: int, tmp_path: Path) -> None:
+    loaded = load(write_text_model(tmp_path, "llama"), EAGER)
+    samples = [prompt(text) for text in PROMPTS[:rows]]
+    _, expected = run(loaded, samples, EAGER)
+    recorded = _Recorded()
+    loop = session(loaded, STATIC)
+    loop.execution = Execution(loaded, STATIC.model_copy(update={"execution": "cuda_graph"}), recorded)
+    batch = loaded.prepare(samples)
+    for _ in range(3):
+        assert loop.generate(batch, Ranges(())).tokens == expected.tokens
+    assert recorded.captures == 1
+    assert recorded.replays == 3 * (EAGER.max_new_tokens - 1)
+
+
+def test_cuda_graph_is_refused(tmp_path: Path) -> None:
+    loaded = load(write_text_model(tmp_path, "llama"), EAGER)
+    with pytest.raises(MissingError, match="cuda_graph needs a CUDA device, and the model runs on cpu"):
+        Loop(loaded, STATIC.model_copy(update={"execution": "cuda_graph"}), None, None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="a dynamic cache moves"):
+        Execution(loaded, EAGER.model_copy(update={"execution": "cuda_graph"}), _Recorded())
+
+
+def test_sliding_windows_are_not_captured(tmp_path: Path) -> None:
+    loaded = load(write_text_model(tmp_path, "gemma3"), EAGER)
+    loop = session(loaded, STATIC)
+    loop.execution = Execution(loaded, STATIC.model_copy(update={"execution": "cuda_graph"}), _Recorded())
+    with pytest.raises(StageError, match="sliding-window"):
+        loop.generate(loaded.prepare([prompt(PROMPTS[0])]), Ranges(()))
+
+
+def test_what_cannot_be_captured_says_why(tmp_path: Path) -> None:
+    def refuses(_function: Replay) -> Replay:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    loaded = load(write_text_model(tmp_path, "llama"), EAGER)
+    loop = session(loaded, STATIC)
+    loop.execution = Execution(loaded, STATIC.model_copy(update={"execution": "cuda_graph"}), refuses)
+    with pytest.raises(StageError, match="cannot be captured: operation not permitted when stream is capturing"):
+        loop.generate(loaded.prepare([prompt(PROMPTS[0])]), Ranges(()))
