@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"errors", "records", "config", "hardware", "artifacts"},
     "workload": {"errors", "escaping", "records", "config", "hardware", "artifacts", "analysis"},
     "stages": {"errors", "records", "config", "artifacts", "plan", "tools", "hardware", "analysis", "workload"},
-    "reports": {"errors", "escaping", "records", "config", "artifacts", "hardware", "analysis"},
+    "reports": {"errors", "escaping", "records", "config", "artifacts", "hardware", "analysis", "plan"},
     "run": {"errors", "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "reports", "redact"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}
     | {"stages", "reports", "run"},

@@ -15,6 +15,8 @@ from llm_perf_opt.workload.ranges import Ranges
 from tests.tiny_models import TEXT, write_text_model
 from tests.unit.workload.models import PROMPTS, load, prompt, run, session
 
+pytestmark = pytest.mark.integration  # compiling starts a compiler
+
 EAGER = Infer(max_new_tokens=24, stop_on_eos=False)
 STATIC = EAGER.model_copy(update={"cache": "static"})
 
