@@ -2,38 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.cli import console
+from llm_perf_opt.errors import ConfigError, MissingError
 
-EXAMPLE = """Example:
+if TYPE_CHECKING:
+    from llm_perf_opt.hardware.gpu import Gpu
+    from llm_perf_opt.records.static import StaticRequest
 
-  llmperf static path/to/model --prompt-tokens 2048 --context 2048
+EXAMPLE = """Examples:
 
-MODEL is a config.json or the directory of a Hugging Face model; no weights are read."""
+  llmperf static path/to/model --prompt-tokens 2048 --gpu h100-sxm5
+  llmperf static config.json --sweep batch=1,2,4,...,256 --sweep context=1k,...,128k --gpu l4 --gpu h200-sxm
+
+MODEL is a config.json, the directory of a Hugging Face model, a .gguf file, a configuration of
+llmperf (.yaml), or the name of a model preset such as demo. No weights are read."""
+
+SWEEP_CSV, ROOFLINE_SVG = "static_sweep.csv", "static_roofline.svg"
+REPORT_JSON, REPORT_MARKDOWN = "static_compute.json", "static_compute.md"
 
 
 def _images(texts: list[str]) -> tuple[tuple[int, int], ...]:
     sizes = []
     for text in texts:
-        width, _, height = text.lower().partition("x")
-        if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+        sides = text.lower().split("x")
+        if len(sides) != 2 or not all(side.isascii() and side.isdigit() and int(side) for side in sides):
             raise ConfigError(f"--image {text!r} is no size", "write WIDTHxHEIGHT in pixels, such as 1024x768")
-        if not (int(width) and int(height)):
-            raise ConfigError(f"--image {text!r} is empty", "write WIDTHxHEIGHT in pixels, such as 1024x768")
-        sizes.append((int(width), int(height)))
+        sizes.append((int(sides[0]), int(sides[1])))
     return tuple(sizes)
+
+
+def _request(values: Mapping[str, object]) -> StaticRequest:
+    from pydantic import ValidationError
+
+    from llm_perf_opt.analysis.static.precision import dtype_name
+    from llm_perf_opt.records.static import StaticRequest
+
+    for option in ("dtype", "kv_dtype"):
+        if values[option] is not None:
+            dtype_name(str(values[option]))
+    try:
+        return StaticRequest.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise ConfigError(f"{option} {first['input']}: {first['msg']}", "see llmperf static --help") from error
+
+
+def _of_config(path: Path | None, overrides: list[str]) -> Mapping[str, Any]:
+    from llm_perf_opt.config.load import load_config
+    from llm_perf_opt.workload.adapter import find_adapter
+
+    config = load_config(path, overrides).config
+    return find_adapter(config.model.name).model_config(config)
+
+
+def _preset(name: str) -> Mapping[str, Any]:
+    """The config of a model preset."""
+    from llm_perf_opt.workload.adapter import builtin_names
+
+    if name not in builtin_names():
+        raise MissingError(
+            f"{name}: no such file, directory or model preset",
+            f"give a config.json, a model directory, or one of {', '.join(builtin_names())}",
+        )
+    return _of_config(None, [f"model/{name}/arch@model={name}.default"])
+
+
+def _model_config(model: str) -> tuple[Mapping[str, Any], str]:
+    """The model's config.json, or what stands for it, and what to call it in errors."""
+    from llm_perf_opt.analysis.static.source import read_config
+
+    path = Path(model)
+    if path.suffix in (".yaml", ".yml"):
+        return _of_config(path, []), model
+    if path.suffix == ".gguf" and path.is_file():
+        from llm_perf_opt.workload.gguf_config import read_gguf_config
+
+        return read_gguf_config(path), model
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        config, file = read_config(path)
+        return config, str(file)
+    return _preset(model), f"model preset {model}"
+
+
+def _gpus(names: list[str]) -> list[Gpu]:
+    from llm_perf_opt.hardware.catalogue import gpu_named
+
+    return [gpu_named(name) for name in dict.fromkeys(names)]
 
 
 def static(
     context: typer.Context,
-    model: Annotated[Path | None, typer.Argument(help="config.json or model directory.", show_default=False)] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(help="config.json, model directory, .gguf file, llmperf YAML, or preset.", show_default=False),
+    ] = None,
     *,
     prompt_tokens: Annotated[
-        int, typer.Option(min=1, help="Text tokens of the prompt; image tokens come on top.")
+        int, typer.Option(min=1, help="Text tokens of the prompt; image tokens come on top.", rich_help_panel="Sizes")
     ] = 2048,
     cached: Annotated[
         int | None,
@@ -50,44 +122,107 @@ def static(
     kv_dtype: Annotated[
         str | None, typer.Option(help="Type of the KV cache; that of the activations if left out.")
     ] = None,
+    gpu: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Give bounds and memory fit on this GPU; repeatable.")
+    ] = None,
     attention_flops: Annotated[str, typer.Option(help="causal or full.")] = "causal",
     logits: Annotated[str, typer.Option(help="Positions of the prompt that reach the head: last or all.")] = "last",
     mla_form: Annotated[str, typer.Option(help="Latent attention: reexpanded, cached or absorbed.")] = "reexpanded",
     prefill_chunk: Annotated[int | None, typer.Option(min=1, help="Tokens per piece of a chunked prefill.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    method: Annotated[str, typer.Option(help="auto, analytic or traced.")] = "auto",
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AXIS=VALUES", help="Sweep batch, context or prompt: batch=1,2,4,...,256; repeatable."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the files into this directory.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """FLOPs, parameters and bytes of a model's prefill and decode, exact and without its weights."""
     if model is None:
         typer.echo(context.get_help())
         typer.echo("\n" + EXAMPLE)
         return
-    from pydantic import ValidationError
+    request = _request(
+        {
+            "prompt_tokens": prompt_tokens,
+            "context": cached,
+            "new_tokens": new_tokens,
+            "batch": batch,
+            "images": _images(image or []),
+            "dtype": dtype,
+            "kv_dtype": kv_dtype,
+            "attention_flops": attention_flops,
+            "logits": logits,
+            "mla_form": mla_form,
+            "prefill_chunk": prefill_chunk,
+        }
+    )
+    gpus = _gpus(gpu or [])
+    config, where = _model_config(model)
+    if sweep:
+        if method == "traced":
+            raise ConfigError("--sweep needs the closed form", "leave out --method traced")
+        _run_sweep(config, request, gpus, sweep, where=where, output=output, as_json=as_json)
+    else:
+        _run_once(config, request, gpus, method, where=where, output=output, as_json=as_json)
 
-    from llm_perf_opt.analysis.static import analyze
+
+def _run_once(
+    config: Mapping[str, Any],
+    request: StaticRequest,
+    gpus: list[Gpu],
+    method: str,
+    *,
+    where: str,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    from llm_perf_opt.analysis.static.methods import static_record
     from llm_perf_opt.analysis.static.report import markdown
-    from llm_perf_opt.analysis.static.source import read_config
-    from llm_perf_opt.records.static import StaticRequest
+
+    if method not in ("auto", "analytic", "traced"):
+        raise ConfigError(f"--method {method!r} is unknown", "one of auto, analytic, traced")
+    record = static_record(config, request, gpus, method=method, fallback=False, where=where)  # type: ignore[arg-type]
+    text = markdown(record)
+    if output is not None:
+        _write(output, {REPORT_JSON: record.to_json() + "\n", REPORT_MARKDOWN: text})
+    typer.echo(record.to_json() if as_json else text, nl=as_json)
+
+
+def _run_sweep(
+    config: Mapping[str, Any],
+    request: StaticRequest,
+    gpus: list[Gpu],
+    axes: list[str],
+    *,
+    where: str,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    from llm_perf_opt.analysis.static.sweep import parse_axis, sweep, to_csv
+    from llm_perf_opt.analysis.static.sweep_report import drawing, sweep_table, to_json
+
+    parsed = [parse_axis(text) for text in axes]
+    if len({name for name, _ in parsed}) != len(parsed):
+        raise ConfigError("--sweep names an axis twice", "give each axis once, with all its values")
+    done = sweep(config, request, dict(parsed), gpus, where=where)
+    files = {SWEEP_CSV: to_csv(done.points)}
+    svg = drawing(done, f"{config.get('model_type', 'model')} in {done.dtype}")
+    if svg is None:
+        console.note(f"no {ROOFLINE_SVG}: a roofline needs --gpu")
+    else:
+        files[ROOFLINE_SVG] = svg
+    _write(output or Path(), files)
+    typer.echo(to_json(done) if as_json else sweep_table(done), nl=as_json)
+
+
+def _write(directory: Path, files: Mapping[str, str]) -> None:
+    from llm_perf_opt.artifacts.files import write_text
 
     try:
-        request = StaticRequest.model_validate(
-            {
-                "prompt_tokens": prompt_tokens,
-                "context": cached,
-                "new_tokens": new_tokens,
-                "batch": batch,
-                "images": _images(image or []),
-                "dtype": dtype,
-                "kv_dtype": kv_dtype,
-                "attention_flops": attention_flops,
-                "logits": logits,
-                "mla_form": mla_form,
-                "prefill_chunk": prefill_chunk,
-            }
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise ConfigError(f"{option} {first['input']}: {first['msg']}", "see llmperf static --help") from error
-    config, file = read_config(model)
-    record = analyze(config, request, where=str(file))
-    typer.echo(record.to_json() if as_json else markdown(record), nl=as_json)
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            write_text(directory / name, text)
+            console.note(f"wrote {directory / name}")
+    except OSError as error:
+        raise MissingError(f"{directory}: cannot be written: {error.strerror}", "give another --output") from error

@@ -136,6 +136,66 @@ class ModelFacts(_Record):
     """Cache that one more token adds while no window is full."""
 
 
+class Bound(_Record):
+    """How fast a phase can be at best on one GPU; a bound, not a prediction."""
+
+    compute_ms: float | None
+    """FLOPs over the dense peak of each operator's type; null where a peak is unknown."""
+    memory_ms: float
+    """Least bytes over the memory bandwidth."""
+    memory_bound_valid: bool | None
+    """False where the weights fit in L2, so that they need not come from memory; null for an unknown L2."""
+    bound_ms: float | None
+    """The larger of both."""
+    limited_by: Literal["compute", "memory"] | None
+    unfused_ms: float | None
+    """Sum over operators of the larger of both, activations moved too: an estimate of unfused execution."""
+    tokens_per_s: float | None
+    """Tokens of the phase over `bound_ms`."""
+
+
+class MemoryFit(_Record):
+    """What must be in memory at the end of the generation, and the largest batch that leaves room for it."""
+
+    weight_bytes: int
+    kv_bytes: int
+    """Cache of the whole batch after the last token."""
+    activation_bytes: int
+    """Input and output of the widest operator of prefill, and the logits: an estimate of the working set."""
+    total_bytes: int
+    memory_bytes: int
+    fits: bool
+    largest_batch: int
+    """At these lengths; 0 where the weights alone do not fit."""
+
+
+class GpuPhases(_Record):
+    """Bounds of the phases; null where the phase is."""
+
+    vision: Bound | None
+    prefill: Bound | None
+    decode: Bound | None
+    generation: Bound | None
+
+
+class GpuFigures(_Record):
+    """The model on one GPU."""
+
+    name: str
+    """Catalogue id."""
+    title: str
+    peak_flops: dict[str, float | None]
+    """Dense peak of every type that the model's products run in, FLOP/s."""
+    memory_bandwidth_bytes_per_s: float
+    l2_bytes: int | None
+    ridge: float | None
+    """FLOPs per byte at which memory and compute take equally long, in the type of the activations."""
+    phases: GpuPhases
+    memory: MemoryFit | None
+    reasons: dict[str, str]
+    sources: tuple[str, ...]
+
+
 class StaticRecord(_Record):
     """The result of one static analysis."""
 
@@ -145,6 +205,7 @@ class StaticRecord(_Record):
     request: StaticRequest
     model: ModelFacts
     phases: Phases
+    gpus: tuple[GpuFigures, ...] = ()
     reasons: dict[str, str]
     """Dotted path of a null -> why it is null."""
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llm_perf_opt.analysis.static import per_layer, walk
+from llm_perf_opt.analysis.static.bounds import Footprint, PhaseRows, footprint, on_gpu
 from llm_perf_opt.analysis.static.description import Block, Description, Options, Vision
 from llm_perf_opt.analysis.static.families import every_family, find_family
 from llm_perf_opt.analysis.static.passes import Pass, decode_run, decode_step, prefill, prefill_chunks
 from llm_perf_opt.analysis.static.precision import Precision, resolve
-from llm_perf_opt.analysis.static.reader import Reader
+from llm_perf_opt.analysis.static.reader import NotCovered, Reader
 from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.records.static import (
     ModelFacts,
     ModuleFigures,
@@ -29,10 +31,6 @@ _DEFINITIONS = (
     "bytes are the least a phase moves: each weight, cached key and value once; activations stay on chip",
     "weight_bytes of a mixture of experts assume the routing that touches the fewest experts; see weight_bytes_routing",
 )
-
-
-class NotCovered(ConfigError):
-    """No closed form for this model type; tracing may cover it."""
 
 
 def model_type_of(config: Mapping[str, Any], where: str) -> str:
@@ -129,10 +127,17 @@ def _prefill_passes(request: StaticRequest, tokens: int) -> tuple[Pass, ...]:
     return prefill_chunks(request.batch, tokens, request.prefill_chunk, all_logits=every, full=full)
 
 
-def _assumptions(
-    request: StaticRequest, description: Description, vision: Vision | None, precision: Precision
-) -> list[str]:
-    lines = [*_DEFINITIONS, *precision.notes, *description.notes]
+_BOUNDS = (
+    "a bound is the larger of all FLOPs over dense peaks and all least bytes over peak bandwidth: no GPU is faster, "
+    "none reaches it",
+    "peaks are those of the operators' types accumulating in float32 (integers in int32), at the published clock",
+    "memory fit counts weights, cache and one working set against the memory as sold; "
+    "the CUDA context, the allocator's slack and a runtime's buffers are not counted",
+)
+
+
+def _assumptions(request: StaticRequest, prepared: Prepared, *, bounds: bool) -> list[str]:
+    lines = [*_DEFINITIONS, *prepared.precision.notes, *prepared.description.notes]
     square = (
         "the whole query x key square" if request.attention_flops == "full" else "the pairs a causal kernel computes"
     )
@@ -140,73 +145,172 @@ def _assumptions(
     positions = "every position" if request.logits == "all" else "the last position"
     lines.append(f"the output head of prefill runs for {positions} (logits = {request.logits})")
     lines.append("active_parameters leave out the experts a token is not routed to; embeddings are counted whole")
-    if vision is not None:
-        lines.extend(vision.notes)
+    if prepared.vision is not None:
+        lines.extend(prepared.vision.notes)
         lines.append("vision is nested in prefill: its figures are part of prefill's")
+    if bounds:
+        lines.extend(_BOUNDS)
     return lines
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model described once, for any number of requests that differ in tokens and batch."""
+
+    model_type: str
+    description: Description
+    precision: Precision
+    vision: Vision | None
+    encoders: tuple[Block, ...]
+    """Blocks of the vision path, with the images of the request or with none."""
+    parameters: tuple[int, int]
+    reasons: dict[str, str]
+
+    @property
+    def decoder(self) -> tuple[Block, ...]:
+        """Blocks from embedding to output head."""
+        return self.description.blocks
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All blocks whose weights are part of the model."""
+        return (*self.encoders, *self.description.blocks)
+
+    def prompt(self, request: StaticRequest) -> int:
+        """Tokens of a prompt, those of its images included."""
+        return request.prompt_tokens + (self.vision.tokens if self.vision else 0)
+
+
+def prepare(model_config: Mapping[str, Any], request: StaticRequest, *, where: str = "config.json") -> Prepared:
+    """Read a config and describe its model for the images and types of a request.
+
+    Raises:
+        ConfigError: the config is malformed, or (`NotCovered`) its model type has no closed form.
+    """
+    description = describe(model_config, Options(mla_form=request.mla_form, views=request.views), where=where)
+    precision = resolve(model_config, request.dtype, request.kv_dtype)
+    vision: Vision | None = None
+    encoders: tuple[Block, ...] = ()
+    reasons: dict[str, str] = {}
+    seen = bool(request.images or request.views)
+    if description.vision is None:
+        reasons["phases.vision"] = description.vision_reason
+        if seen:
+            raise ConfigError(f"{where}: images were asked for, but {description.vision_reason}", "leave out --image")
+    elif seen:
+        vision = description.vision(request.images)
+        encoders = vision.blocks
+    else:
+        encoders = description.vision(()).blocks
+        reasons["phases.vision"] = "no images were asked for"
+    return Prepared(
+        model_type=model_type_of(model_config, where),
+        description=description,
+        precision=precision,
+        vision=vision,
+        encoders=encoders,
+        parameters=walk.parameters((*encoders, *description.blocks)),
+        reasons=reasons,
+    )
+
+
+def context_of(prepared: Prepared, request: StaticRequest) -> int:
+    """Cached tokens before the decode step: as asked, else the whole prompt."""
+    return prepared.prompt(request) if request.context is None else request.context
+
+
+def vision_rows(prepared: Prepared, request: StaticRequest) -> list[walk.Row]:
+    """Figures of every operator of the image path; none without images."""
+    if prepared.vision is None:
+        return []
+    once = (Pass(request.batch, 0, 0, 0, full=request.attention_flops == "full"),)
+    return walk.rows(prepared.encoders, once, prepared.precision)
+
+
+def prefill_rows(prepared: Prepared, request: StaticRequest) -> list[walk.Row]:
+    """Figures of every operator of prefill, the image path included."""
+    passes = _prefill_passes(request, prepared.prompt(request))
+    return vision_rows(prepared, request) + walk.rows(prepared.decoder, passes, prepared.precision)
+
+
+def decode_rows(prepared: Prepared, request: StaticRequest) -> list[walk.Row]:
+    """Figures of every operator of one decode step."""
+    step = decode_step(request.batch, context_of(prepared, request))
+    return walk.rows(prepared.decoder, (step,), prepared.precision)
+
+
+def phase_rows(prepared: Prepared, request: StaticRequest) -> PhaseRows:
+    """Figures of every operator in every phase."""
+    batch, prompt, steps = request.batch, prepared.prompt(request), request.new_tokens - 1
+    run = (decode_run(batch, prompt, steps),) if steps else ()
+    seen = vision_rows(prepared, request)
+    return PhaseRows(
+        vision=(seen, batch * prepared.vision.tokens) if prepared.vision else None,
+        prefill=(prefill_rows(prepared, request), batch * prompt),
+        decode=(decode_rows(prepared, request), batch),
+        later=(walk.rows(prepared.decoder, run, prepared.precision), batch * steps),
+        new_tokens=batch * request.new_tokens,
+    )
+
+
+def need_of(prepared: Prepared, request: StaticRequest) -> Footprint:
+    """What the whole generation keeps in memory."""
+    prompt = prepared.prompt(request)
+    step = min(prompt, request.prefill_chunk or prompt)
+    return footprint(
+        prepared.blocks,
+        prepared.decoder,
+        prepared.precision,
+        end=max(prompt + request.new_tokens, (request.context or 0) + 1),
+        step=step,
+        logits=step if request.logits == "all" else 1,
+    )
+
+
 def analyze(
-    model_config: Mapping[str, Any], request: StaticRequest | None = None, *, where: str = "config.json"
+    model_config: Mapping[str, Any],
+    request: StaticRequest | None = None,
+    gpus: Sequence[Gpu] = (),
+    *,
+    where: str = "config.json",
 ) -> StaticRecord:
     """FLOPs, parameters and bytes of a model in closed form.
 
     Args:
         model_config: a `config.json` as a mapping.
         request: sizes and conventions; the defaults of `StaticRequest` where left out.
+        gpus: GPUs to give bounds and memory fit for.
         where: what to call the config in errors.
 
     Raises:
         ConfigError: the config is malformed, or (`NotCovered`) its model type has no closed form.
     """
     request = request or StaticRequest()
-    description = describe(model_config, Options(mla_form=request.mla_form, views=request.views), where=where)
-    precision = resolve(model_config, request.dtype, request.kv_dtype)
-    reasons: dict[str, str] = {}
-
-    vision: Vision | None = None
-    vision_blocks: tuple[Block, ...] = ()
-    if description.vision is None:
-        reasons["phases.vision"] = description.vision_reason
-        if request.images or request.views:
-            raise ConfigError(f"{where}: images were asked for, but {description.vision_reason}", "leave out --image")
-    else:
-        vision_blocks = description.vision(()).blocks
-        if request.images or request.views:
-            vision = description.vision(request.images)
-            vision_blocks = vision.blocks
-        else:
-            reasons["phases.vision"] = "no images were asked for"
-
-    prompt = request.prompt_tokens + (vision.tokens if vision else 0)
-    context = prompt if request.context is None else request.context
-    decoder = description.blocks
-    once = (Pass(request.batch, 0, 0, 0, full=request.attention_flops == "full"),)
-    seen = walk.rows(vision_blocks, once, precision) if vision else []
-    read = seen + walk.rows(decoder, _prefill_passes(request, prompt), precision)
-    steps = request.new_tokens - 1
-    later = walk.rows(decoder, (decode_run(request.batch, prompt, steps),), precision) if steps else []
-    total, active = walk.parameters((*vision_blocks, *decoder))
+    prepared = prepare(model_config, request, where=where)
+    phases, precision = phase_rows(prepared, request), prepared.precision
+    need = need_of(prepared, request) if gpus else None
+    context = context_of(prepared, request)
     return StaticRecord(
         method="analytic",
-        assumptions=tuple(_assumptions(request, description, vision, precision)),
+        assumptions=tuple(_assumptions(request, prepared, bounds=bool(gpus))),
         request=request.model_copy(update={"context": context}),
         model=ModelFacts(
-            model_type=model_type_of(model_config, where),
-            parameters=total,
-            active_parameters=active,
-            weight_bytes=walk.stored_bytes((*vision_blocks, *decoder), precision),
+            model_type=prepared.model_type,
+            parameters=prepared.parameters[0],
+            active_parameters=prepared.parameters[1],
+            weight_bytes=walk.stored_bytes(prepared.blocks, precision),
             dtype=precision.dtype,
             quantization=precision.layout.label if precision.layout else None,
-            kv_bytes_per_token=walk.cache_bytes(decoder, 1, precision),
+            kv_bytes_per_token=walk.cache_bytes(prepared.decoder, 1, precision),
         ),
         phases=Phases(
-            vision=_phase(seen, request.batch * vision.tokens) if vision else None,
-            prefill=_phase(read, request.batch * prompt),
-            decode=_phase(walk.rows(decoder, (decode_step(request.batch, context),), precision), request.batch),
-            generation=_phase(_merged(read, later), request.batch * (prompt + steps)),
+            vision=_phase(*phases.vision) if phases.vision else None,
+            prefill=_phase(*phases.prefill),
+            decode=_phase(*phases.decode),
+            generation=_phase(_merged(phases.prefill[0], phases.later[0]), phases.prefill[1] + phases.later[1]),
         ),
-        reasons=reasons,
+        gpus=tuple(on_gpu(gpu, phases, precision, need, request.batch) for gpu in gpus) if need else (),
+        reasons=prepared.reasons,
     )
 
 

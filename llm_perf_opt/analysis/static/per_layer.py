@@ -8,6 +8,7 @@ from typing import Any
 from llm_perf_opt.analysis.static.decoder import stack
 from llm_perf_opt.analysis.static.description import Block
 from llm_perf_opt.analysis.static.operators import Operator
+from llm_perf_opt.analysis.static.reader import NotCovered
 from llm_perf_opt.errors import ConfigError
 
 KEY = "per_layer_config"
@@ -25,7 +26,7 @@ def _overrides(config: Mapping[str, Any], where: str) -> dict[int, Mapping[str, 
                 f"{where}: {KEY}.{index} is no layer with its keys", "write layer index -> overridden keys"
             )
         if changes.get("skip"):
-            raise ConfigError(f"{where}: {KEY}.{index}.skip is not covered", "use --method traced")
+            raise NotCovered(f"{where}: {KEY}.{index}.skip has no closed form", "use --method traced")
         found[int(index)] = changes
     return found
 

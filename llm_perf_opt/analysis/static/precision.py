@@ -65,6 +65,8 @@ class Layout:
     experts_only: bool = False
     skipped: tuple[str, ...] = ()
     """Modules left in the plain type."""
+    compute: str | None = None
+    """Type that products run in where activations are quantized too; None is the plain type."""
 
     def covers(self, operator: Operator) -> bool:
         """Whether the operator's matrices are stored this way."""
@@ -113,6 +115,12 @@ class Precision:
             stored, held = stored + biases * plain, held + biases
         return stored / held
 
+    def compute_dtype(self, operator: Operator) -> str:
+        """The type an operator's products run in."""
+        if self.layout is not None and self.layout.compute is not None and self.layout.covers(operator):
+            return self.layout.compute
+        return self.dtype
+
     def kv_element_bytes(self) -> float:
         """Bytes of one cached element."""
         return BITS[self.kv_dtype] / 8
@@ -155,7 +163,7 @@ def _compressed_tensors(quantization: Mapping[str, Any], skipped: tuple[str, ...
 
 def _bitsandbytes(quantization: Mapping[str, Any], skipped: tuple[str, ...]) -> Layout:
     if quantization.get("load_in_8bit"):
-        return Layout("bitsandbytes 8 bits", 8, (1, 0), 4, skipped=skipped)
+        return Layout("bitsandbytes 8 bits", 8, (1, 0), 4, skipped=skipped, compute="int8")
     # Double quantization stores the scales themselves in 8 bits, with a float32 for each 256 of them.
     double = bool(quantization.get("bnb_4bit_use_double_quant"))
     return Layout("bitsandbytes 4 bits", 4, (1, 64), 1 + 4 / 256 if double else 4, skipped=skipped)
@@ -164,7 +172,7 @@ def _bitsandbytes(quantization: Mapping[str, Any], skipped: tuple[str, ...]) -> 
 def _fp8(quantization: Mapping[str, Any], skipped: tuple[str, ...]) -> Layout:
     block = quantization.get("weight_block_size")
     shape = (int(block[0]), int(block[1])) if isinstance(block, list) and len(block) == 2 else (0, 0)
-    return Layout("fp8", 8, shape, 4, skipped=skipped)
+    return Layout("fp8", 8, shape, 4, skipped=skipped, compute="fp8")
 
 
 def _layout(quantization: Mapping[str, Any]) -> Layout | None:
@@ -203,7 +211,7 @@ def resolve(config: Mapping[str, Any], dtype: str | None, kv_dtype: str | None) 
         notes.append("the config names no dtype: bfloat16 is assumed")
     quantization = config.get("quantization_config")
     if wanted is not None and wanted not in _FLOATS:
-        layout = Layout(wanted, BITS[wanted])
+        layout = Layout(wanted, BITS[wanted], compute=wanted if wanted in ("fp8", "int8") else None)
         notes.append(f"weights of linear layers in {wanted} without scales, everything else in {compute}")
     elif isinstance(quantization, Mapping) and wanted is None:
         layout = _layout(quantization)

@@ -8,6 +8,11 @@ from typing import Any
 
 from llm_perf_opt.errors import ConfigError
 
+
+class NotCovered(ConfigError):
+    """No closed form for this model, or for a part of it; tracing may cover it."""
+
+
 _SYNONYMS = {"n": "num", "number": "num", "count": "num", "nr": "num", "expert": "experts", "layer": "layers"}
 _SYNONYMS |= {"head": "heads", "dimension": "dim", "token": "tok", "tokens": "tok", "local": "routed"}
 
@@ -59,6 +64,10 @@ class Reader:
     def error(self, key: str, problem: str, remedy: str) -> ConfigError:
         """An error at one key."""
         return ConfigError(f"{self.where}: {self.name(key)} {problem}", remedy)
+
+    def not_covered(self, key: str, problem: str) -> NotCovered:
+        """An error at a key whose value this closed form does not handle."""
+        return NotCovered(f"{self.where}: {self.name(key)} {problem}: no closed form", "use --method traced")
 
     def get(self, key: str) -> Any:
         """The raw value, or the default of this model type. Reading an undeclared key is a mistake of ours."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from llm_perf_opt.records.static import Phase, StaticRecord
+from llm_perf_opt.records.static import GpuFigures, Phase, StaticRecord
 
 _SCALES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -122,6 +122,46 @@ def _facts(record: StaticRecord) -> list[str]:
     return lines
 
 
+_FIT = {True: "fits", False: "does not fit"}
+
+
+def _milliseconds(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4g}"
+
+
+def _gpu(gpu: GpuFigures) -> str:
+    named = [("vision (in prefill)", gpu.phases.vision), ("prefill", gpu.phases.prefill)]
+    named += [("decode step", gpu.phases.decode), ("generation", gpu.phases.generation)]
+    rows = []
+    for name, bound in named:
+        if bound is None:
+            continue
+        memory = _milliseconds(bound.memory_ms) + ("" if bound.memory_bound_valid is not False else " (invalid)")
+        rate = "—" if bound.tokens_per_s is None else f"{bound.tokens_per_s:,.4g}"
+        times = (_milliseconds(bound.compute_ms), memory, _milliseconds(bound.bound_ms))
+        rows.append((name, *times, bound.limited_by or "—", _milliseconds(bound.unfused_ms), rate))
+    header = ("phase", "compute ms", "memory ms", "bound ms", "limited by", "unfused ms", "tokens/s at most")
+    peaks = ", ".join(
+        f"{dtype} {'unknown' if peak is None else scaled(peak, 'FLOP/s')}" for dtype, peak in gpu.peak_flops.items()
+    )
+    ridge = "unknown" if gpu.ridge is None else f"{gpu.ridge:.4g} FLOP/B"
+    lines = [f"- dense peak: {peaks}; bandwidth {scaled(gpu.memory_bandwidth_bytes_per_s, 'B/s')}; ridge {ridge}"]
+    if gpu.memory is not None:
+        need = gpu.memory
+        lines.append(
+            f"- memory: needs {scaled(need.total_bytes, 'B')} of {scaled(need.memory_bytes, 'B')} "
+            f"(weights {scaled(need.weight_bytes, 'B')}, cache {scaled(need.kv_bytes, 'B')}, "
+            f"working set {scaled(need.activation_bytes, 'B')}): {_FIT[need.fits]}; "
+            f"largest batch at these lengths: {need.largest_batch}"
+        )
+    bounds = (gpu.phases.vision, gpu.phases.prefill, gpu.phases.decode, gpu.phases.generation)
+    if any(bound is not None and bound.memory_bound_valid is False for bound in bounds):
+        lines.append("- memory bounds marked invalid: these weights fit in L2 and need not come from memory")
+    lines.extend(f"- {path}: {reason}" for path, reason in sorted(gpu.reasons.items()))
+    lines.extend(f"- source: {source}" for source in gpu.sources)
+    return f"## {gpu.title} ({gpu.name})\n\n" + table(header, rows) + "\n\n" + "\n".join(lines)
+
+
 def markdown(record: StaticRecord) -> str:
     """The whole record for a reader: phases, operators, modules, assumptions."""
     parts = ["# Static analysis", "\n".join(_facts(record)), "## Phases", _phases(record)]
@@ -130,6 +170,7 @@ def markdown(record: StaticRecord) -> str:
         parts.append("\n".join(routing))
     if record.reasons:
         parts.append("\n".join(f"- {path}: {reason}" for path, reason in sorted(record.reasons.items())))
+    parts.extend(map(_gpu, record.gpus))
     if any(phase for _, phase in _named(record)):
         parts.extend(("## By operator", _operators(record)))
     for title, phase in _named(record)[:3]:

@@ -8,7 +8,6 @@ from typing import Any
 from llm_perf_opt.analysis.static.description import Description, Options
 from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.analysis.static.reader import Reader
-from llm_perf_opt.errors import ConfigError
 
 
 def text_description(
@@ -28,16 +27,14 @@ def text_description(
         tied: whether the outer model ties its head; None asks the outer config, then the text's.
 
     Raises:
-        ConfigError: the nested model type has no closed form.
+        NotCovered: the nested model type has no closed form.
     """
     given = config.mapping(key)
     values: Mapping[str, Any] = given if config.get(key) is not None else absent
     named = values.get("model_type", model_type)
     family = find_family(named) if isinstance(named, str) else None
     if family is None:
-        raise ConfigError(
-            f"{config.where}: no closed form for {config.prefix}{key}.model_type {named!r}", "use --method traced"
-        )
+        raise config.not_covered(key, f"has model_type {named!r}")
     if tied is None:
         own = values.get("tie_word_embeddings", family.defaults.get("tie_word_embeddings", False))
         tied = config.flag("tie_word_embeddings") or bool(own)

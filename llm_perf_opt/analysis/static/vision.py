@@ -47,7 +47,7 @@ def one_size(config: Reader, key: str) -> int:
     if isinstance(value, list | tuple):
         pair = config.sizes(key, least=1)
         if len(pair) != 2 or pair[0] != pair[1]:
-            raise config.error(key, f"is {list(pair)}", "only square sizes are covered")
+            raise config.not_covered(key, f"is {list(pair)}")
         return pair[0]
     return config.size(key)
 

@@ -17,6 +17,8 @@ class Row:
 
     name: str
     kind: str
+    compute: str
+    """Type that its products run in."""
     repeat: int
     parameters: int
     flops: int
@@ -47,6 +49,7 @@ def row(block: Block, operator: Operator, passes: Sequence[Pass], precision: Pre
     return Row(
         name=_label(block, operator),
         kind=operator.kind,
+        compute=precision.compute_dtype(operator),
         repeat=repeat,
         parameters=operator.parameters() * repeat,
         flops=count * repeat,
@@ -102,6 +105,7 @@ def add(first: Row, second: Row) -> Row:
     return Row(
         name=first.name,
         kind=first.kind,
+        compute=first.compute,
         repeat=first.repeat,
         parameters=first.parameters,
         flops=first.flops + second.flops,
@@ -121,3 +125,9 @@ def cache_traffic(blocks: Iterable[Block], step: Pass) -> int:
         for operator in block.operators
         if isinstance(operator, Attention)
     )
+
+
+def widest(blocks: Iterable[Block]) -> int:
+    """Elements per token that the operator with the widest input and output keeps at once, logits left aside."""
+    once = Pass(1, 1, 0, 0)
+    return max((operator.activations(once) for block in blocks for operator in block.operators), default=0)

@@ -66,7 +66,7 @@ def _windows(config: Reader, every: int) -> tuple[int | None, ...]:
 def gemma3_blocks(config: Reader, *, tied: bool | None = None) -> tuple[Block, ...]:
     """Gemma 3's decoder, with or without a vision tower beside it."""
     if config.flag("use_bidirectional_attention"):
-        raise config.error("use_bidirectional_attention", "is true", "an encoder, not a decoder: no closed form here")
+        raise config.not_covered("use_bidirectional_attention", "is true (an encoder)")
     every = config.optional_size("sliding_window_pattern") or 6
     return causal_lm(config, _layers(config, _FOUR, _windows(config, every), head_norm=True), tied=tied)
 

@@ -43,9 +43,7 @@ def _towers(config: Reader, absent: Mapping[str, Any], default_type: str) -> tup
     """The vision part and whether it is CLIP's."""
     named = config.mapping("vision_config").get("model_type", default_type)
     if named not in ("clip_vision_model", "siglip_vision_model"):
-        raise config.error(
-            "vision_config", f"is of type {named!r}", "no closed form for this tower: use --method traced"
-        )
+        raise config.not_covered("vision_config", f"is of type {named!r}")
     clip = named == "clip_vision_model"
     defaults = CLIP_VISION if clip else SIGLIP_VISION
     if config.get("vision_config") is None:

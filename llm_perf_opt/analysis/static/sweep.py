@@ -1,0 +1,204 @@
+"""What-if sweeps: a model described once, its phases counted at every combination of sizes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from llm_perf_opt.analysis.static import walk
+from llm_perf_opt.analysis.static.analyze import context_of, decode_rows, need_of, prefill_rows, prepare
+from llm_perf_opt.analysis.static.bounds import Limits, bound, limits
+from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.hardware.gpu import Gpu
+from llm_perf_opt.records.static import StaticRequest
+
+AXES = {"batch": "batch", "context": "context", "prompt": "prompt_tokens"}
+"""What can be swept -> the field of the request."""
+MOST_POINTS = 100_000
+_NUMBER = re.compile(r"(\d+)([kKmM]?)")
+_ELLIPSES = ("…", "...")
+_SCALES = {"": 1, "k": 1024, "m": 1024 * 1024}
+
+
+def _number(text: str, option: str) -> int:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"{option}: {text!r} is no size", "write whole numbers, 4k for 4096: batch=1,2,4,…,256")
+    return int(match[1]) * _SCALES[match[2].lower()]
+
+
+def _continued(before: Sequence[int], last: int, option: str) -> list[int]:
+    """What an ellipsis stands for: the series of the two numbers before it, doubling after a single one."""
+    if len(before) == 1:
+        step, factor = 0, 2
+    else:
+        first, second = before[-2:]
+        exact = first > 0 and second % first == 0 and second > first
+        # 1, 2, … doubles; 8, 16, 24, … adds.
+        series = len(before) >= 3 and before[-1] - before[-2] == before[-2] - before[-3]
+        factor, step = (second // first, 0) if exact and not series else (1, second - first)
+    values: list[int] = []
+    current = before[-1]
+    while True:
+        current = current * factor + step
+        if current <= before[-1] or len(values) > MOST_POINTS:
+            raise ConfigError(f"{option}: the series does not grow", "write growing numbers around the ellipsis")
+        if current >= last:
+            return [*values, last]
+        values.append(current)
+
+
+def parse_axis(text: str) -> tuple[str, tuple[int, ...]]:
+    """`batch=1,2,4,…,256` as (batch, values); `...` and `…` continue the series before them.
+
+    Raises:
+        ConfigError: an unknown axis, or values that are no sizes.
+    """
+    option = f"--sweep {text}"
+    name, separator, listed = text.partition("=")
+    if not separator or name not in AXES:
+        raise ConfigError(f"{option}: no axis {name!r}", f"sweep one of {', '.join(AXES)}: batch=1,2,4,8")
+    values: list[int] = []
+    pending = False
+    for item in (part.strip() for part in listed.split(",")):
+        if item in _ELLIPSES:
+            if not values or pending:
+                raise ConfigError(f"{option}: an ellipsis needs a number before it", "write batch=1,2,4,…,256")
+            pending = True
+            continue
+        value = _number(item, option)
+        values.extend(_continued(values, value, option) if pending else [value])
+        pending = False
+    least = 0 if name == "context" else 1
+    if pending or not values or min(values) < least:
+        raise ConfigError(f"{option}: not a list of sizes", f"write numbers of {least} or more, one after the ellipsis")
+    return name, tuple(dict.fromkeys(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One phase at one combination of sizes, on one GPU or on none. Times in milliseconds."""
+
+    batch: int
+    prompt_tokens: int
+    context: int | None
+    """Cached tokens of a decode step; null for prefill."""
+    phase: str
+    flops: int
+    weight_bytes: int
+    """Under the routing that reads the fewest experts."""
+    kv_bytes: int
+    bytes: int
+    arithmetic_intensity: float
+    gpu: str | None = None
+    compute_ms: float | None = None
+    memory_ms: float | None = None
+    bound_ms: float | None = None
+    limited_by: str | None = None
+    tokens_per_s: float | None = None
+    fits: bool | None = None
+
+
+COLUMNS = tuple(Point.__dataclass_fields__)
+"""Columns of the CSV, with units in their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """All points, and the limits of each GPU for the model's types."""
+
+    points: tuple[Point, ...]
+    limits: Mapping[str, Limits]
+    dtype: str
+
+
+def _requests(base: StaticRequest, axes: Mapping[str, Sequence[int]]) -> Iterator[StaticRequest]:
+    names = [AXES[name] for name in axes]
+    for values in product(*axes.values()):
+        yield base.model_copy(update=dict(zip(names, values, strict=True)))
+
+
+def sweep(
+    model_config: Mapping[str, Any],
+    base: StaticRequest,
+    axes: Mapping[str, Sequence[int]],
+    gpus: Sequence[Gpu] = (),
+    *,
+    where: str = "config.json",
+) -> Sweep:
+    """Prefill and decode of a model at every combination of the axes' values.
+
+    Raises:
+        ConfigError: a malformed config, or more combinations than `MOST_POINTS`.
+    """
+    count = 1
+    for values in axes.values():
+        count *= len(values)
+    if count > MOST_POINTS:
+        raise ConfigError(f"--sweep: {count:,} combinations, more than {MOST_POINTS:,}", "sweep fewer values")
+    prepared = prepare(model_config, base, where=where)
+    known: dict[str, Limits] = {}
+    points: list[Point] = []
+    done: set[tuple[int, int]] = set()
+    for request in _requests(base, axes):
+        need = need_of(prepared, request) if gpus else None
+        phases = [("decode", decode_rows(prepared, request), request.batch)]
+        if (request.batch, request.prompt_tokens) not in done:
+            # Prefill does not depend on the context.
+            done.add((request.batch, request.prompt_tokens))
+            tokens = request.batch * prepared.prompt(request)
+            phases.insert(0, ("prefill", prefill_rows(prepared, request), tokens))
+        for name, rows, tokens in phases:
+            plain = _point(request, context_of(prepared, request) if name == "decode" else None, name, rows)
+            if need is None:
+                points.append(plain)
+            for gpu in gpus:
+                limit = known.setdefault(gpu.id, limits(gpu, rows, prepared.precision))
+                figures = bound(rows, tokens, limit)
+                points.append(
+                    replace(
+                        plain,
+                        gpu=gpu.id,
+                        compute_ms=figures.compute_ms,
+                        memory_ms=figures.memory_ms,
+                        bound_ms=figures.bound_ms,
+                        limited_by=figures.limited_by,
+                        tokens_per_s=figures.tokens_per_s,
+                        fits=need.fit(gpu, request.batch).fits if need else None,
+                    )
+                )
+    return Sweep(tuple(points), known, prepared.precision.dtype)
+
+
+def _point(request: StaticRequest, context: int | None, name: str, rows: Sequence[walk.Row]) -> Point:
+    flops = sum(row.flops for row in rows)
+    weights, kv = round(sum(row.weight_least for row in rows)), round(sum(row.kv for row in rows))
+    return Point(
+        batch=request.batch,
+        prompt_tokens=request.prompt_tokens,
+        context=context,
+        phase=name,
+        flops=flops,
+        weight_bytes=weights,
+        kv_bytes=kv,
+        bytes=weights + kv,
+        arithmetic_intensity=flops / (weights + kv),
+    )
+
+
+def to_csv(points: Sequence[Point]) -> str:
+    """All points as CSV, empty where a figure is not known."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for point in points:
+        values = [getattr(point, column) for column in COLUMNS]
+        writer.writerow(
+            ["" if value is None else f"{value:.6g}" if isinstance(value, float) else value for value in values]
+        )
+    return text.getvalue()
