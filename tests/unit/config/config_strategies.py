@@ -29,7 +29,7 @@ for _path in ("model.path", "dataset.root", "dataset.subset_filelist", "artifact
     _SPECIAL[_path] = st.sampled_from(["/a/b", "/data/x y", "/ü"])
 
 
-def settings() -> st.SearchStrategy[dict[str, Any]]:
+def valid_settings() -> st.SearchStrategy[dict[str, Any]]:
     """Valid settings: any subset of the keys, each with a valid value; contradictions are put right."""
     return _section(Config, "").map(_consistent)
 
