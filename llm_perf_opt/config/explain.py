@@ -37,6 +37,7 @@ _BOUNDS = {
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "string_too_short": "must not be empty",
     "too_short": "must hold at least {min_length} item",
 }
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -157,7 +158,8 @@ def _mistake(path: Path, node: Node, errors: list[ErrorDetails]) -> Problem:
         return at(node, message, path=dotted(path), remedy=_type_remedy(path, node, wanted), on_key=False)
     bound = _BOUNDS.get(kind)
     message = bound.format(**context) if bound else error["msg"][0].lower() + error["msg"][1:]
-    return at(node, f"{message}, not {_shown(node)}", path=dotted(path), on_key=False)
+    shown = "" if kind == "string_too_short" else f", not {_shown(node)}"
+    return at(node, f"{message}{shown}", path=dotted(path), on_key=False)
 
 
 def _inconsistent(path: Path, node: Node, message: str, context: dict[str, Any]) -> Problem:

@@ -155,7 +155,7 @@ def _absolute(config: Config, cwd: Path) -> Config:
     """Relative paths made absolute against the directory llmperf was started in."""
 
     def absolute(text: str | None) -> str | None:
-        return None if text is None else os.path.normpath(cwd / Path(text).expanduser())
+        return None if text is None else os.path.normpath(cwd / os.path.expanduser(text))  # noqa: PTH111 - Path raises for an unknown user
 
     root = absolute(config.dataset.root)
     listed = config.dataset.subset_filelist
