@@ -163,7 +163,10 @@ def migrate(
     if not write:
         typer.echo(migrated.text, nl=False)
     elif migrated.changes:
-        backup = migration.write(file, migrated.text)
+        try:
+            backup = migration.write(file, migrated.text)
+        except OSError as error:
+            raise ConfigError(f"{file}: {error.strerror}", "choose a place that can be written to") from None
         console.note(f"wrote {file}; the old one is {backup}")
 
 

@@ -26,6 +26,7 @@ class Settings(BaseModel):
 
 # YAML has lists; frozen settings hold tuples.
 Strings = Annotated[tuple[str, ...], Field(strict=False)]
+NonEmpty = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

@@ -57,12 +57,12 @@ def _add_sections(values: dict[str, Any]) -> None:
 
 def _interpolations(tree: Node) -> Iterator[Problem]:
     for path, node in leaves(tree):
-        if isinstance(node.value, str) and "${" in node.value and not _keeps_dollar(path):
+        if isinstance(node.value, str) and "${" in node.value and not keeps_dollar(path):
             message, remedy = "`${…}` is not interpolated", _INTERPOLATION_REMEDY
             yield at(node, message, path=dotted(path), remedy=remedy, on_key=False)
 
 
-def _keeps_dollar(path: tuple[str | int, ...]) -> bool:
+def keeps_dollar(path: tuple[str | int, ...]) -> bool:
     """Whether `${…}` is the user's own text there (a shell command, a prompt, plug-in settings)."""
     own = path[:3] == ("pipeline", "workload", "command") or "extra_args" in path or path[:2] == ("dataset", "prompt")
     return own or is_open(path)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
-from llm_perf_opt.config.keys import is_open, section_at
+from llm_perf_opt.config.keys import is_open, section_at, section_of, walk
 from llm_perf_opt.config.nearest import nearest
 from llm_perf_opt.config.presets import Presets, usual_mount
 from llm_perf_opt.config.problems import Problem, at
@@ -32,10 +32,6 @@ class Entry(NamedTuple):
     @property
     def is_self(self) -> bool:
         return self.group == SELF
-
-    @property
-    def text(self) -> str:
-        return f"{self.group}@{self.mount}" if self.mount != self.group.replace("/", ".") else self.group
 
 
 def parse_entry(left: str, option: object, node: Node) -> Entry | Problem:
@@ -62,12 +58,9 @@ def parse_entry(left: str, option: object, node: Node) -> Entry | Problem:
 
 
 def _mount_remedy(group: str, target: str, option: str) -> str:
-    from llm_perf_opt.config.keys import section_of, walk
-
     usual = usual_mount(group)
     if section_at(usual.split(".")) is not None:
         return f"write {group}@{usual}: {option}"
-
     sections = [".".join(path) for path, field in walk() if section_of(field) is not None]
     return f"the nearest section is {nearest(target, sections)}; write `group@section: option`"
 
@@ -137,20 +130,12 @@ def load_layers(
         node = read_file(path, problems, presets.name(path), preset=True, rank=first_rank + number)
         if node is None:
             continue
-        if _holds_defaults(node):
-            listed = node.value["defaults"]
+        listed = node.child("defaults")
+        if listed is not None:
             problems.append(at(listed, "a preset cannot list presets itself", remedy="list them in the configuration"))
             continue
         layers.append(mount(node, entry.mount.split(".")))
     return layers
-
-
-class _Mapping(Node):
-    value: dict[str, Node]
-
-
-def _holds_defaults(node: Node) -> TypeGuard[_Mapping]:
-    return isinstance(node.value, dict) and "defaults" in node.value
 
 
 def _missing(entry: Entry, presets: Presets) -> Problem:

@@ -67,6 +67,7 @@ def _node(value: Any, source: Source, path: tuple[str, ...]) -> Node | Problem:
 
 def _unknown(name: str, source: Source) -> Problem:
     sections = [PREFIX + key.upper() for key in Config.model_fields]
-    near = nearest(name.partition("__")[0], sections)
+    section, separator, rest = name.partition("__")
+    near = nearest(section, sections) + separator + rest
     remedy = f"did you mean {near}? `__` goes one level down: {PREFIX}PIPELINE__NSYS__ENABLE=true"
     return Problem("no setting has this name", source, remedy=remedy)

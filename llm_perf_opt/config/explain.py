@@ -37,6 +37,7 @@ _BOUNDS = {
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "string_too_short": "must not be empty",
     "too_short": "must hold at least {min_length} item",
 }
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -139,9 +140,9 @@ def unknown_key(path: Path, node: Node) -> Iterator[Problem]:
 
 
 def _mistake(path: Path, node: Node, errors: list[ErrorDetails]) -> Problem:
-    special = remedies.for_value(path, node.value)
+    special = remedies.for_value(path)
     if special is not None:
-        return at(node, special[0], path=dotted(path), remedy=special[1], on_key=False)
+        return at(node, f"{special[0]}, not {_shown(node)}", path=dotted(path), remedy=special[1], on_key=False)
     error = errors[0]
     kind = error["type"]
     context: dict[str, Any] = error.get("ctx") or {}
@@ -157,7 +158,8 @@ def _mistake(path: Path, node: Node, errors: list[ErrorDetails]) -> Problem:
         return at(node, message, path=dotted(path), remedy=_type_remedy(path, node, wanted), on_key=False)
     bound = _BOUNDS.get(kind)
     message = bound.format(**context) if bound else error["msg"][0].lower() + error["msg"][1:]
-    return at(node, f"{message}, not {_shown(node)}", path=dotted(path), on_key=False)
+    shown = "" if kind == "string_too_short" else f", not {_shown(node)}"
+    return at(node, f"{message}{shown}", path=dotted(path), on_key=False)
 
 
 def _inconsistent(path: Path, node: Node, message: str, context: dict[str, Any]) -> Problem:
@@ -193,13 +195,16 @@ def _type_remedy(path: Path, node: Node, wanted: list[str]) -> str:
     elif "text" in wanted and not isinstance(value, (list, dict)):
         remedy = "put it in quotes: what looks like a number, true or false is not text in YAML"
         if not node.source.is_file:
-            remedy = f"quote it for YAML inside the shell's quotes: '{dotted(path)}=\"{node.value}\"'"
+            name = node.source.name if node.source.kind == "environment" else dotted(path)
+            remedy = f"quote it for YAML inside the shell's quotes: {name}='\"{node.value}\"'"
     elif "a list" in wanted:
         remedy = f"write a list: [{value}]" if not isinstance(value, dict) else "write a list: `- item`, one a line"
     elif isinstance(value, str) and _EXPONENT.fullmatch(value):
         remedy = "in YAML 1.1 a number with an exponent needs a point and a sign: 1.0e-3"
-    elif isinstance(value, str) and "true or false" not in wanted:
+    elif isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+", value):
         remedy = "write the number without quotes"
+    elif "a mapping of keys" in wanted:
+        remedy = "write the keys of this section below it, indented"
     elif "true or false" in wanted:
         remedy = "write true or false, without quotes"
     return remedy

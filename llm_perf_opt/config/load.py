@@ -33,7 +33,8 @@ RESERVED = {
 }
 """Environment variables that are not settings, and what they are for."""
 
-_FILE_RANK, _ENVIRONMENT_RANK, _OVERRIDE_RANK, _OPTION_RANK = 1_000, 2_000, 3_000, 1_000_000
+# Where the layers stand in a list of errors; presets come first, in the order of the `defaults:` list.
+_ENTRY_RANK, _FILE_RANK, _ENVIRONMENT_RANK, _OVERRIDE_RANK, _OPTION_RANK = 900, 1_000, 2_000, 3_000, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _file_layers(root: Node | None, found: Presets, chosen: Sequence[Entry], pro
         overlay, root = [root], None
     if root is None:
         entry = found.directories[-1] / ENTRY
-        root = read_file(entry, problems, found.name(entry), preset=True)
+        root = read_file(entry, problems, found.name(entry), preset=True, rank=_ENTRY_RANK)
     assert root is not None and isinstance(root.value, dict)
     own = root.with_value({key: node for key, node in root.value.items() if key != "defaults"})
     entries = choose(read_defaults(root, problems), chosen)
@@ -154,7 +155,7 @@ def _absolute(config: Config, cwd: Path) -> Config:
     """Relative paths made absolute against the directory llmperf was started in."""
 
     def absolute(text: str | None) -> str | None:
-        return None if text is None else os.path.normpath(cwd / Path(text).expanduser())
+        return None if text is None else os.path.normpath(cwd / os.path.expanduser(text))  # noqa: PTH111 - Path raises for an unknown user
 
     root = absolute(config.dataset.root)
     listed = config.dataset.subset_filelist

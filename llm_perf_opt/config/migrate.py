@@ -7,11 +7,13 @@ what has no successor is taken out. Everything taken out or changed is reported;
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from llm_perf_opt.config.aliases import rewrite_enabled
+from llm_perf_opt.config.check import keeps_dollar
 from llm_perf_opt.config.compose import SELF, parse_entry
 from llm_perf_opt.config.emit import Comments, Item, emit, read_comments
 from llm_perf_opt.config.load import compose_text
@@ -24,7 +26,6 @@ from llm_perf_opt.config.tree import Node, Source, dotted
 _CWD = re.compile(r"\$\{(hydra:runtime\.cwd|oc\.env:PWD)\}/?")
 _TIME_FOLDER = re.compile(r"/?\$\{now:[^}]*\}.*$")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
-_ROUNDS = 20
 _PLENTY = 8192
 """Stands for the `inf` of old files: more tokens than any page has."""
 
@@ -142,7 +143,7 @@ class _Migration:
         if name == "infer.max_new_tokens" and str(value).lower() in ("inf", ".inf"):
             self.changes.append(f"{name}: inf → {_PLENTY}")
             return _PLENTY
-        if not isinstance(value, str) or "${" not in value:
+        if not isinstance(value, str) or "${" not in value or keeps_dollar(tuple(name.split("."))):
             return value
         text = _relative(value)
         reference = _REFERENCE.fullmatch(text)
@@ -209,28 +210,31 @@ class _Migration:
 
     def _drop_what_is_invalid(self) -> None:
         """Take out what the schema refuses, until it accepts the rest."""
-        for _ in range(_ROUNDS):
+        while True:
             try:
                 compose_text(emit(self.items), "migrated", self.presets)
                 return
             except InvalidConfig as error:
-                for problem in error.problems:
-                    self._drop(problem)
-        compose_text(emit(self.items), "migrated", self.presets)
+                dropped = [self._drop(problem) for problem in error.problems]
+                if not any(dropped):
+                    raise  # not ours to mend: a preset of the user's is broken
 
-    def _drop(self, problem: Problem) -> None:
+    def _drop(self, problem: Problem) -> bool:
+        """Take out the value at a problem's path; whether there was one."""
         parts = re.sub(r"\[\d+\]", "", problem.path).split(".")
         parents = [self.items]
         for part in parts[:-1]:
             below = parents[-1].get(part)
             if below is None or not isinstance(below.value, dict):
-                return
+                return False
             parents.append(below.value)
-        if parents[-1].pop(parts[-1], None) is not None:
-            self.changes.append(f"{problem.path}: taken out ({problem.message})")
+        if parents[-1].pop(parts[-1], None) is None:
+            return False
+        self.changes.append(f"{problem.path}: taken out ({problem.message})")
         for part, parent in zip(reversed(parts[:-1]), reversed(parents[:-1]), strict=True):
             if not parent[part].value:
                 del parent[part]
+        return True
 
 
 _GONE = object()
@@ -246,7 +250,11 @@ def write(path: Path, text: str) -> Path:
 
     Returns:
         The path of the copy.
+
+    Raises:
+        OSError: the folder cannot be written to; the file is as it was.
     """
+    path = path.resolve()
     backup = path.with_name(path.name + ".bak")
     number = 2
     while backup.exists():
@@ -254,6 +262,7 @@ def write(path: Path, text: str) -> Path:
         number += 1
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, encoding="utf-8")
-    backup.write_bytes(path.read_bytes())
+    shutil.copymode(path, new)
+    shutil.copy2(path, backup)
     new.replace(path)
     return backup

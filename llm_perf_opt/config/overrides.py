@@ -42,12 +42,12 @@ def read_override(text: str, source: Source, presets: Presets) -> Entry | Node |
     """One override: the preset it chooses, or a tree that holds its value, or what is wrong with it."""
     left, equals, right = text.partition("=")
     left = left.strip()
+    if left[:1] in ("+", "~"):
+        plain = left.lstrip("+~")
+        remedy = f"write {plain}={right}" if left[0] == "+" else f"a value is taken away with {plain}=null"
+        return Problem(f"{left[0]} is not used here: every key already exists", source, remedy=remedy)
     if not equals or not left:
         return Problem("not an override", source, remedy=_EXAMPLE)
-    if left[0] in "+~":
-        plain = left.lstrip("+~")
-        remedy = f"write {plain}={right}; a value is taken away with {plain}=null"
-        return Problem(f"{left[0]} is not used here: every key already exists", source, remedy=remedy)
     if _is_group(left, right, presets):
         return parse_entry(left, right.strip(), Node(right.strip(), source))
     parts = left.split(".")

@@ -171,7 +171,7 @@ class Nsys(Settings):
     def _known_end(cls, value: str | None) -> str | None:
         if value is not None and not CAPTURE_RANGE_END.fullmatch(value):
             raise ValueError(
-                "capture_range_end must be none, stop, stop-shutdown, repeat[:N][:defer|sync|async] "
+                "must be none, stop, stop-shutdown, repeat[:N][:defer|sync|async] "
                 "or repeat-shutdown:N[:defer|sync|async]"
             )
         return value
@@ -180,7 +180,7 @@ class Nsys(Settings):
     @classmethod
     def _one_expression(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[^@]+(@[^@]+)?", value):
-            raise ValueError("nvtx_capture is one expression: range, range@domain or range@*")
+            raise ValueError("must be one expression: range, range@domain or range@*")
         return value
 
     @model_validator(mode="after")

@@ -112,13 +112,14 @@ def _read_text(path: Path, source: Source) -> str:
 class _Frame:
     """A collection that is being read."""
 
-    __slots__ = ("anchor", "key", "key_mark", "node", "size")
+    __slots__ = ("anchor", "key", "key_mark", "node", "size", "skips")
 
     def __init__(self, node: Node, anchor: str | None) -> None:
         self.node = node
         self.anchor = anchor
         self.key: str | None = None
         self.key_mark: Any = None
+        self.skips = False
         self.size = 1
 
 
@@ -130,7 +131,6 @@ class _Builder:
         self.anchors: dict[str, tuple[Node, int]] = {}
         self.total = 0
         self.root: Node | None = None
-        self.skipped_keys = 0
 
     def build(self, text: str) -> Node:
         try:
@@ -162,9 +162,6 @@ class _Builder:
             self._open(event)
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             frame = self.stack.pop()
-            if isinstance(frame.node.value, dict):
-                for key in [key for key in frame.node.value if key.startswith("\0")]:
-                    del frame.node.value[key]
             if frame.anchor:
                 self.anchors[frame.anchor] = (frame.node, frame.size)
             self._place(frame.node, frame.size)
@@ -218,9 +215,10 @@ class _Builder:
         self._place(node, 1)
 
     def _key(self, top: _Frame, event: Any, loader: Any) -> None:
-        """Note the key; a mistaken one is reported and its value goes to a key no user can write."""
+        """Note the key; a mistaken one is reported, and its value will be left out."""
         mark = event.start_mark
         top.key_mark = mark
+        top.skips = True
         name = event.value
         assert isinstance(top.node.value, dict)
         tag = loader.resolve(yaml.ScalarNode, name, event.implicit)
@@ -232,13 +230,11 @@ class _Builder:
             self.problem(mark, f"the key {name!r} is not text in YAML", f'put it in quotes: "{name}"')
         elif name in top.node.value:
             first = top.node.value[name]
-            top.key = name
+            top.key = name  # for the path that is reported
             self.problem(mark, f"the key is written twice; first in line {first.place[0]}", "keep one of the two")
         else:
-            top.key = name
-            return
-        self.skipped_keys += 1
-        top.key = f"\0{self.skipped_keys}"
+            top.skips = False
+        top.key = name
 
     def _place(self, node: Node, size: int) -> None:
         """Put a finished value where it belongs."""
@@ -250,7 +246,8 @@ class _Builder:
         if isinstance(top.node.value, dict):
             assert top.key is not None
             mark = top.key_mark
-            top.node.value[top.key] = node._replace(key_line=mark.line + 1, key_column=mark.column + 1)
+            if not top.skips:
+                top.node.value[top.key] = node._replace(key_line=mark.line + 1, key_column=mark.column + 1)
             top.key = None
         else:
             assert isinstance(top.node.value, list)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from llm_perf_opt.config.keys import all_settings
 from llm_perf_opt.config.nearest import is_near, nearest
 from llm_perf_opt.config.problems import OLD, Problem, at
-from llm_perf_opt.config.tree import Node, Scalar, dotted
+from llm_perf_opt.config.tree import Node, dotted
 
 _NCU_FLAT = {"nvtx_include": "nvtx.include", "set": "set", "metrics": "metrics", "sections": "sections"}
 _STATIC = ("enable", "write_reports", "use_analytic_fallback", "use_synthetic_inputs")
@@ -72,7 +72,7 @@ REMOVED: dict[str, str] = {
 """Keys of the earlier system that have no successor."""
 
 _SECTIONS = {
-    "run": "the settings of `run` live elsewhere now: see docs/migration.md",
+    "run": "the settings of `run` live elsewhere now; `llmperf config migrate` moves them",
     "analysis": "these settings live under pipeline.static_analysis now",
     "runners": "these settings live under pipeline.static_analysis now",
     "torch_profiler": "these settings live under pipeline.torch_profiler now",
@@ -122,20 +122,16 @@ def _unknown_below(path: Sequence[str | int], key: str, node: Node) -> Problem:
     return at(node, "unknown key", path=prefix + key, remedy=remedy)
 
 
-def for_value(path: Sequence[str | int], value: Scalar | list[Node] | dict[str, Node]) -> tuple[str, str] | None:
+def for_value(path: Sequence[str | int]) -> tuple[str, str] | None:
     """Message and remedy for settings whose mistakes deserve their own words."""
     if tuple(path) == ("infer", "max_new_tokens"):
         return (
-            f"must be an integer of at least 1{_but(value)}",
+            "must be an integer of at least 1",
             "give a large integer, say 8192, and let the end-of-sequence token stop generation",
         )
     if tuple(path) == ("device",):
-        return f"must be auto, cpu, cuda or cuda:N{_but(value)}", "for example cuda:0"
+        return "must be auto, cpu, cuda or cuda:N", "for example cuda:0"
     return None
-
-
-def _but(value: object) -> str:
-    return f", not {value!r}" if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
 
 
 def nearest_key(name: str, parents: Sequence[str | int], siblings: Sequence[str]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from llm_perf_opt.config.base import Count, NonNegative, Positive, Settings, Strings, inconsistent
+from llm_perf_opt.config.base import Count, NonEmpty, NonNegative, Positive, Settings, Strings, inconsistent
 from llm_perf_opt.config.pipeline import Pipeline
 
 
@@ -30,9 +30,9 @@ class Preprocess(Settings):
 class Model(Settings):
     """Which model, from where, in which type."""
 
-    name: str = "demo"
+    name: NonEmpty = "demo"
     """Model adapter: demo, causal_lm, image_text, deepseek_ocr, deepseek_ocr2, … or one of a plug-in."""
-    path: str | None = None
+    path: NonEmpty | None = None
     """Model directory, `config.json` or `.gguf` file; relative to the directory llmperf was started in."""
     revision: str | None = None
     """Revision label recorded with the run (nothing is downloaded)."""
@@ -107,9 +107,9 @@ class Dataset(Settings):
 
     name: str | None = None
     """Label; `demo_pages` without a root names the pages shipped with llmperf."""
-    root: str | None = None
+    root: NonEmpty | None = None
     """Folder of images, or of prompts (one `.txt` or `.md` file each); relative to where llmperf was started."""
-    subset_filelist: str | None = None
+    subset_filelist: NonEmpty | None = None
     """Text file that lists the samples, one path a line, relative to root or absolute."""
     fallback_patterns: Strings = ("**/*.png", "**/*.jpg", "**/*.jpeg", "**/*.webp", "**/*.txt", "**/*.md")
     """Glob patterns under root, used when there is no file list."""
@@ -136,7 +136,7 @@ class Measure(Settings):
 class Hardware(Settings):
     """The hardware that numbers are held against."""
 
-    gpu: str = "auto"
+    gpu: NonEmpty = "auto"
     """GPU of the catalogue to compare with; auto takes the one found."""
     peak_tflops: Positive | None = None
     """Dense peak to use instead of the catalogue's, in TFLOP/s."""
@@ -147,10 +147,17 @@ class Hardware(Settings):
 class Artifacts(Settings):
     """Where results go."""
 
-    runs_dir: str = "tmp/profile-output"
+    runs_dir: NonEmpty = "tmp/profile-output"
     """Folder that new run directories are made in; relative to the directory llmperf was started in."""
     run_id: str | None = None
     """Name of the run directory; null takes the time, YYYYmmdd-HHMMSS."""
+
+    @field_validator("run_id", mode="after")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is not None and (value in ("", ".", "..") or "/" in value or "\0" in value):
+            raise ValueError("must be the name of one directory, without slashes")
+        return value
 
 
 class Config(Settings):

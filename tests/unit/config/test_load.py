@@ -82,6 +82,12 @@ def test_paths_are_absolute(tmp_path: Path) -> None:
     assert config.dataset.subset_filelist == "/x/list.txt"
 
 
+def test_home_directories_are_expanded(tmp_path: Path) -> None:
+    config = load(tmp_path, "model: {path: ~/m}\ndataset: {root: ~nobody-by-this-name/x}\n").config
+    assert config.model.path == str(Path("~/m").expanduser())
+    assert config.dataset.root == str(tmp_path / "~nobody-by-this-name/x")
+
+
 def test_yaml_loads_back_to_the_same(tmp_path: Path) -> None:
     config = load(
         tmp_path, "experiment: 'on'\nmodel: {path: m}\npipeline: {plugins: {mine: {a: [1, {b: null}]}}}\n"

@@ -121,6 +121,11 @@ def test_what_nothing_can_be_made_of_is_taken_out_and_said() -> None:
     assert [line.partition(":")[0] for line in result.changes] == ["infer.max_new_tokens", "infer.beams", "nonsense"]
 
 
+def test_the_users_own_dollars_stay() -> None:
+    text = "pipeline: {workload: {command: [sh, -c, 'echo ${HOME}']}}\ndataset: {prompt: 'cost: ${x}'}\n"
+    assert migrate(text, "my.yaml", SHIPPED) == Migrated(text, ())
+
+
 def test_comments_stay() -> None:
     text = (
         "# head\n\n# about the run\nrun:\n  device: cpu  # no GPU here\nexperiment: 'a # b'  # the label\n# the end\n"

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given
+from config_strategies import documents, valid_settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_perf_opt.config.dump import to_yaml
@@ -22,16 +24,26 @@ from llm_perf_opt.config.schema import Config
 from tests.unit.config.strategies import documents, settings
 
 SHIPPED = presets((), {})
+# LLMPERF_ is the prefix of settings, so the knob has another name.
+_ASKED = os.environ.get("CONFIG_TEST_EXAMPLES")
+EXAMPLES = settings(
+    max_examples=int(_ASKED or 150),
+    deadline=2000 if _ASKED else None,  # ms, for each example
+    derandomize=_ASKED is None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 
 
-@given(settings())
+@EXAMPLES
+@given(valid_settings())
 def test_what_is_shown_loads_back(values: dict[str, Any]) -> None:
     text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
     config = compose_text(text, "my.yaml", SHIPPED)
     assert compose_text(to_yaml(config), "shown.yaml", SHIPPED) == config
 
 
-@given(settings())
+@EXAMPLES
+@given(valid_settings())
 def test_what_is_shown_of_the_schema_alone_loads_back(values: dict[str, Any]) -> None:
     config = Config.model_validate(values)
     assert compose_text(to_yaml(config), "shown.yaml", SHIPPED) == config
@@ -41,6 +53,7 @@ WHOLE = to_yaml(compose_text("", "my.yaml", SHIPPED)).splitlines()
 SIMPLE = [number for number, line in enumerate(WHOLE) if line.count(":") == 1 and line.strip()[:1] not in "-<"]
 
 
+@EXAMPLES
 @given(st.sampled_from(SIMPLE), st.data())
 def test_a_mutated_key_or_value_is_valid_or_refused_at_its_line(number: int, data: st.DataObject) -> None:
     key, _, value = WHOLE[number].partition(":")
@@ -57,6 +70,7 @@ def test_a_mutated_key_or_value_is_valid_or_refused_at_its_line(number: int, dat
         assert number + 1 in {problem.line for problem in error.problems}, error.message
 
 
+@EXAMPLES
 @given(documents())
 def test_random_documents_are_valid_or_refused(text: str) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
@@ -69,6 +83,7 @@ def test_random_documents_are_valid_or_refused(text: str) -> None:
             assert all(problem.message for problem in error.problems)
 
 
+@EXAMPLES
 @given(documents())
 def test_whatever_is_migrated_is_valid(text: str) -> None:
     try:

@@ -140,6 +140,18 @@ def test_an_empty_section_is_explained(tmp_path: Path) -> None:
     assert "remove the line" in problem.remedy
 
 
+@pytest.mark.parametrize("key", ["model.path", "model.name", "dataset.root", "artifacts.runs_dir", "artifacts.run_id"])
+def test_empty_names_are_refused(key: str, tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, "", f'{key}=""')
+    assert problem.path == key
+
+
+@pytest.mark.parametrize("value", ["a/b", "..", "/x"])
+def test_run_id_is_one_directory(value: str, tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, f"artifacts: {{run_id: '{value}'}}\n")
+    assert "one directory" in problem.message
+
+
 # nsys
 
 

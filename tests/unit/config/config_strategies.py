@@ -14,6 +14,7 @@ from llm_perf_opt.config.schema import Config
 # What YAML can hold, less what a configuration reads in its own way (`${…}`, blank values).
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="$"), min_size=1)
 _SPECIAL: dict[str, st.SearchStrategy[Any]] = {
+    "artifacts.run_id": st.sampled_from(["first", "2026-11-22", "..x", None]),
     "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:3"]),
     "pipeline.nsys.nvtx_capture": st.sampled_from(["decode", "prefill@*", None]),
     "pipeline.nsys.capture_range_end": st.sampled_from(["stop", "repeat:2", None]),
@@ -29,7 +30,7 @@ for _path in ("model.path", "dataset.root", "dataset.subset_filelist", "artifact
     _SPECIAL[_path] = st.sampled_from(["/a/b", "/data/x y", "/ü"])
 
 
-def settings() -> st.SearchStrategy[dict[str, Any]]:
+def valid_settings() -> st.SearchStrategy[dict[str, Any]]:
     """Valid settings: any subset of the keys, each with a valid value; contradictions are put right."""
     return _section(Config, "").map(_consistent)
 
