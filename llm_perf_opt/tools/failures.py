@@ -126,10 +126,10 @@ _APPLICATION_ERROR = _pattern(r"the application returned an error code \((\d+)\)
 _RANGE_STARTED = "Capture range started in the application"
 
 
-def find_message(tool: Literal["nsys", "ncu"], output: str) -> Failure | None:
-    """The failure that the tool's own words name, or None."""
+def find_message(tool: Literal["nsys", "ncu"], output: str, *, but: str | None = None) -> Failure | None:
+    """The failure that the tool's own words name (one other than `but`), or None."""
     for pattern in _PATTERNS:
-        found = pattern.text.search(output) if tool in pattern.tools else None
+        found = pattern.text.search(output) if tool in pattern.tools and pattern.code != but else None
         if found is not None:
             words = " ".join(found[0].split()).removeprefix("==ERROR== ")
             message = pattern.message.replace("{found}", words)
@@ -167,12 +167,13 @@ def judge_nsys(
             remedy=f"run nsys export on it and look at {ending.log}; a report cut short by a kill cannot be repaired",
         )
     if expects_kernels and not any(item.kernels or item.graph_launches for item in facts):
-        return _no_nsys_kernels(facts)
+        return _no_nsys_kernels(ending, facts)
     return None
 
 
 def _no_nsys_report(ending: Ending, trigger: str | None, streams: Sequence[str]) -> Failure:
-    named = find_message("nsys", ending.output)
+    # A second CUPTI client (the workload may well complain of one) costs kernels, not the report.
+    named = find_message("nsys", ending.output, but="profiler-busy")
     if named is not None:
         return named
     if ending.workload_ok is False:
@@ -200,9 +201,9 @@ def _no_nsys_report(ending: Ending, trigger: str | None, streams: Sequence[str])
     )
 
 
-def _no_nsys_kernels(facts: Sequence[NsysFacts]) -> Failure:
+def _no_nsys_kernels(ending: Ending, facts: Sequence[NsysFacts]) -> Failure:
     diagnostics = [line for item in facts for line in item.diagnostics]
-    named = find_message("nsys", "\n".join(diagnostics))
+    named = find_message("nsys", "\n".join([*diagnostics, ending.output]))
     if named is not None:
         return named
     driver = next((line for line in diagnostics if "driver version" in line and "not supported" in line), None)
