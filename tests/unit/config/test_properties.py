@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from config_strategies import documents, valid_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +20,7 @@ from llm_perf_opt.config.migrate import migrate
 from llm_perf_opt.config.presets import presets
 from llm_perf_opt.config.problems import InvalidConfig
 from llm_perf_opt.config.schema import Config
-from tests.unit.config.strategies import documents, settings
+from tests.unit.config.config_strategies import documents, valid_settings
 
 SHIPPED = presets((), {})
 # LLMPERF_ is the prefix of settings, so the knob has another name.
