@@ -40,6 +40,18 @@ def waits_for_trigger(settings: Nsys) -> bool:
     return settings.capture_range != "none"
 
 
+def trigger_words(settings: Nsys) -> str | None:
+    """What opens the capture, for messages; None when it is open from the start."""
+    if not waits_for_trigger(settings):
+        return None
+    words = {
+        "nvtx": f'the NVTX range "{settings.nvtx_capture}"',
+        "cudaProfilerApi": "cudaProfilerStart",
+        "hotkey": "the hotkey",
+    }
+    return words[settings.capture_range]
+
+
 def profile_argv(nsys: str | Path, settings: Nsys, output_dir: Path, command: Sequence[str]) -> list[str]:
     """`nsys profile … COMMAND`, which leaves `run*.nsys-rep` in `output_dir`; `extra_args` come last."""
     return [

@@ -83,3 +83,18 @@ def parse_capture(expression: str) -> CaptureTrigger:
     """What an nsys `--nvtx-capture` expression waits for (`range`, `range@domain`, `range@*`)."""
     name, at, domain = expression.rpartition("@")
     return CaptureTrigger(name, domain) if at else CaptureTrigger(expression, None)
+
+
+def folder_names(labels: Sequence[str]) -> dict[str, str]:
+    """A folder name for each label (`A::A1` → `A__A1`), each its own, also where the file system ignores case."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for label in dict.fromkeys(labels):
+        base = re.sub(r"[^A-Za-z0-9._-]", "_", label).strip("._")[:80] or "region"
+        name, number = base, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}-{number}"
+        taken.add(name.lower())
+        names[label] = name
+    return names

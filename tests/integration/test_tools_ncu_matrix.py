@@ -11,8 +11,10 @@ from llm_perf_opt.config.pipeline import Ncu, NcuCli
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.tools import Failure, NcuFacts
 from llm_perf_opt.tools import ncu as ncu_tool
+from llm_perf_opt.tools.discovery import find_tool
 from llm_perf_opt.tools.failures import Ending, judge_ncu
 from llm_perf_opt.tools.ncu_export import read_raw
+from llm_perf_opt.tools.ncu_names import listed_metrics, listed_sections, split_metrics
 from llm_perf_opt.tools.process import Finished, run
 from tests.standins.fixtures import Nsight
 
@@ -252,3 +254,35 @@ def test_an_existing_report_is_kept_without_force(nsight: Nsight, tmp_path: Path
     (tmp_path / "report.ncu-rep").write_text("precious")
     Profile(nsight, tmp_path, force_overwrite=False)
     assert (tmp_path / "report.ncu-rep").read_text() == "precious"
+
+
+def test_names_are_checked_against_what_the_tool_lists(nsight: Nsight, tmp_path: Path) -> None:
+    lists = {}
+    for name, argv in (
+        ("metrics", ncu_tool.query_metrics_argv(nsight.ncu)),
+        ("sections", ncu_tool.list_sections_argv(nsight.ncu)),
+    ):
+        assert run(argv, log=tmp_path / name, cwd=tmp_path, env=nsight.env).ok
+        lists[name] = (tmp_path / name).read_text()
+    known = listed_metrics(lists["metrics"])
+    assert split_metrics(["dram__bytes_read.sum", "flop_count_sp"], known) == (
+        ["dram__bytes_read.sum"],
+        ["flop_count_sp"],
+    )
+    assert "SpeedOfLight" in listed_sections(lists["sections"])
+
+
+def test_discovery_finds_the_stand_ins(nsight: Nsight) -> None:
+    found = find_tool("ncu", nsight.env)
+    assert found is not None
+    assert (found.version, found.source) == ("2025.3.1.0", "LLMPERF_NCU")
+    other = find_tool("nsys", {**nsight.env, "NSIGHT_STANDIN_VERSION": "2024.6.1.90"})
+    assert other is not None
+    assert (other.version, other.source) == ("2024.6.1.90", "LLMPERF_NSYS")
+
+
+def test_discovery_on_path(nsight: Nsight) -> None:
+    env = {name: value for name, value in nsight.env.items() if not name.startswith("LLMPERF_")}
+    found = find_tool("nsys", {**env, "PATH": f"{nsight.nsys.parent}:{env['PATH']}"}, Path("/nowhere"))
+    assert found is not None
+    assert (found.path, found.source) == (str(nsight.nsys), "PATH")

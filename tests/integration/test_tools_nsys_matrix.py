@@ -67,8 +67,7 @@ class Capture:
         return [path.name for path in nsys_tool.reports(self.folder)]
 
     def verdict(self, workload_ok: bool | None = None) -> Failure | None:
-        settings = self.settings
-        trigger = f'the NVTX range "{settings.nvtx_capture}"' if nsys_tool.waits_for_trigger(settings) else None
+        trigger = nsys_tool.trigger_words(self.settings)
         logs = "".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
         ending = Ending(logs, self.finished.how_it_ended(), self.finished.ok, self.finished.timed_out, workload_ok)
         streams = [path.name for path in nsys_tool.raw_streams(self.folder)]

@@ -272,6 +272,7 @@ def test_cmd_txt_can_be_pasted_and_hides_secrets() -> None:
 
 def test_secrets_do_not_reach_a_profiled_program() -> None:
     environ = {"PATH": "/bin", "HF_TOKEN": "hf_x", "WANDB_API_KEY": "k", "EMPTY_SECRET": "", "MAX_TOKENS": "3"}
+    environ["PWD"] = "/here"
     kept, dropped = profiled_environment(environ)
-    assert kept == {"PATH": "/bin", "EMPTY_SECRET": "", "MAX_TOKENS": "3"}
+    assert kept == {"PATH": "/bin", "EMPTY_SECRET": "", "MAX_TOKENS": "3", "PWD": "/here"}
     assert dropped == ("HF_TOKEN", "WANDB_API_KEY")

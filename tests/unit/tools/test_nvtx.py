@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.tools.nvtx import parse_capture, translate_nvtx_include
+from llm_perf_opt.tools.nvtx import folder_names, parse_capture, translate_nvtx_include
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,24 @@ def test_the_tools_own_grammar_passes_untouched(expression: str) -> None:
 def test_capture_expressions(expression: str, name: str, domain: str | None) -> None:
     trigger = parse_capture(expression)
     assert (trigger.range, trigger.domain) == (name, domain)
+
+
+def test_folder_names() -> None:
+    labels = ["decode", "A::A1", "A  A1", "Decode", "../up", "", "regex:dec.*/", "decode"]
+    names = folder_names(labels)
+    assert names["decode"] == "decode"
+    assert names["A::A1"] == "A__A1"
+    assert names["A  A1"] == "A__A1-2"
+    assert names["Decode"] == "Decode-2"
+    assert names["../up"] == "up"
+    assert names[""] == "region"
+
+
+@given(st.lists(st.text(max_size=200)))
+def test_folder_names_are_plain_and_distinct(labels: list[str]) -> None:
+    names = folder_names(labels)
+    assert set(names) == set(labels)
+    assert len({name.lower() for name in names.values()}) == len(names)
+    for name in names.values():
+        assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name)
+        assert len(name) < 100

@@ -1,0 +1,48 @@
+"""Which of the metrics and sections asked for this ncu knows, from what it lists itself.
+
+`ncu --query-metrics` and `ncu --list-sections` print tables, with or without `--csv`; names are found by their form, so
+that neither layout matters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+_METRIC = re.compile(r"(?:^|[\s\",])([a-z][a-z0-9]*__[a-z0-9_]+)", re.MULTILINE)
+_SECTION = re.compile(r"^\s*\"?([A-Z][A-Za-z0-9_]+)\"?(?=[\s,]|$)", re.MULTILINE)
+_PREFIXES = ("regex:", "group:", "breakdown:")
+
+
+def listed_metrics(output: str) -> frozenset[str]:
+    """Base names (without suffixes like `.sum`) in the output of `--query-metrics`."""
+    return frozenset(_METRIC.findall(output))
+
+
+def listed_sections(output: str) -> frozenset[str]:
+    """Identifiers in the output of `--list-sections`."""
+    return frozenset(_SECTION.findall(output)) - {"Identifier"}
+
+
+def split_metrics(wanted: Iterable[str], known: frozenset[str]) -> tuple[list[str], list[str]]:
+    """The metrics to ask for, and those that this GPU does not have.
+
+    Only what can be judged is dropped: `--query-metrics` lists the counters of the GPU, not the launch, device and
+    other attributes (`launch__…`), so a name whose unit (`dram` in `dram__bytes`) is not listed at all stays, as do
+    `regex:`, `group:` and `breakdown:`. A name without `__` is none of ncu's. With nothing listed everything stays.
+    """
+    units = {name.split("__")[0] for name in known}
+    kept: list[str] = []
+    dropped: list[str] = []
+    for metric in wanted:
+        base = metric.split(".")[0]
+        unit, separator, _ = base.partition("__")
+        foreign = not separator or (unit in units and base not in known)
+        (dropped if known and foreign and not metric.startswith(_PREFIXES) else kept).append(metric)
+    return kept, dropped
+
+
+def split_sections(wanted: Sequence[str], known: frozenset[str]) -> tuple[list[str], list[str]]:
+    """The sections to ask for, and those that this ncu does not have; with nothing listed everything stays."""
+    unknown = [name for name in wanted if known and name not in known and not name.startswith("regex:")]
+    return [name for name in wanted if name not in unknown], unknown
