@@ -11,12 +11,15 @@ STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid #8884; }
-.wide { overflow-x: auto; }
+h1, p, li, pre { overflow-wrap: anywhere; }
+ul { padding-left: 1.4rem; }
+.wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: 0.92em; }
 th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #8883; text-align: left; vertical-align: top; }
+td { max-width: min(34rem, 65vw); overflow-wrap: break-word; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: 0.6rem 0.8rem; background: #8881; font-size: 0.87em; }
-td { overflow-wrap: anywhere; } td.n { overflow-wrap: normal; }
+pre { white-space: pre-wrap; padding: 0.6rem 0.8rem; background: #8881; font-size: 0.87em; }
+@media (max-width: 40rem) { th, td { padding: 0.2rem 0.4rem; } }
 """
 
 

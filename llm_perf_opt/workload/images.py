@@ -15,6 +15,11 @@ from llm_perf_opt.workload.inputs import BadSampleError
 MAX_PIXELS = 178_956_970
 """Where Pillow refuses a file as a decompression bomb: half a GiB of RGB."""
 
+MAX_ASPECT = 200
+"""Long side over short side. Processors scale one side to a fixed length: beyond this the other becomes nothing, or
+gigabytes. Qwen2-VL's (`smart_resize`) refuses the same:
+https://github.com/huggingface/transformers/blob/main/src/transformers/models/qwen2_vl/image_processing_qwen2_vl.py"""
+
 # What Pillow's decoders raise on broken files, beside its own errors (which are OSErrors).
 BROKEN = (
     OSError,
@@ -37,15 +42,18 @@ def read_image(path: Path) -> Image.Image:
     Samples wider than 8 bits are scaled to 8; transparent parts are white, as paper is.
 
     Raises:
-        BadSampleError: it is empty, truncated, no image, or too large.
+        BadSampleError: it is empty, truncated, no image, too large or too narrow.
     """
     try:
         with warnings.catch_warnings():
             # Pillow warns from half of MAX_PIXELS on, and of broken EXIF data, which does no harm here.
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
+                _check_aspect(path, image)
                 image.load()
                 return _to_rgb(_upright(image))
+    except BadSampleError:
+        raise
     except FileNotFoundError as error:
         raise BadSampleError(f"{path} is gone") from error
     except IsADirectoryError as error:
@@ -57,6 +65,13 @@ def read_image(path: Path) -> Image.Image:
     except BROKEN as error:
         what = "is empty" if _is_empty(path) else f"cannot be read as an image: {_reason(error, path)}"
         raise BadSampleError(f"{path} {what}") from error
+
+
+def _check_aspect(path: Path, image: Image.Image) -> None:
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise BadSampleError(
+            f"{path} is {image.width:,} × {image.height:,} pixels; models read images up to {MAX_ASPECT}:1: cut it up"
+        )
 
 
 def _is_empty(path: Path) -> bool:

@@ -11,7 +11,7 @@ from llm_perf_opt.reports.units import percent, significant
 
 ORDER = 35
 COLUMNS = ("phase", "module", "modules", "calls", "total ms", "share of the phase")
-DECODER = "decoder.layers"
+INDENT = "–\u00a0"
 LANGUAGE = ("decoder.", "lm_head")
 
 
@@ -46,10 +46,12 @@ def _table(found: Instrumented) -> Table:
         for time in (time for time in times if time.within is None):
             inner = [part for part in times if part.within == time.name]
             rows.append(_row(phase, time.name, time, phase_ms))
-            rows += [_row(phase, f"– {part.name}", part, phase_ms) for part in inner]
+            rows += [_row(phase, f"{INDENT}{part.name}", part, phase_ms) for part in inner]
             if inner:
                 rest_ms = time.total_ms - sum(part.total_ms for part in inner)
-                rows.append((phase, "– norms and the rest", "", "", significant(rest_ms), _share(rest_ms, phase_ms)))
+                rows.append(
+                    (phase, f"{INDENT}norms and the rest", "", "", significant(rest_ms), _share(rest_ms, phase_ms))
+                )
     return Table(COLUMNS, tuple(rows), numeric=frozenset(range(2, len(COLUMNS))))
 
 

@@ -1,0 +1,91 @@
+"""Renderers: what is plain text in a document is plain text on the page, whatever it holds."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_perf_opt.reports.document import Document, Items, Paragraph, Section, Table, Verbatim
+from llm_perf_opt.reports.html import to_html
+from llm_perf_opt.reports.markdown import to_markdown
+
+EVIL = "<script>alert('x')</script> & \"quoted\" | ![a](http://evil/b.png) `code` *bold*\n# not a heading \x1b[0m"
+
+
+def document(text: str) -> Document:
+    blocks = (Paragraph(text), Items((text, text)), Table((text, "n"), ((text, "1"),), frozenset({1})), Verbatim(text))
+    return Document(text, (Section(text, blocks),))
+
+
+class Tags(HTMLParser):
+    """Collects tags, attributes and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_html_has_only_our_tags_and_fetches_nothing() -> None:
+    page = Tags(to_html(document(EVIL)))
+    page_tags = {"html", "head", "meta", "title", "style", "body", "section", "h1", "h2"}
+    block_tags = {"p", "ul", "li", "div", "table", "thead", "tbody", "tr", "th", "td", "pre"}
+    assert set(page.tags) <= page_tags | block_tags
+    assert {name for name, _ in page.attributes} <= {"lang", "charset", "name", "content", "class"}
+    assert "\x1b" not in "".join(page.text)
+
+
+def test_html_keeps_the_text() -> None:
+    assert "".join(Tags(to_html(document(EVIL))).text).count("<script>alert('x')</script>") == 9
+
+
+@given(st.text(max_size=60))
+def test_html_of_any_text_has_the_same_tags(text: str) -> None:
+    assert Tags(to_html(document(text))).tags == Tags(to_html(document("plain"))).tags
+
+
+def test_html_is_one_file_for_print_and_phone() -> None:
+    page = to_html(document("x"))
+    assert page.startswith("<!doctype html>")
+    assert 'name="viewport"' in page
+    assert not re.search(r"https?://|url\(|@import|<script|<link", page)
+
+
+def test_html_aligns_numbers() -> None:
+    assert '<td class="n">1</td>' in to_html(document("x"))
+
+
+def test_markdown_shapes() -> None:
+    assert to_markdown(document("text")) == (
+        "# text\n\n## text\n\ntext\n\n- text\n- text\n\n"
+        "| text | n |\n| --- | ---: |\n| text | 1 |\n\n```text\ntext\n```\n"
+    )
+
+
+def test_markdown_takes_no_markup_from_text() -> None:
+    page = to_markdown(document(EVIL))
+    outside = re.sub(r"```text\n.*?\n```", "", page, flags=re.DOTALL)
+    assert "<script" not in outside.replace("\\<", "")
+    assert "![a]" not in outside
+    assert "\n# not" not in outside
+    assert "\x1b" not in page
+
+
+@given(st.text(max_size=60))
+def test_markdown_tables_keep_their_shape(text: str) -> None:
+    page = to_markdown(Document("t", (Section("s", (Table(("a", "b"), ((text, text),)),)),)))
+    row = page.splitlines()[-1]
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 3
+    assert len(page.splitlines()) == 7

@@ -1,0 +1,210 @@
+"""Sections on hand-made runs: what is known is said, what is not has its reason, nothing is added that is nested."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llm_perf_opt.records.hardware import HardwareState
+from llm_perf_opt.records.manifest import Manifest, StageEntry
+from llm_perf_opt.records.predictions import Prediction
+from llm_perf_opt.records.tables import OperatorRow
+from llm_perf_opt.records.workload import Instrumented, SampleError
+from llm_perf_opt.reports.document import Document, Items, Paragraph, Section, Table, Verbatim
+from llm_perf_opt.reports.html import to_html
+from llm_perf_opt.reports.markdown import to_markdown
+from llm_perf_opt.reports.sections import build_sections, figures, hardware, modules, outcome, predictions, time
+from llm_perf_opt.reports.sections.operators import operator_table
+from llm_perf_opt.reports.write import summary
+from tests import records
+
+
+def text_of(section: Section | None) -> str:
+    assert section is not None
+    return to_markdown(Document("t", (section,)))
+
+
+def table_of(section: Section | None) -> Table:
+    assert section is not None
+    return next(block for block in section.blocks if isinstance(block, Table))
+
+
+def test_a_run_without_measurements_has_no_section_about_them() -> None:
+    facts = records.facts()
+    for module in (figures, hardware, modules, predictions, time):
+        assert module.section(facts) is None
+    assert [section.title for section in build_sections(facts)] == ["Outcome", "Environment"]
+
+
+def test_sections_come_in_their_order_and_render_everywhere() -> None:
+    record = records.workload(hardware=records.hardware(), instrumented=records.instrumented())
+    said = Prediction(source="/p.png", text="hello", prompt_tokens=1, new_tokens=1)
+    sections = build_sections(
+        records.facts(records.measured(record, said, gallery="torch_profiler/viz/predictions.md"))
+    )
+    expected = [
+        "Outcome",
+        "Where the time goes",
+        "Figures",
+        "Modules",
+        "Hardware state and memory",
+        "Work",
+        "Predictions",
+        "Environment",
+    ]
+    assert [section.title for section in sections if section.title in expected] == expected
+    document = Document("all", sections)
+    assert to_markdown(document).count("\n## ") == len(sections)
+    assert to_html(document).count("<h2>") == len(sections)
+
+
+def test_modules_are_nested_and_never_added() -> None:
+    section = modules.section(records.facts(records.measured(records.workload(instrumented=records.instrumented()))))
+    rows = {(row[0], row[1].removeprefix("–\u00a0")): row for row in table_of(section).rows}
+    assert rows["prefill", "sam"][4:] == ("20.00", "40.0 %")
+    assert rows["prefill", "decoder.attention"][4:] == ("6.000", "12.0 %")
+    assert rows["prefill", "norms and the rest"][4:] == ("1.000", "2.0 %")  # 10 - 6 - 3
+    assert rows["decode", "decoder.layers"][4:] == ("15.00", "50.0 %")
+    text = text_of(section)
+    assert "Vision (sam + projector) is 50.0 % of prefill, nested in it." in text
+    assert "clip: not timed: its forward was not called" in text
+    assert "Instrumented: one more run of sample 0" in text
+    assert "50.00 ms, that of the timed repeats 39.00 ms" in text
+
+
+def test_text_models_have_no_vision() -> None:
+    found = records.instrumented()
+    decoder = tuple(item for item in found.modules if item.name.startswith("decoder"))
+    record = records.workload(instrumented=found.model_copy(update={"modules": decoder}))
+    assert "Vision" not in text_of(modules.section(records.facts(records.measured(record))))
+
+
+def test_no_modules_has_its_reason() -> None:
+    record = records.workload(
+        instrumented=Instrumented(reason="infer.execution is compile: hooks would change what runs")
+    )
+    text = text_of(modules.section(records.facts(records.measured(record))))
+    assert "no module was timed: infer.execution is compile" in text
+
+
+def test_hardware_of_a_throttled_gpu() -> None:
+    facts = records.facts(records.measured(records.workload(hardware=records.hardware())))
+    text = text_of(hardware.section(facts))
+    assert "the GPU was throttled (sw_power_cap in 50% of samples)" in text
+    assert "Energy of the whole GPU: 600.0 J in 2.000 s, by the GPU's counter." in text
+    assert "gpu_idle 5.0 %, sw_power_cap 50.0 %" in text
+    assert "temperature_c: this GPU does not report it" in text
+    assert "| SM clock, MHz | 20 | 1,200 | 1,500 | 1,450 | 1,600 |" in text
+    assert "| timed repeats | 5.00 GiB | 2.00 GiB |" in text
+    assert "| prefill | 4.00 GiB | — |" in text
+    assert "host: not measured: not here" in text
+    assert text_of(time.section(facts)).startswith(
+        "# t\n\n## Where the time goes\n\n- Throttled: the GPU was throttled"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (HardwareState(recorded=False, reason="no NVIDIA GPU was used"), "were not recorded: no NVIDIA GPU was used."),
+        (
+            records.hardware(throttled=False, throttle_reasons=()),
+            "was watched during the timed repeats and was not throttled",
+        ),
+        (
+            records.hardware(throttled=None, throttle_reasons=(), clock_events={}),
+            "whether it was throttled it does not say",
+        ),
+    ],
+)
+def test_hardware_in_words(state: HardwareState, sentence: str) -> None:
+    facts = records.facts(records.measured(records.workload(hardware=state)))
+    assert sentence in text_of(hardware.section(facts))
+    assert "Throttled" not in text_of(time.section(facts))
+
+
+def test_figures_share_their_remarks() -> None:
+    facts = records.facts(records.measured(records.workload(hardware=records.hardware()), peaks=records.NO_PEAKS))
+    text = text_of(figures.section(facts))
+    assert "prefill.mfu, decode.mbu, decode.mfu: not measured: no peak is known for this device" in text
+    assert text.count("the GPU was throttled") == 1
+    assert "| decode.tpot_ms | ms | 1 | 5.000 | 5.000 | — | 5.000 | — |" in text
+
+
+def test_predictions_are_excerpts_and_verbatim() -> None:
+    said = [Prediction(source=f"/{n}.png", text="long " * 200, prompt_tokens=1, new_tokens=200) for n in range(5)]
+    failed = Prediction(source="/bad.png", error="is empty")
+    record = records.workload(model=records.model(weights="random"))
+    section = predictions.section(records.facts(records.measured(record, failed, *said)))
+    assert section is not None
+    shown = [block for block in section.blocks if isinstance(block, Verbatim)]
+    assert len(shown) == 2
+    assert all(len(block.text) == predictions.EXCERPT + 2 for block in shown)
+    paragraphs = [block.text for block in section.blocks if isinstance(block, Paragraph)]
+    assert paragraphs[0].startswith("The weights are random")
+    assert "/bad.png failed: is empty" in paragraphs
+    assert paragraphs[-1] == "3 more are in predictions.jsonl."
+
+
+def test_predictions_of_a_model_are_escaped() -> None:
+    said = Prediction(source="/<b>.png", text="```\n<script>alert(1)</script>\n```", prompt_tokens=1, new_tokens=9)
+    section = predictions.section(records.facts(records.measured(records.workload(), said)))
+    assert section is not None
+    assert "<script" not in to_html(Document("t", (section,)))
+    page = text_of(section)
+    assert "\\<b\\>.png" in page
+    assert "````text\n```\n<script>alert(1)</script>\n```\n````" in page
+
+
+def test_the_gallery_is_named() -> None:
+    section = predictions.section(records.facts(records.measured(records.workload(), gallery="x/viz/predictions.md")))
+    assert section is not None
+    assert section.blocks[-1] == Items(("Gallery of torch_profiler: x/viz/predictions.md",))
+
+
+def test_time_in_plain_words() -> None:
+    text = text_of(time.section(records.facts(records.measured(records.workload()))))
+    assert "A batch takes 70.00 ms from the start of reading it to its last token (median of 1 timed runs" in text
+    assert "prefill 55.7 %, decode 28.6 %, reading and preparing inputs 14.3 %" in text
+    assert "2.0 % of decode is the host looking at tokens" in text
+    assert "Prefill reaches 25.6 % of the compute peak (MFU), against a made-up GPU, dense float16." in text
+
+
+def test_outcome_tells_different_work_apart() -> None:
+    stages = {
+        "torch_profiler": StageEntry(status="completed", work_fingerprint="a" * 64),
+        "direct_inference": StageEntry(status="failed", reason="boom", remedy="do this", work_fingerprint="b" * 64),
+    }
+    manifest = Manifest(llmperf_version="0", argv=(), created="2026-01-01T00:00:00Z", stages=stages)
+    text = text_of(outcome.section(records.facts(manifest=manifest)))
+    assert "Different work" in text
+    assert "direct\\_inference: do this" in text or "direct_inference: do this" in text
+
+
+def test_operator_table_orders_and_shares() -> None:
+    rows = [
+        OperatorRow(phase="prefill", name="aten::mm", calls=2, self_cpu_ns=3_000_000, total_cpu_ns=3_000_000),
+        OperatorRow(phase="decode", name="aten::add", calls=1_000, self_cpu_ns=1_000_000, total_cpu_ns=1_000_000),
+    ]
+    table = operator_table(rows, 1)
+    assert table.rows == (("prefill", "aten::mm", "2", "3.000", "3.000", "0", "75.0 %"),)
+
+
+def test_failed_samples_are_named() -> None:
+    error = SampleError(epoch=0, sample=3, source="/x.png", error="/x.png is empty")
+    facts = records.facts(records.measured(records.workload(errors=(error,))))
+    assert "sample 3 (/x.png) failed: /x.png is empty" in text_of(
+        next(section for section in build_sections(facts) if section.title == "Work")
+    )
+
+
+def test_summary_is_json_and_carries_what_programs_ask_for() -> None:
+    record = records.workload(hardware=records.hardware(), instrumented=records.instrumented())
+    found = json.loads(json.dumps(summary(records.facts(records.measured(record)))))
+    stage = found["measured"]["torch_profiler"]
+    assert stage["throttled"] is True
+    assert stage["hardware"]["energy_j"] == 600.0
+    assert stage["instrumented"]["modules"][0]["name"] == "sam"
+    assert stage["memory"]["phases"][2] == {"phase": "prefill", "host_bytes": None, "device_bytes": 4 << 30}
+    assert "samples" not in stage["metrics"]["ttft_ms"]
