@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SPECIAL_TOKENS = ("<|bos|>", "<|eos|>", "<|pad|>", "<image>", "<|user|>", "<|assistant|>")
+SPECIAL_TOKENS = ("<|bos|>", "<|eos|>", "<|pad|>", "<image>", "<|user|>", "<|assistant|>", "<boi>", "<eoi>", "<video>")
 VOCABULARY = 256 + len(SPECIAL_TOKENS)
-BOS, EOS, PAD, IMAGE = (256 + index for index in range(4))
+BOS, EOS, PAD, IMAGE, _USER, _ASSISTANT, BOI, EOI, VIDEO = range(256, VOCABULARY)
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|user|>{{ message['content'] }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -72,6 +72,105 @@ TEXT: Mapping[str, dict[str, Any]] = {
 }
 
 
+_VISION: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
+_TEXT_PART: dict[str, Any] = {key: value for key, value in _COMMON.items() if not key.endswith("token_id")}
+_TOKENS: dict[str, Any] = {key: value for key, value in _COMMON.items() if key.endswith("token_id")}
+
+IMAGE_TEXT: Mapping[str, dict[str, Any]] = {
+    "qwen2_5_vl": {
+        **_TOKENS,
+        "model_type": "qwen2_5_vl",
+        "image_token_id": IMAGE,
+        "video_token_id": VIDEO,
+        "vision_start_token_id": BOI,
+        "vision_config": {
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "out_hidden_size": 64,
+            "patch_size": 8,
+            "window_size": 32,
+            "fullatt_block_indexes": [1],
+        },
+        "text_config": {
+            **_TEXT_PART,
+            "model_type": "qwen2_5_vl_text",
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
+        },
+    },
+    "llava": {
+        **_TOKENS,
+        "model_type": "llava",
+        "image_token_index": IMAGE,
+        "vision_feature_layer": -1,
+        "vision_config": {**_VISION, "model_type": "clip_vision_model", "projection_dim": 32},
+        "text_config": {**_TEXT_PART, "model_type": "llama"},
+    },
+    "gemma3": {
+        **_TOKENS,
+        "model_type": "gemma3",
+        "image_token_index": IMAGE,
+        "boi_token_index": BOI,
+        "eoi_token_index": EOI,
+        "mm_tokens_per_image": 4,
+        "vision_config": {**_VISION, "model_type": "siglip_vision_model"},
+        "text_config": {key: value for key, value in TEXT["gemma3"].items() if not key.endswith("token_id")},
+    },
+}
+
+
+def write_image_text_model(directory: Path, name: str) -> Path:
+    """A directory for `model.path` with the vision-language architecture `name`, its processor included.
+
+    Writing the processor imports transformers.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(IMAGE_TEXT[name], indent=2))
+    write_tokenizer(directory, chat_template=None)
+    settings: dict[str, dict[str, Any]] = {
+        "qwen2_5_vl": {
+            "processor_class": "Qwen2_5_VLProcessor",
+            "image_processor": {
+                "image_processor_type": "Qwen2VLImageProcessor",
+                "patch_size": 8,
+                "merge_size": 2,
+                "temporal_patch_size": 2,
+                "size": {"shortest_edge": 1024, "longest_edge": 4096},
+            },
+        },
+        "llava": {
+            "processor_class": "LlavaProcessor",
+            "image_token": "<image>",
+            "patch_size": 8,
+            "num_additional_image_tokens": 1,
+            "vision_feature_select_strategy": "default",
+            "image_processor": {
+                "image_processor_type": "CLIPImageProcessor",
+                "size": {"shortest_edge": 32},
+                "crop_size": {"height": 32, "width": 32},
+            },
+        },
+        "gemma3": {
+            "processor_class": "Gemma3Processor",
+            "image_seq_length": 4,
+            "image_processor": {
+                "image_processor_type": "Gemma3ImageProcessor",
+                "size": {"height": 32, "width": 32},
+            },
+        },
+    }
+    (directory / "processor_config.json").write_text(json.dumps(settings[name], indent=2))
+    return directory
+
+
 def write_text_model(directory: Path, name: str, *, chat_template: str | None = CHAT_TEMPLATE, **changes: Any) -> Path:
     """A directory for `model.path` with the architecture `name` of `TEXT`, some of its keys changed."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -95,7 +194,12 @@ def write_tokenizer(directory: Path, *, chat_template: str | None = CHAT_TEMPLAT
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": "<|bos|>",
         "eos_token": "<|eos|>",
-        "extra_special_tokens": {"image_token": "<image>"},
+        "extra_special_tokens": {
+            "image_token": "<image>",
+            "boi_token": "<boi>",
+            "eoi_token": "<eoi>",
+            "video_token": "<video>",
+        },
     }
     if pad_token:
         settings["pad_token"] = "<|pad|>"

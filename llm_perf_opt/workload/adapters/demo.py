@@ -99,10 +99,11 @@ def load(config: Config, device: torch.device) -> LoadedModel:
         dtype,
         device,
     )
-    return DeepseekOcrModel(built, _processor(), config, max_tiles=MAX_TILES)
+    return DeepseekOcrModel(built, processor(), config, max_tiles=MAX_TILES)
 
 
-def _processor() -> Any:
+def processor() -> Any:
+    """The family's own processor on a byte-level tokenizer without merges, made on the spot."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
     from transformers.models.deepseek_ocr2.image_processing_pil_deepseek_ocr2 import DeepseekOcr2ImageProcessorPil

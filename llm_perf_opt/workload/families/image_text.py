@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import PROCESSOR_MAPPING, AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.generation import GenerationMixin
 
 from llm_perf_opt.config.schema import Config
@@ -60,13 +61,12 @@ class ImageTextModel(LoadedModel):
         return next((part for part in parts if isinstance(part, torch.nn.Module)), None)
 
     def _batch(self, images: list[Image.Image]) -> Batch:
-        options = {"processor_kwargs": self.image_options} if self.image_options else {}
         features = self.processor(
             images=[[image] for image in images],
             text=[self.prompt] * len(images),
             return_tensors="pt",
             padding=True,
-            **options,
+            images_kwargs=self.image_options,
         )
         input_ids, mask = features.pop("input_ids"), features.pop("attention_mask")
         prompt_tokens = tuple(mask.sum(-1).tolist())
@@ -142,13 +142,26 @@ def load_processor(config: Config) -> Any:
         MissingError, ConfigError, StageError: as `load_checkpoint` says.
     """
     path = model_path(config.model)
+    source = checkpoint_source(config)
     with explaining_load(path):
-        processor = AutoProcessor.from_pretrained(**checkpoint_source(config))
+        image_only = None if find_spec("torchvision") else _image_only(source)
+        processor = (image_only or AutoProcessor).from_pretrained(**source)
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise StageError(
             f"{path} has no processor for images and text", "the directory needs the checkpoint's processor files"
         )
     return processor
+
+
+def _image_only(source: Mapping[str, Any]) -> Any:
+    """The processor class of a checkpoint without its part for videos, which exists only with torchvision; None where
+    it has no such part. Torchvision is not among our packages: it would double the time that transformers takes to
+    import, for models that are given images only."""
+    known = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(**source)), None)
+    if known is None or "video_processor" not in known.get_attributes():
+        return None
+    kept = [name for name in known.get_attributes() if name != "video_processor"]
+    return type(known.__name__, (known,), {"get_attributes": classmethod(lambda _class: kept)})
 
 
 def instruction(processor: Any, prompt: str) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import functools
+import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from PIL import Image
 
 from llm_perf_opt.config.presets import shipped_dir
-from llm_perf_opt.config.schema import Infer
+from llm_perf_opt.config.schema import Config, Infer, Preprocess
+from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.workload.adapters import demo
 from llm_perf_opt.workload.loaded import LoadedModel
-from tests.tiny_models import TEXT, write_text_model
+from tests.tiny_models import IMAGE_TEXT, TEXT, write_image_text_model, write_text_model
 from tests.unit.workload.models import PROMPTS, image, load, prompt, reference, run
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -40,6 +44,63 @@ def test_text_models_equal_generate(name: str, rows: int, settings: dict[str, An
     batch, generation = run(loaded, [prompt(text) for text in PROMPTS[:rows]], infer)
     assert (batch.attention_mask is not None) == (rows > 1)
     assert generation.tokens == reference(loaded, batch, infer)
+
+
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("name", IMAGE_TEXT)
+def test_image_text_models_equal_generate(
+    name: str, rows: int, cache: Literal["dynamic", "static"], tmp_path: Path
+) -> None:
+    infer = Infer(max_new_tokens=12, batch_size=rows, cache=cache)
+    loaded = load(write_image_text_model(tmp_path / name, name), infer, name="image_text")
+    samples = []
+    for number, size in enumerate([(60, 40), (40, 50)][:rows]):
+        Image.new("RGB", size, (200 * number, 90, 40)).save(tmp_path / f"{number}.png")
+        samples.append(image(tmp_path / f"{number}.png"))
+    batch, generation = run(loaded, samples, infer)
+    assert generation.tokens == reference(loaded, batch, infer)
+    assert all(count > 0 for count in batch.image_tokens)
+    assert len(batch.views) == rows
+    assert "vision" in loaded.modules()
+
+
+def test_native_deepseek_ocr2_from_a_directory(tmp_path: Path) -> None:
+    """The demo written as a checkpoint directory is the demo, with as many tiles as the real processor makes."""
+    config = Config()
+    (tmp_path / "config.json").write_text(json.dumps(demo.ADAPTER.model_config(config)))
+    demo.processor().save_pretrained(tmp_path)
+    Image.new("RGB", (800, 600), "white").save(tmp_path / "page.png")
+    infer = Infer(max_new_tokens=4)
+    preprocess = Preprocess(enable=True, base_size=1024, image_size=768, crop_mode=True)
+    loaded = load(tmp_path, infer, name="deepseek_ocr2", preprocess=preprocess)
+    batch, generation = run(loaded, [image(tmp_path / "page.png")], infer)
+    assert generation.tokens == reference(loaded, batch, infer)
+    assert batch.views == (((1024, 1024), *[(768, 768)] * 6),)
+    assert set(loaded.modules()) == {"sam", "clip", "projector"}
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "views"),
+    [
+        ({}, ((1024, 1024), (768, 768), (768, 768))),
+        ({"base_size": 768, "image_size": 768}, ((768, 768), (768, 768), (768, 768))),
+        ({"crop_mode": False}, ((768, 768),)),
+    ],
+    ids=str,
+)
+def test_preprocess_settings_reach_the_image_processor(
+    preprocess: dict[str, Any], views: tuple[tuple[int, int], ...], tmp_path: Path
+) -> None:
+    Image.new("RGB", (800, 1200), "white").save(tmp_path / "page.png")
+    loaded = load(None, Infer(), name="demo", preprocess=Preprocess(enable=bool(preprocess), **preprocess))
+    assert loaded.prepare([image(tmp_path / "page.png")]).views == (views,)
+
+
+@pytest.mark.parametrize(("key", "side"), [("base_size", 640), ("image_size", 512)])
+def test_view_sizes_without_queries_are_refused(key: str, side: int) -> None:
+    with pytest.raises(ConfigError, match=f"model.preprocess.{key}: {side} is no size"):
+        load(None, Infer(), name="demo", preprocess=Preprocess(enable=True, **{key: side}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("settings", [{}, SETTINGS["top_p"], {"no_repeat_ngram_size": 3}], ids=str)
