@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.real_model import smollm2
 from tests.standins.fixtures import nsight, nvtx_recorder, plain_nvtx
 
-__all__ = ["nsight", "nvtx_recorder", "plain_nvtx"]
+__all__ = ["nsight", "nvtx_recorder", "plain_nvtx", "smollm2"]

@@ -21,14 +21,21 @@ class Ticks:
     """A clock that goes on by one millisecond a mark."""
 
     def __init__(self) -> None:
-        self.now = 0
+        self.now_ms = 0
 
     def mark(self) -> int:
-        self.now += 1
-        return self.now
+        self.now_ms += 1
+        return self.now_ms
+
+    def now(self) -> float:
+        return self.now_ms / 1e3
 
     def synchronize(self) -> None:
         return None
+
+    def read(self, values: torch.Tensor) -> list[int]:
+        found: list[int] = values.tolist()
+        return found
 
     def elapsed_ms(self, start: int, end: int) -> float:
         return float(end - start)
