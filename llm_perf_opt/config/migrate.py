@@ -169,8 +169,11 @@ class _Migration:
 
     def _defaults(self, node: Node) -> None:
         """Entries translated; those that name nothing here are taken out."""
+        if not isinstance(node.value, list):
+            self.changes.append("defaults: taken out (not a list of presets)")
+            return
         kept: list[Any] = []
-        for entry in node.value if isinstance(node.value, list) else []:
+        for entry in node.value:
             if entry.value == SELF:
                 kept.append(SELF)
                 continue
@@ -180,8 +183,7 @@ class _Migration:
                 kept.append(new)
             elif pair is None:
                 self.changes.append(f"defaults: {entry.plain()!r} taken out (not an entry)")
-        if kept and kept != [SELF]:
-            self.items["defaults"] = self.comments.item(node, kept)
+        self.items["defaults"] = self.comments.item(node, kept or [SELF])  # an empty list is not no list
 
     def _entry(self, left: str, option: Node) -> dict[str, str] | None:
         plain = left.removeprefix("override ").strip().lstrip("/")

@@ -104,6 +104,15 @@ def test_entries_at_old_places() -> None:
     assert "override" not in result.text
 
 
+def test_a_list_of_which_nothing_is_left_still_keeps_the_demo_out() -> None:
+    result, config = migrated("defaults:\n  - runner: stage2\nrun: {device: cpu}\n")
+    assert result.text.startswith("defaults: [_self_]\n")
+    assert config.dataset.name is None
+    result, config = migrated("defaults: demo\n")
+    assert result.changes == ("defaults: taken out (not a list of presets)",)
+    assert config.dataset.name == "demo_pages"
+
+
 def test_inf_becomes_a_large_integer() -> None:
     result, config = migrated("infer: {max_new_tokens: inf}\n")
     assert config.infer.max_new_tokens == 8192
