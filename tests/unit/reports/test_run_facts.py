@@ -70,10 +70,7 @@ def test_reports_are_written_again_the_same(tmp_path: Path) -> None:
     first = {name: (path / name).read_bytes() for name in names}
     write_reports(path, MANIFEST)
     assert {name: (path / name).read_bytes() for name in names} == first
-    assert (
-        "Gallery of torch\\_profiler" in first["report.md"].decode()
-        or b"Gallery of torch_profiler" in first["report.md"]
-    )
+    assert "- Gallery of torch_profiler: torch_profiler/viz/predictions.md" in first["report.md"].decode()
     assert json.loads(first["summary.json"])["measured"]["torch_profiler"]["metrics"]["ttft_ms"]["median"] == 50.0
     metrics = json.loads(first["torch_profiler/metrics.json"])["metrics"]
     assert metrics["ttft_ms"]["samples"] == [50.0]
