@@ -95,9 +95,9 @@ def work_table() -> Table:
     rows = (
         ("FLOPs of prefill", f"{work.prefill_flops:,}"),
         ("FLOPs of the decode steps", f"{work.decode_flops:,}"),
-        ("least bytes of the decode steps", f"{work.decode_least_bytes:,}"),
-        ("peak, FLOP/s", f"{peaks.flops_per_s:,.0f}"),
-        ("bandwidth, bytes/s", f"{peaks.bytes_per_s:,.0f}"),
+        ("least bytes of the decode steps, GB", f"{work.decode_least_bytes / 1e9:.3f}"),
+        ("peak, TFLOP/s", f"{peaks.flops_per_s / 1e12:.1f}"),
+        ("bandwidth, GB/s", f"{peaks.bytes_per_s / 1e9:,.0f}"),
         ("against", peaks.source),
     )
     return Table(("quantity", "value"), rows, numeric=frozenset({1}))
