@@ -4,15 +4,15 @@ from __future__ import annotations
 
 
 def significant(value: float | None, digits: int = 4) -> str:
-    """`value` to so many significant digits, with thousands separators, never in exponent form; `—` for None."""
+    """`value` to so many significant digits, with thousands separators; an exponent below 0.0001 only; `—` for None."""
     if value is None:
         return "—"
     if value == 0:
         return "0"
     magnitude = len(str(int(abs(value)))) if abs(value) >= 1 else 0
     if magnitude == 0:
-        text = f"{value:.{digits}g}"
-        return text if "e" not in text else f"{value:.2e}"
+        text = f"{value:#.{digits}g}"
+        return text if "e" not in text else f"{value:.{digits - 1}e}"
     return f"{value:,.{max(digits - magnitude, 0)}f}"
 
 

@@ -24,7 +24,7 @@ USUAL_LABELS = {
     "sub_title": 4,
     "equation": 5,
 }
-LIGHT = 390
+LIGHT = 380
 """Colours whose channels add up to more are written on in black."""
 FILL_OPACITY = 28
 JPEG_SIDE = 65_000

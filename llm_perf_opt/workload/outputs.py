@@ -30,8 +30,8 @@ class OutputSettings:
 
 
 def settings_of(output: Output, family: str | None) -> OutputSettings:
-    """The settings under `output.extra.<family>`."""
-    if family is None:
+    """The settings under `output.extra.<family>`; a family without settings there has the defaults."""
+    if family is None or family not in type(output.extra).model_fields:
         return OutputSettings()
     extra: DeepseekOcrOutput = getattr(output.extra, family)
     return OutputSettings(
