@@ -21,11 +21,17 @@ class Ticks:
     """A clock that goes on by one millisecond a mark."""
 
     def __init__(self) -> None:
-        self.now = 0
+        self.marks = 0
+
+    def now(self) -> float:
+        return self.marks / 1e3
 
     def mark(self) -> int:
-        self.now += 1
-        return self.now
+        self.marks += 1
+        return self.marks
+
+    def read(self, values: torch.Tensor) -> list[int]:
+        return list(values.tolist())
 
     def synchronize(self) -> None:
         return None
