@@ -12,6 +12,7 @@ from llm_perf_opt.config.schema import Config, Preprocess
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.workload.building import Built, load_checkpoint
 from llm_perf_opt.workload.families.image_text import ImageTextModel, load_processor
+from llm_perf_opt.workload.loaded import LoadedModel
 
 DEFAULT_PROMPT = "<image>\n<|grounding|>Convert the document to markdown. "
 
@@ -24,9 +25,6 @@ class DeepseekOcrModel(ImageTextModel):
     """The family's native classes; `max_tiles` bounds the local views of one page, None leaves the processor's own."""
 
     def __init__(self, built: Built, processor: Any, config: Config, *, max_tiles: int | None = None) -> None:
-        prompt = config.dataset.prompt or DEFAULT_PROMPT
-        if "<image>" not in prompt:
-            prompt = f"<image>\n{prompt}"
         options: dict[str, Any] = {} if max_tiles is None else {"max_patches": max_tiles}
         preprocess = config.model.preprocess
         if preprocess.enable:
@@ -35,7 +33,7 @@ class DeepseekOcrModel(ImageTextModel):
                 processor.patch_size = preprocess.patch_size
             if preprocess.downsample_ratio is not None:
                 processor.downsample_ratio = preprocess.downsample_ratio
-        super().__init__(built, processor, prompt, options)
+        super().__init__(built, processor, with_image(config.dataset.prompt or DEFAULT_PROMPT), options)
 
     def modules(self) -> Mapping[str, torch.nn.Module]:
         inner = self.model.model
@@ -46,10 +44,7 @@ class DeepseekOcrModel(ImageTextModel):
         }
 
     def clean_text(self, ids: Sequence[int], *, strip_markup: bool) -> str:
-        if strip_markup:
-            return super().clean_text(ids, strip_markup=True)
-        ends = {self.pad_token_id, *self.eos_token_ids, self.tokenizer.bos_token_id}
-        return self.raw_text([token for token in ids if token not in ends])
+        return super().clean_text(ids, strip_markup=True) if strip_markup else without_ends(self, ids)
 
     def _placed(self, name: str, value: Any) -> Any:
         # Read on the host by the model to cut the flat list of tiles into pages: on a GPU it would wait there.
@@ -64,6 +59,17 @@ class DeepseekOcrModel(ImageTextModel):
         local = features.get("pixel_values_local")
         tile = (0, 0) if local is None else (int(local.shape[-1]), int(local.shape[-2]))
         return tuple(((int(width), int(height)), *[tile] * tiles[row]) for row in range(rows))
+
+
+def with_image(prompt: str) -> str:
+    """`prompt` with a place for the image, in front unless it has one."""
+    return prompt if "<image>" in prompt else f"<image>\n{prompt}"
+
+
+def without_ends(loaded: LoadedModel, ids: Sequence[int]) -> str:
+    """The text of `ids` with its layout markup, but without what begins, ends or pads it."""
+    ends = {loaded.pad_token_id, *loaded.eos_token_ids, loaded.tokenizer.bos_token_id}
+    return loaded.raw_text([token for token in ids if token not in ends])
 
 
 def _image_options(preprocess: Preprocess, model_type: str) -> dict[str, Any]:

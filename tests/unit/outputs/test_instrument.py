@@ -21,21 +21,20 @@ class Ticks:
     """A clock that goes on by one millisecond a mark."""
 
     def __init__(self) -> None:
-        self.now_ms = 0
-
-    def mark(self) -> int:
-        self.now_ms += 1
-        return self.now_ms
+        self.marks = 0
 
     def now(self) -> float:
-        return self.now_ms / 1e3
+        return self.marks / 1e3
+
+    def mark(self) -> int:
+        self.marks += 1
+        return self.marks
+
+    def read(self, values: torch.Tensor) -> list[int]:
+        return list(values.tolist())
 
     def synchronize(self) -> None:
         return None
-
-    def read(self, values: torch.Tensor) -> list[int]:
-        found: list[int] = values.tolist()
-        return found
 
     def elapsed_ms(self, start: int, end: int) -> float:
         return float(end - start)
