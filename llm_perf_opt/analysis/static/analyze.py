@@ -65,7 +65,9 @@ def describe(config: Mapping[str, Any], options: Options | None = None, *, where
     def read(values: Mapping[str, Any]) -> Description:
         reader = Reader(values, described.defaults, where=where, aliases=described.aliases)
         reader.check_spelling()
-        reader.check_experts()
+        if not {"text_config", "language_config"} & set(described.defaults):
+            # Composite files repeat keys of their text part at the top.
+            reader.check_experts()
         return described.describe(reader, chosen)
 
     if config.get(per_layer.KEY) is None:

@@ -8,6 +8,12 @@ from typing import Any
 
 from llm_perf_opt.errors import ConfigError
 
+MOST = 2**40
+"""No size of a real model comes near it."""
+MOST_LAYERS = 10_000
+"""Layers are described one by one."""
+_LAYER_COUNTS = frozenset({"num_hidden_layers", "n_layer", "num_layers", "depth"})
+
 
 class NotCovered(ConfigError):
     """No closed form for this model, or for a part of it; tracing may cover it."""
@@ -87,6 +93,9 @@ class Reader:
             )
         if value < least:
             raise self.error(key, f"is {value}, below {least}", f"give the model's own value, {least} or more")
+        most = MOST_LAYERS if key in _LAYER_COUNTS else MOST
+        if value > most:
+            raise self.error(key, f"is {value:,}, above the {most:,} accepted", "give the model's own value")
         return value
 
     def optional_size(self, key: str, *, least: int = 1) -> int | None:
@@ -168,7 +177,8 @@ class Reader:
         absent = [key for key in self.defaults if not self.given(key)]
         known = set(self.defaults) | set(self._names.values())
         for key in self.values:
-            if key in known:
+            # A leading underscore is transformers' own state, saved along.
+            if key in known or key.startswith("_"):
                 continue
             for right in absent:
                 if _misspelt(key, right):
@@ -179,12 +189,18 @@ class Reader:
                     )
 
     def check_experts(self) -> None:
-        """Refuse expert counts that this model type does not read: it would pass for a dense model."""
+        """Refuse expert counts that nobody reads, unless the file gives every one that is read.
+
+        Left alone, a mixture of experts would pass for a dense model, or for one of the type's default size.
+        """
+        read = [key for key in self.defaults if "expert" in key]
+        if read and all(self.given(key) for key in read):
+            return
         for key, value in self.values.items():
             if key in self.defaults or key in self._names.values() or "expert" not in key:
                 continue
             if isinstance(value, int) and not isinstance(value, bool) and value > 1:
                 raise ConfigError(
                     f"{self.where}: {self.prefix}{key} = {value} is no key of this model type",
-                    "correct the key or the model_type (left as it is, transformers would ignore it)",
+                    f"the keys it reads are {', '.join(read)}" if read else "this type is dense: check model_type",
                 )

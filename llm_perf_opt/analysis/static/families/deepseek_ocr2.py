@@ -77,9 +77,10 @@ def sam_sizes(config: Reader) -> Sam:
     """A SAM encoder as transformers configures it."""
     config.divides("hidden_size", "num_attention_heads")
     width = config.size("hidden_size")
-    inner = config.optional_size("mlp_dim")
-    if inner is None:
+    if config.get("mlp_dim") is None and "mlp_ratio" in config.defaults:
         inner = int(width * config.ratio("mlp_ratio"))
+    else:
+        inner = config.size("mlp_dim")
     return Sam(
         width=width,
         heads=config.size("num_attention_heads"),

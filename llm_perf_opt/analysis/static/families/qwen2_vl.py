@@ -172,6 +172,7 @@ def flat_text(config: Reader, defaults: Mapping[str, Any]) -> Reader:
         return sub_reader(config, "text_config", defaults)
     text = Reader(config.values, defaults, where=config.where, prefix=config.prefix)
     text.check_spelling()
+    text.check_experts()
     return text
 
 
