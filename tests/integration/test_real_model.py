@@ -67,9 +67,9 @@ def test_prompt_files_and_a_file_list(tmp_path: Path, smollm2: Path) -> None:
     prompts = tmp_path / "prompts"
     prompts.mkdir()
     (prompts / "france.txt").write_text(QUESTION)
-    (prompts / "italy.md").write_text("What is the capital of Italy?")
+    (prompts / "brief.md").write_text(f"{QUESTION} Answer in one word.")  # longer: the other one is padded
     (prompts / "unused.txt").write_text("Nothing.")
-    (tmp_path / "list.txt").write_text("italy.md\n\nfrance.txt\n")
+    (tmp_path / "list.txt").write_text("brief.md\n\nfrance.txt\n")
     finished = llmperf(
         [
             *("infer", "--output", "run", PRESET, f"model.path={smollm2}", "dataset.root=prompts"),
@@ -80,9 +80,9 @@ def test_prompt_files_and_a_file_list(tmp_path: Path, smollm2: Path) -> None:
     )
     assert finished.returncode == 0, finished.stderr
     lines = (tmp_path / "run" / "direct_inference" / "pred" / "predictions.jsonl").read_text().splitlines()
-    italy, france = (json.loads(line) for line in lines)
-    assert (Path(italy["source"]).name, Path(france["source"]).name) == ("italy.md", "france.txt")
-    assert "Rome" in italy["text"]
+    brief, france = (json.loads(line) for line in lines)
+    assert (Path(brief["source"]).name, Path(france["source"]).name) == ("brief.md", "france.txt")
+    assert "Paris" in brief["text"]
     assert "Paris" in france["text"]
 
 
