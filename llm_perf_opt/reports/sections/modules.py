@@ -35,7 +35,7 @@ def _intro(measured: Measured, found: Instrumented) -> str:
     return (
         f"Instrumented: one more run of sample {samples}, after the timed repeats, with hooks on modules. Its prefill "
         f"took {significant(found.prefill_ms)} ms, that of the timed repeats {significant(timed)} ms (median). These "
-        "times are parts of their phase and are never added to it; an indented row is part of the one above it."
+        "times are parts of their phase and are never added to it; a row with a dash is part of the one above it."
     )
 
 

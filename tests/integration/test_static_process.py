@@ -1,0 +1,118 @@
+"""`llmperf static` as a process: what it imports, and the tracing child."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llm_perf_opt.analysis.static import analyze, static_record
+from llm_perf_opt.analysis.traced.launch import traced
+from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.hardware.catalogue import gpu_named
+from llm_perf_opt.records.static import StaticRequest
+from tests.integration.static_table import DECODERS
+from tests.unit.static.configs import DEEPSEEK_V3
+
+pytestmark = pytest.mark.integration
+
+_HEAVY = ("torch", "transformers", "numpy", "rich", "PIL", "tokenizers")
+_PROBE = """
+import sys
+from llm_perf_opt.cli.main import main
+try:
+    main()
+finally:
+    print("HEAVY", sorted(set(sys.modules) & set({heavy!r})), file=sys.stderr)
+"""
+
+
+def test_the_closed_form_imports_nothing_heavy(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(DEEPSEEK_V3))
+    for extra in (["--json", "--gpu", "h200-sxm"], ["--sweep", "batch=1,2", "--gpu", "l4", "--output", str(tmp_path)]):
+        result = subprocess.run(
+            [sys.executable, "-c", _PROBE.format(heavy=_HEAVY), "static", str(tmp_path), *extra],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert "HEAVY []" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "text"),
+    [
+        ('{"model_type": "llama", "hidden_size": 0}', 2, "hidden_size is 0"),
+        ('{"model_type": "llama",', 2, "broken JSON"),
+        (None, 3, "config.json"),
+    ],
+)
+def test_mistakes_end_with_their_exit_code(tmp_path: Path, content: str | None, code: int, text: str) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    command = [sys.executable, "-m", "llm_perf_opt.cli.main", "static", str(tmp_path)]
+    script = Path(sys.executable).parent / "llmperf"
+    if script.exists():
+        command = [str(script), "static", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == code
+    assert text in result.stderr
+    assert "remedy:" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# BERT-like in size, and no family of ours: persimmon has no closed form here.
+UNKNOWN = {
+    "model_type": "persimmon",
+    "vocab_size": 96,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+}
+
+
+def test_a_model_without_closed_form_is_traced_in_a_child_and_kept(tmp_path: Path) -> None:
+    request = StaticRequest(prompt_tokens=20, attention_flops="full", logits="all")
+    record = traced(UNKNOWN, request, cache=tmp_path)
+    assert record.method == "traced"
+    prefill = record.phases.prefill
+    assert prefill is not None
+    # Query, key, value and output of 48 x 48, an MLP of two matrices, attention over the square, and the head.
+    layer = 2 * 20 * (4 * 48 * 48 + 2 * 48 * 80) + 4 * 20 * 20 * 48
+    assert prefill.flops == 3 * layer + 2 * 20 * 48 * 96
+    assert sum(module.flops for module in prefill.by_module.values()) == prefill.flops
+    assert traced(UNKNOWN, request, cache=tmp_path) == record
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_child_traces_what_the_closed_form_counts(tmp_path: Path) -> None:
+    name, model_type, config = DECODERS[0]
+    whole = {"model_type": model_type, **config}
+    closed, other = analyze(whole), traced(whole, StaticRequest(), cache=tmp_path)
+    assert closed.phases.decode is not None
+    assert other.phases.decode is not None
+    assert closed.phases.decode.flops == other.phases.decode.flops, name
+
+
+def test_auto_traces_what_has_no_closed_form_and_bounds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    record = static_record(UNKNOWN, StaticRequest(prompt_tokens=20), [gpu_named("l4")])
+    assert record.method == "traced"
+    bound = record.gpus[0].phases.prefill
+    assert bound is not None
+    assert bound.bound_ms is not None
+    assert bound.unfused_ms is None
+    assert record.gpus[0].reasons["memory"]
+
+
+def test_what_transformers_cannot_build_is_refused_by_the_child(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="knows no model_type 'walrus'"):
+        traced({"model_type": "walrus"}, StaticRequest(), cache=tmp_path)
+    with pytest.raises(ConfigError, match="cannot build this model"):
+        traced({**UNKNOWN, "num_attention_heads": 5}, StaticRequest(), cache=tmp_path)
+    assert not list(tmp_path.glob("*.json"))

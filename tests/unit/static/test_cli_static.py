@@ -1,0 +1,109 @@
+"""`llmperf static`: what it prints and writes, and how it answers mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from llm_perf_opt.cli.static import static
+from llm_perf_opt.errors import ConfigError, MissingError
+from tests.unit.static.configs import LLAMA_31_8B, QWEN25_VL_7B
+
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command()(static)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_31_8B))
+    return str(tmp_path)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def test_without_a_model_it_explains_itself() -> None:
+    result = run()
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+    assert "llmperf static path/to/model" in result.output
+
+
+def test_json(model: str) -> None:
+    record = json.loads(run(model, "--json", "--attention-flops", "full", "--logits", "all").output)
+    assert record["method"] == "analytic"
+    assert record["phases"]["prefill"]["flops"] == 32_938_104_193_024
+    sizes = json.loads(run(model, "--json", "--batch", "2", "--context", "7", "--gpu", "h200-sxm").output)
+    assert sizes["phases"]["decode"]["tokens"] == 2
+    assert sizes["request"]["context"] == 7
+    assert sizes["gpus"][0]["name"] == "h200-sxm"
+
+
+def test_a_config_file_and_images(tmp_path: Path) -> None:
+    file = tmp_path / "vl.json"
+    file.write_text(json.dumps(QWEN25_VL_7B))
+    result = run(str(file), "--image", "896x896", "--image", "28x56", "--prompt-tokens", "10")
+    assert "vision (in prefill)" in result.output
+
+
+def test_the_demo_preset_by_name() -> None:
+    record = json.loads(run("demo", "--json").output)
+    assert record["model"]["model_type"] == "deepseek_ocr2"
+
+
+def test_output_files(model: str, tmp_path: Path) -> None:
+    out = tmp_path / "made" / "here"
+    run(model, "--output", str(out))
+    assert json.loads((out / "static_compute.json").read_text())["schema"] == "llmperf.static/1"
+    assert (out / "static_compute.md").read_text().startswith("# Static analysis")
+
+
+def test_a_sweep_prints_a_table_and_writes_files(model: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(model, "--sweep", "batch=1,2,4,...,16", "--gpu", "l4", "--output", str(out))
+    assert result.output.count("| decode") == 5
+    assert sorted(path.name for path in out.iterdir()) == ["static_roofline.svg", "static_sweep.csv"]
+
+
+def test_without_output_or_sweep_nothing_is_written(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    run(model)
+    assert not list(empty.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--image", "10"], "--image '10' is no size"),
+        (["--image", "0x10"], "is no size"),
+        (["--dtype", "float7"], "unknown dtype 'float7'"),
+        (["--kv-dtype", "float7"], "unknown dtype"),
+        (["--attention-flops", "half"], "--attention-flops half"),
+        (["--logits", "some"], "--logits some"),
+        (["--mla-form", "x"], "--mla-form x"),
+        (["--method", "guess"], "--method 'guess'"),
+        (["--gpu", "h999"], "unknown GPU 'h999'"),
+        (["--sweep", "batch=1", "--sweep", "batch=2"], "names an axis twice"),
+        (["--sweep", "batch=1", "--method", "traced"], "--sweep needs the closed form"),
+    ],
+)
+def test_mistakes_name_the_option(model: str, arguments: list[str], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run(model, *arguments)
+    assert text in caught.value.message
+    assert caught.value.remedy
+
+
+def test_missing_models() -> None:
+    for name in ("nowhere", "no/where", "nowhere.json"):
+        with pytest.raises(MissingError, match=r"nowhere|no/where"):
+            run(name)
