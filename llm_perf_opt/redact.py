@@ -18,6 +18,9 @@ _AT_THE_END = frozenset({"token", "key", "auth", "authorization", "cookie", "pwd
 # Tokens of a tokenizer are not secrets.
 _VOCABULARY = frozenset({"bos", "eos", "pad", "unk", "sep", "cls", "mask", "image", "stop", "special"})
 
+# The shell's working directories, not passwords.
+_DIRECTORIES = frozenset({"PWD", "OLDPWD"})
+
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SHAPES = re.compile(
     r"""
@@ -42,6 +45,8 @@ _OPTION = re.compile(r"(?P<name>(?<![\w-])--?[A-Za-z][\w.-]*)(?P<glue>\s+)(?!--)
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable, option or key of this name holds a secret (`HF_TOKEN`, `--api-key`, `model.password`)."""
+    if name in _DIRECTORIES:
+        return False
     if _ANYWHERE.search(name):
         return True
     words = [word.lower() for word in _WORDS.findall(name)]

@@ -28,7 +28,6 @@ def profiled_environment(environ: Mapping[str, str]) -> tuple[dict[str, str], tu
 
     nsys stores the whole environment of what it launches in its report and in every export of it (tables
     META_DATA_CAPTURE and TARGET_INFO_SYSTEM_ENV), where nothing can be redacted any more; so they do not get there.
-    PWD is the directory, whatever its name looks like.
     """
-    dropped = tuple(sorted(name for name, value in environ.items() if value and name != "PWD" and is_secret_name(name)))
+    dropped = tuple(sorted(name for name, value in environ.items() if value and is_secret_name(name)))
     return {name: value for name, value in environ.items() if name not in dropped}, dropped
