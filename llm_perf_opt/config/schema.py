@@ -111,8 +111,8 @@ class Dataset(Settings):
     """Folder of images, or of prompts (one `.txt` or `.md` file each); relative to where llmperf was started."""
     subset_filelist: NonEmpty | None = None
     """Text file that lists the samples, one path a line, relative to root or absolute."""
-    fallback_patterns: Strings = ("**/*.png", "**/*.jpg", "**/*.jpeg", "**/*.webp", "**/*.txt", "**/*.md")
-    """Glob patterns under root, used when there is no file list."""
+    fallback_patterns: Strings = ("**/*",)
+    """Glob patterns under root, used without a file list; of what matches, files the model can read count."""
     prompt: str | None = None
     """Instruction that goes with every image; for a text model without a dataset, the one prompt."""
     sampling: Sampling = Field(default_factory=Sampling)

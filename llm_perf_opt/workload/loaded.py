@@ -151,8 +151,8 @@ class LoadedModel(ABC):
         """The text of `ids`, special tokens included."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
-    def clean_text(self, ids: Sequence[int], *, strip_markup: bool) -> str:
-        """The text of `ids` for a reader; `strip_markup` concerns families whose special tokens carry a layout."""
+    def clean_text(self, ids: Sequence[int]) -> str:
+        """The text of `ids` for a reader; families whose special tokens carry a layout keep those."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 

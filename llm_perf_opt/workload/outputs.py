@@ -73,7 +73,7 @@ def outputs_of(inputs: Inputs, loaded: LoadedModel, measured: Measured, *, strip
         found[error.sample] = Shown(sample, Prediction(source=error.source, error=error.error), None)
     for work in measured.work:
         for row, index in enumerate(work.samples):
-            marked = loaded.clean_text(work.generation.tokens[row], strip_markup=False)
+            marked = loaded.clean_text(work.generation.tokens[row])
             sample = inputs.samples[index]
             text = parse_markup(marked).plain() if strip_markup else marked
             found[index] = Shown(sample, _prediction(sample.source, text, loaded, work, row), marked)

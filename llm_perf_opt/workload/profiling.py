@@ -62,7 +62,7 @@ def profile_sample(session: Session, sample: int, activities: list[str], output_
             profiler.step()
         session.events.phase("profile", 0, 1)
         start = time.perf_counter()
-        with module_ranges(session.loaded.modules() if ranges.wants_modules else {}, ranges):
+        with module_ranges(_hooked_modules(session, ranges), ranges):
             session.run_once((sample,), ranges)
         session.clock.synchronize()
         wall_ms = (time.perf_counter() - start) * 1e3
@@ -79,6 +79,11 @@ def profile_sample(session: Session, sample: int, activities: list[str], output_
         phase_ms=tables.phase_ms,
         warmup_runs=warmups,
     )
+
+
+def _hooked_modules(session: Session, ranges: Ranges) -> Mapping[str, torch.nn.Module]:
+    """Modules that get a range of their own; none in a compiled or captured forward, which hooks would change."""
+    return session.loaded.modules() if ranges.wants_modules and session.infer.execution == "eager" else {}
 
 
 def _profiler_warm_up(session: Session, settings: TorchProfiler) -> None:

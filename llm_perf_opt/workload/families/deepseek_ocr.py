@@ -43,8 +43,8 @@ class DeepseekOcrModel(ImageTextModel):
             "projector": inner.multi_modal_projector,
         }
 
-    def clean_text(self, ids: Sequence[int], *, strip_markup: bool) -> str:
-        return super().clean_text(ids, strip_markup=True) if strip_markup else without_ends(self, ids)
+    def clean_text(self, ids: Sequence[int]) -> str:
+        return without_ends(self, ids)
 
     def _placed(self, name: str, value: Any) -> Any:
         # Read on the host by the model to cut the flat list of tiles into pages: on a GPU it would wait there.

@@ -86,8 +86,8 @@ class DeepseekOcrV1Model(LoadedModel):
         inner = self.model.model
         return {"sam": inner.sam_model, "clip": inner.vision_model, "projector": inner.projector}
 
-    def clean_text(self, ids: Sequence[int], *, strip_markup: bool) -> str:
-        return super().clean_text(ids, strip_markup=True) if strip_markup else without_ends(self, ids)
+    def clean_text(self, ids: Sequence[int]) -> str:
+        return without_ends(self, ids)
 
     def _batch(self, images: list[Image.Image]) -> Batch:
         pages = [self._page(image) for image in images]

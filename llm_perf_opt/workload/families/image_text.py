@@ -17,6 +17,7 @@ from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.workload.building import Built, checkpoint_source, explaining_load, load_checkpoint
 from llm_perf_opt.workload.images import read_image
+from llm_perf_opt.workload.inputs import BadSampleError
 from llm_perf_opt.workload.loaded import Batch, LoadedModel, padded_positions
 from llm_perf_opt.workload.weights import model_path
 
@@ -61,13 +62,17 @@ class ImageTextModel(LoadedModel):
         return next((part for part in parts if isinstance(part, torch.nn.Module)), None)
 
     def _batch(self, images: list[Image.Image]) -> Batch:
-        features = self.processor(
-            images=[[image] for image in images],
-            text=[self.prompt] * len(images),
-            return_tensors="pt",
-            padding=True,
-            images_kwargs=self.image_options,
-        )
+        try:
+            features = self.processor(
+                images=[[image] for image in images],
+                text=[self.prompt] * len(images),
+                return_tensors="pt",
+                padding=True,
+                images_kwargs=self.image_options,
+            )
+        except ValueError as error:
+            sizes = ", ".join(f"{image.width}×{image.height}" for image in images)
+            raise BadSampleError(f"the model's processor refuses an image of {sizes} pixels: {error}") from error
         input_ids, mask = features.pop("input_ids"), features.pop("attention_mask")
         prompt_tokens = tuple(mask.sum(-1).tolist())
         padded = min(prompt_tokens) < input_ids.shape[1]
