@@ -92,7 +92,7 @@ class _Selector:
         self.processors = processors
 
     def for_batch(self, _batch: Batch) -> Choice:
-        return Choice(self.processors or [], sample=False)  # type: ignore[arg-type]
+        return Choice(self.processors or [], sample=False)
 
 
 class _Loaded:
