@@ -31,7 +31,12 @@ def head_size(
 ) -> int:
     """`head_dim` where the file or the type gives one, else the hidden size divided by the heads."""
     given = config.optional_size(key)
-    return config.divides(hidden, heads) if given is None else given
+    if given is not None:
+        return given
+    if not config.given(hidden) and not config.given(heads):
+        # The defaults of some types do not divide; transformers rounds down.
+        return config.size(hidden) // config.size(heads)
+    return config.divides(hidden, heads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,28 +52,46 @@ def _instantiate(config: Any, attention: str) -> nn.Module:
     return model
 
 
-def build(config: Mapping[str, Any], where: str) -> Built:
+def _build_errors() -> tuple[type[Exception], ...]:
+    from huggingface_hub.errors import StrictDataclassError
+
+    lookups = (KeyError, AttributeError, IndexError, AssertionError, ImportError)
+    return (ValueError, TypeError, RuntimeError, StrictDataclassError, *lookups)
+
+
+def build(config: Mapping[str, Any], where: str, *, own_attention: bool = False) -> Built:
     """The model of a config on the meta device: shapes alone, no memory.
+
+    Args:
+        own_attention: run the model's eager attention instead of recording it; for models that need masks.
 
     Raises:
         ConfigError: transformers cannot build it.
     """
     from transformers import AttentionInterface
 
-    prepared = _transformers_config(config, where)
-    recorder: AttentionRecorder | None = AttentionRecorder()
-    AttentionInterface.register(AttentionRecorder.NAME, recorder)
+    recorder: AttentionRecorder | None = None
+    errors = _build_errors()
     try:
-        try:
-            model = _instantiate(prepared, AttentionRecorder.NAME)
-        except (KeyError, ValueError, NotImplementedError):
-            # Classes of their own for each attention implementation.
-            recorder = None
-            prepared = _transformers_config(config, where)
+        prepared = _transformers_config(config, where)
+        model: nn.Module | None = None
+        if not own_attention:
+            recorder = AttentionRecorder()
+            AttentionInterface.register(AttentionRecorder.NAME, recorder)
+            try:
+                model = _instantiate(prepared, AttentionRecorder.NAME)
+            except (KeyError, ValueError, NotImplementedError):
+                # Classes of their own for each attention implementation.
+                recorder = None
+                prepared = _transformers_config(config, where)
+        if model is None:
             model = _instantiate(prepared, "eager")
-    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, NotImplementedError) as error:
+    except ConfigError:
+        raise
+    except errors as error:
         raise ConfigError(
-            f"{where}: transformers cannot build this model: {error}", "check the sizes in the config"
+            f"{where}: transformers cannot build this model: {type(error).__name__}: {error}",
+            "check the sizes in the config",
         ) from error
     return Built(model, prepared, recorder, _repeated_layers(model, prepared))
 

@@ -270,20 +270,24 @@ def trace_record(
         ConfigError: transformers cannot build the model, or its forward pass needs values that meta tensors
             do not have.
     """
-    built = build(config, where)
-    tracer = Tracer(built, deduplicate=deduplicate)
     precision = resolve(config, request.dtype, request.kv_dtype)
     full, every = request.attention_flops == "full", request.logits == "all"
-    summary = Summary(built, precision, full=full)
     prompt, batch = request.prompt_tokens, request.batch
     context = prompt if request.context is None else request.context
-    try:
-        read, step = tracer.prefill_and_decode(prompt, context, batch=batch, every=every)
-    except _TRACE_ERRORS as error:
-        raise ConfigError(
-            f"{where}: cannot be traced without weights: {type(error).__name__}: {error}",
-            "its forward pass needs real values; no figure is given rather than a wrong one",
-        ) from error
+    for own_attention in (False, True):
+        built = build(config, where, own_attention=own_attention)
+        tracer = Tracer(built, deduplicate=deduplicate)
+        try:
+            read, step = tracer.prefill_and_decode(prompt, context, batch=batch, every=every)
+            break
+        except _TRACE_ERRORS as error:
+            # Without a recorder the model makes its masks, which some need outside their attention.
+            if built.recorder is None:
+                raise ConfigError(
+                    f"{where}: cannot be traced without weights: {type(error).__name__}: {error}",
+                    "its forward pass needs real values; no figure is given rather than a wrong one",
+                ) from error
+    summary = Summary(built, precision, full=full)
     summary.note_active(step, batch)
     reasons = {
         "phases.vision": "no images were asked for",
