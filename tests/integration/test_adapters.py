@@ -48,7 +48,7 @@ def arguments_for(adapter: str, name: str, folder: Path) -> list[str]:
         (data / "long.txt").write_text("The quick brown fox jumps over the lazy dog")
     else:
         Image.linear_gradient("L").resize((300, 200)).convert("RGB").save(data / "a.png")
-        Image.linear_gradient("L").resize((700, 900)).convert("RGB").save(data / "b.png")
+        Image.linear_gradient("L").resize((500, 600)).convert("RGB").save(data / "b.png")
     return [
         f"model.name={adapter}",
         f"model.path={write_model(adapter, name, folder / 'model')}",
@@ -60,7 +60,7 @@ def arguments_for(adapter: str, name: str, folder: Path) -> list[str]:
         "dataset.fallback_patterns=['*.txt', '*.png']",
         "infer.batch_size=2",
         "infer.max_new_tokens=4",
-        "measure.repeats=2",
+        "measure.repeats=1",
         "pipeline.torch_profiler.warmup_rounds=0",
     ]
 
@@ -71,10 +71,15 @@ def test_it_runs_and_infers(adapter: str, name: str, tmp_path: Path) -> None:
     arguments = arguments_for(adapter, name, tmp_path)
     extra = {"HF_MODULES_CACHE": str(tmp_path / "modules")}
     both = ["pipeline.direct_inference.enable=true", "pipeline.direct_inference.output.prediction.enable=true"]
-    finished = llmperf(["run", *arguments, *both, "--output", str(output)], tmp_path, timeout_s=240, **extra)
+    finished = llmperf(
+        ["run", "--no-static", *arguments, *both, "--output", str(output)], tmp_path, timeout_s=240, **extra
+    )
     assert finished.returncode == 0, finished.stderr
     stages = read_json(output / "run.json")["stages"]
-    assert stages["static_analysis"]["status"] in ("completed", "skipped")
+    assert {stage: stages[stage]["status"] for stage in stages} == {
+        "torch_profiler": "completed",
+        "direct_inference": "completed",
+    }
     records = {stage: read_json(output / stage / "workload.json") for stage in ("torch_profiler", "direct_inference")}
     for record in records.values():
         check(record, adapter)
@@ -86,24 +91,13 @@ def test_it_runs_and_infers(adapter: str, name: str, tmp_path: Path) -> None:
 def check(record: dict[str, Any], adapter: str) -> None:
     assert record["errors"] == []
     (batch,) = record["batches"]
-    assert len(batch["repeats"]) == 2
+    assert len(batch["repeats"]) == 1
     assert max(batch["prompt_tokens"]) == batch["padded_tokens"]
     assert all(1 <= count <= 4 for repeat in batch["repeats"] for count in repeat["new_tokens"])
     if adapter != "causal_lm":
-        assert batch["image_sizes"] == [[300, 200], [700, 900]]
+        assert batch["image_sizes"] == [[300, 200], [500, 600]]
         assert len(batch["views"]) == 2
         assert all(tokens > 0 for tokens in batch["image_tokens"])
-
-
-def test_compiled_on_a_static_cache(tmp_path: Path) -> None:
-    arguments = arguments_for("causal_lm", "llama", tmp_path)
-    output = tmp_path / "run"
-    modes = ["infer.execution=compile", "infer.cache=static", "infer.batch_size=1"]
-    finished = llmperf(["infer", *arguments, *modes, "--output", str(output)], tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    record = read_json(output / "direct_inference" / "workload.json")
-    assert (record["execution"], record["cache"]) == ("compile", "static")
-    assert not [note for note in record["notes"] if "compiled in timed repeats" in note]
 
 
 def test_cuda_graphs_need_a_gpu(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from llm_perf_opt.workload.loaded import Batch, LoadedModel, padded_positions
 from llm_perf_opt.workload.weights import model_path
 
 DEFAULT_PROMPT = "Describe this image."
+PLACEHOLDER = "<image>"
 
 # What transformers' classes call their parts, below `model.model` or `model`; the first that is there is taken.
 VISION_NAMES = ("vision_tower", "visual", "vision_model", "vision_encoder", "image_encoder")
@@ -170,11 +171,14 @@ def _image_only(source: Mapping[str, Any]) -> Any:
 
 
 def instruction(processor: Any, prompt: str) -> str:
-    """`prompt` and a placeholder for the image, in the chat format of the model where it has one."""
-    token = getattr(processor, "image_token", None) or "<image>"
-    if token in prompt:
-        return prompt
+    """`prompt` and the model's placeholder for the image, in the chat format of the model where it has one.
+
+    `<image>` in the prompt says where the image goes; the chat format has its own place for it, in front.
+    """
+    token = getattr(processor, "image_token", None) or PLACEHOLDER
     if getattr(processor, "chat_template", None) is None:
-        return f"{token}\n{prompt}"
-    content = [{"type": "image"}, {"type": "text", "text": prompt}]
+        placed = prompt if token in prompt else prompt.replace(PLACEHOLDER, token)
+        return placed if token in placed else f"{token}\n{prompt}"
+    text = prompt.replace(token, "").replace(PLACEHOLDER, "").strip()
+    content = [{"type": "image"}, {"type": "text", "text": text}]
     return str(processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True))

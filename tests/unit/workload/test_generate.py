@@ -15,6 +15,7 @@ from llm_perf_opt.config.presets import shipped_dir
 from llm_perf_opt.config.schema import Config, Infer, Preprocess
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.workload.adapters import demo
+from llm_perf_opt.workload.families.image_text import instruction
 from llm_perf_opt.workload.loaded import LoadedModel
 from tests.tiny_models import IMAGE_TEXT, TEXT, write_image_text_model, write_text_model
 from tests.unit.workload.models import PROMPTS, image, load, prompt, reference, run
@@ -63,6 +64,35 @@ def test_image_text_models_equal_generate(
     assert all(count > 0 for count in batch.image_tokens)
     assert len(batch.views) == rows
     assert "vision" in loaded.modules()
+
+
+class _Processor:
+    image_token = "<|image|>"
+
+    def __init__(self, *, chat: bool) -> None:
+        self.chat_template = "some" if chat else None
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+        assert add_generation_prompt
+        (message,) = messages
+        return "".join(
+            self.image_token if part["type"] == "image" else f"[{part['text']}]" for part in message["content"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("chat", "prompt_text", "expected"),
+    [
+        (False, "Read it.", "<|image|>\nRead it."),
+        (False, "See <image>: read it.", "See <|image|>: read it."),
+        (False, "See <|image|>: read it.", "See <|image|>: read it."),
+        (True, "Read it.", "<|image|>[Read it.]"),
+        (True, "<image>\nRead it.", "<|image|>[Read it.]"),
+        (True, "<|image|>Read it.", "<|image|>[Read it.]"),
+    ],
+)
+def test_the_image_has_one_place_in_the_prompt(chat: bool, prompt_text: str, expected: str) -> None:
+    assert instruction(_Processor(chat=chat), prompt_text) == expected
 
 
 def test_native_deepseek_ocr2_from_a_directory(tmp_path: Path) -> None:
