@@ -59,6 +59,10 @@ def _over_layers(per_layer: Sequence[int], once: Once | None) -> int:
     return sum(per_layer[ran.get(position, position)] for position in range(len(per_layer)))
 
 
+class SeveralRounds(Exception):
+    """Layers and caches do not match one to one, so no layer can stand for another."""
+
+
 class Tracer:
     """Forward passes of one model without its weights.
 
@@ -72,6 +76,7 @@ class Tracer:
         names = {id(module): path for path, module in built.model.named_modules()}
         self.counter = Counter(names)
         self.once = Once(built, self.counter) if deduplicate else None
+        self._cached_layers = 0
         if built.recorder is not None:
             built.recorder.counter = self.counter
 
@@ -95,6 +100,9 @@ class Tracer:
             sum(elements // positions * min(tokens, positions) for elements, positions in _held(layer))
             for layer in getattr(cache, "layers", [])
         ]
+        self._cached_layers = len(after)
+        if not self.caches_of_their_own():
+            raise SeveralRounds
         elements = _over_layers(before, self.once) + _over_layers(after, self.once)
         return Traced(tuple(self.counter.calls), frozenset(self.counter.entered), elements)
 
@@ -102,6 +110,10 @@ class Tracer:
         from transformers import DynamicCache
 
         return DynamicCache(config=self.built.config)
+
+    def caches_of_their_own(self) -> bool:
+        """Whether each repeated layer has one cache: some models run the same layers in several rounds."""
+        return self.once is None or self._cached_layers in (0, len(self.once.representatives))
 
     def prefill_and_decode(self, prompt: int, context: int, *, batch: int, every: bool) -> tuple[Traced, Traced]:
         """The pass over a prompt, and one step after `context` cached tokens."""
@@ -280,6 +292,8 @@ def trace_record(
         try:
             read, step = tracer.prefill_and_decode(prompt, context, batch=batch, every=every)
             break
+        except SeveralRounds:
+            return trace_record(config, request, where, deduplicate=False)
         except _TRACE_ERRORS as error:
             # Without a recorder the model makes its masks, which some need outside their attention.
             if built.recorder is None:
@@ -314,6 +328,8 @@ def trace_record(
         assumptions.append(f"weights are counted in {precision.dtype}: tracing does not know quantized layouts")
     if not full and (built.recorder is None or "product" in kinds):
         assumptions.append("products outside transformers' attention interface are counted whole, not causally")
+    if read.cache_elements == 0:
+        assumptions.append("the model left nothing in transformers' cache: a state of its own is not in kv_bytes")
     if images:
         assumptions.append("prefill is the text alone: give prompt_tokens with the image tokens, and add vision to it")
     return StaticRecord(
