@@ -146,26 +146,22 @@ class _Weights:
     """Rows and width of an embedding."""
 
 
-def _own_weights(model: nn.Module) -> dict[str, _Weights]:
+def _weights_of(model: nn.Module) -> tuple[dict[str, _Weights], dict[str, int]]:
+    """What each module holds itself, and the elements it reads although another holds them (tied heads)."""
     seen: set[int] = set()
-    own = {}
+    own: dict[str, _Weights] = {}
+    shared: dict[str, int] = {}
     for path, module in model.named_modules():
-        parameters = [p for p in module.parameters(recurse=False) if id(p) not in seen]
+        parameters = list(module.parameters(recurse=False))
+        held = sum(p.numel() for p in parameters if id(p) not in seen)
+        borrowed = sum(p.numel() for p in parameters if id(p) in seen)
         seen.update(id(p) for p in parameters)
-        count = sum(p.numel() for p in parameters)
         table = (module.num_embeddings, module.embedding_dim) if isinstance(module, nn.Embedding) else None
-        if count:
-            own[path] = _Weights(count, table)
-    return own
-
-
-def _shared_weights(model: nn.Module, own: Mapping[str, _Weights]) -> dict[str, int]:
-    """Elements that a module reads although another one holds them (tied heads)."""
-    return {
-        path: sum(p.numel() for p in module.parameters(recurse=False))
-        for path, module in model.named_modules()
-        if path not in own and any(True for _ in module.parameters(recurse=False))
-    }
+        if held:
+            own[path] = _Weights(held, table)
+        if borrowed:
+            shared[path] = borrowed
+    return own, shared
 
 
 def _collapsed(path: str) -> str:
@@ -176,8 +172,7 @@ class Summary:
     """Turns traced passes into phases of a record."""
 
     def __init__(self, built: Built, precision: Precision, *, full: bool) -> None:
-        self.own = _own_weights(built.model)
-        self.shared = _shared_weights(built.model, self.own)
+        self.own, self.shared = _weights_of(built.model)
         self.precision = precision
         self.full = full
         self.parameters = sum(weights.dense for weights in self.own.values())
@@ -199,16 +194,15 @@ class Summary:
             self.inactive += whole - whole * experts.top_k // experts.count
 
     def _read(self, path: str, tokens: int, routed: Mapping[str, Experts]) -> tuple[float, float, float]:
-        weights = self.own.get(path)
+        weights, shared = self.own.get(path), float(self.shared.get(path, 0))
         if weights is None:
-            shared = float(self.shared.get(path, 0))
             return shared, shared, shared
         if weights.table is not None:
             rows = float(min(weights.table[0], tokens) * weights.table[1])
             return rows, rows, rows
         experts = routed.get(path)
         if experts is None:
-            return weights.dense, weights.dense, weights.dense
+            return weights.dense + shared, weights.dense + shared, weights.dense + shared
         each = weights.dense / experts.count
         least, expected, most = experts.experts_read(tokens)
         return least * each, expected * each, most * each
