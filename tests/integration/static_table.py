@@ -94,6 +94,7 @@ DECODERS: tuple[Case, ...] = (
     _case("phimoe", "phimoe", attention_bias=True, lm_head_bias=True, **_LOCAL),
     _case("minimax_m2", "minimax_m2", head_dim=10, **_LOCAL),
     _case("qwen2_moe", "qwen2_moe", shared_expert_intermediate_size=36, decoder_sparse_step=2, **_EXPERTS),
+    _case("qwen2_moe-window", "qwen2_moe", use_sliding_window=True, max_window_layers=2, **_EXPERTS, **_WINDOW),
     _case("qwen3_moe", "qwen3_moe", head_dim=10, mlp_only_layers=[1], **_EXPERTS),
     _case("olmoe", "olmoe", **_EXPERTS),
     _case("gpt_oss", "gpt_oss", head_dim=10, **_LOCAL, **_WINDOW),

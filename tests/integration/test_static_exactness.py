@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
 
 from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
 
@@ -92,6 +94,49 @@ def test_three_counts_of_a_decoder_agree(model_type: str, config: dict[str, Any]
     closed = totals(analyze(whole, FULL))
     assert closed == stock_counter(whole)
     assert closed == totals(trace_record(whole, FULL, "here"))
+
+
+def varied(name: str, model_type: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The same model with other sizes, drawn anew for each name but the same in each run."""
+    random = Random(name)
+    family = find_family(model_type)
+    assert family is not None
+    heads = random.choice((4, 6, 8))
+    hidden = 16 * heads
+    latent = "kv_lora_rank" in family.defaults
+    drawn = {
+        "hidden_size": hidden,
+        "n_embd": hidden,
+        "num_attention_heads": heads,
+        "n_head": heads,
+        "num_key_value_heads": heads if latent else random.choice([n for n in (1, 2, heads) if heads % n == 0]),
+        "num_kv_heads": random.choice((1, 2)) if config.get("new_decoder_architecture") else heads,
+        "vocab_size": random.randrange(50, 200),
+        "intermediate_size": 4 * random.randrange(3, 22),
+        "moe_intermediate_size": 4 * random.randrange(1, 9),
+        "tie_word_embeddings": random.random() < 0.5,
+        "attention_bias": random.random() < 0.5,
+        "mlp_bias": random.random() < 0.5,
+        "sliding_window": random.choice((3, 16, 50)),
+        "n_shared_experts": random.choice((1, 3)),
+        "first_k_dense_replace": random.choice((0, 2)),
+        "use_sliding_window": random.random() < 0.5,
+    }
+    fitting = {key: value for key, value in drawn.items() if key in family.defaults}
+    if "head_dim" in config:
+        # Helium and its like multiply by a square output projection.
+        fitting["head_dim"] = 16
+    return {**config, **fitting}
+
+
+@pytest.mark.parametrize(("name", "model_type", "config"), DECODERS, ids=[case[0] for case in DECODERS])
+def test_other_sizes_agree_too(name: str, model_type: str, config: dict[str, Any]) -> None:
+    from llm_perf_opt.analysis.traced.phases import trace_record
+
+    whole = {"model_type": model_type, **varied(name, model_type, config)}
+    request = StaticRequest(prompt_tokens=33, context=5, batch=2, attention_flops="full")
+    closed, traced = analyze(whole, request), trace_record(whole, request, "here")
+    assert totals(closed) == totals(traced), whole
 
 
 # Their attention is code of their own: products that a trace cannot tell from others, counted whole.

@@ -150,7 +150,10 @@ class AttentionRecorder:
         wanted = named.get("is_causal")
         causal = bool(getattr(module, "is_causal", False) if wanted is None else wanted)
         pairs = batch * queries * keys
-        seen = Pass(batch, queries, keys - queries, 0).pairs(named.get("sliding_window")) if causal else pairs
+        # Some models leave the window to their mask, but keep it on the module.
+        own = getattr(module, "sliding_window", None)
+        window = named.get("sliding_window", own)
+        seen = Pass(batch, queries, keys - queries, 0).pairs(window or None) if causal else pairs
         if self.counter is not None:
             self.counter.add("attention", per_pair * pairs, per_pair * min(seen, pairs))
         return query.new_empty(batch, queries, heads, out), None

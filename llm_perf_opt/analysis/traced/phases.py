@@ -59,6 +59,10 @@ def _over_layers(per_layer: Sequence[int], once: Once | None) -> int:
     return sum(per_layer[ran.get(position, position)] for position in range(len(per_layer)))
 
 
+class SeveralRounds(Exception):
+    """Layers and caches do not match one to one, so no layer can stand for another."""
+
+
 class Tracer:
     """Forward passes of one model without its weights.
 
@@ -72,6 +76,7 @@ class Tracer:
         names = {id(module): path for path, module in built.model.named_modules()}
         self.counter = Counter(names)
         self.once = Once(built, self.counter) if deduplicate else None
+        self._cached_layers = 0
         if built.recorder is not None:
             built.recorder.counter = self.counter
 
@@ -95,6 +100,9 @@ class Tracer:
             sum(elements // positions * min(tokens, positions) for elements, positions in _held(layer))
             for layer in getattr(cache, "layers", [])
         ]
+        self._cached_layers = len(after)
+        if not self.caches_of_their_own():
+            raise SeveralRounds
         elements = _over_layers(before, self.once) + _over_layers(after, self.once)
         return Traced(tuple(self.counter.calls), frozenset(self.counter.entered), elements)
 
@@ -102,6 +110,10 @@ class Tracer:
         from transformers import DynamicCache
 
         return DynamicCache(config=self.built.config)
+
+    def caches_of_their_own(self) -> bool:
+        """Whether each repeated layer has one cache: some models run the same layers in several rounds."""
+        return self.once is None or self._cached_layers in (0, len(self.once.representatives))
 
     def prefill_and_decode(self, prompt: int, context: int, *, batch: int, every: bool) -> tuple[Traced, Traced]:
         """The pass over a prompt, and one step after `context` cached tokens."""
@@ -134,26 +146,22 @@ class _Weights:
     """Rows and width of an embedding."""
 
 
-def _own_weights(model: nn.Module) -> dict[str, _Weights]:
+def _weights_of(model: nn.Module) -> tuple[dict[str, _Weights], dict[str, int]]:
+    """What each module holds itself, and the elements it reads although another holds them (tied heads)."""
     seen: set[int] = set()
-    own = {}
+    own: dict[str, _Weights] = {}
+    shared: dict[str, int] = {}
     for path, module in model.named_modules():
-        parameters = [p for p in module.parameters(recurse=False) if id(p) not in seen]
+        parameters = list(module.parameters(recurse=False))
+        held = sum(p.numel() for p in parameters if id(p) not in seen)
+        borrowed = sum(p.numel() for p in parameters if id(p) in seen)
         seen.update(id(p) for p in parameters)
-        count = sum(p.numel() for p in parameters)
         table = (module.num_embeddings, module.embedding_dim) if isinstance(module, nn.Embedding) else None
-        if count:
-            own[path] = _Weights(count, table)
-    return own
-
-
-def _shared_weights(model: nn.Module, own: Mapping[str, _Weights]) -> dict[str, int]:
-    """Elements that a module reads although another one holds them (tied heads)."""
-    return {
-        path: sum(p.numel() for p in module.parameters(recurse=False))
-        for path, module in model.named_modules()
-        if path not in own and any(True for _ in module.parameters(recurse=False))
-    }
+        if held:
+            own[path] = _Weights(held, table)
+        if borrowed:
+            shared[path] = borrowed
+    return own, shared
 
 
 def _collapsed(path: str) -> str:
@@ -164,8 +172,7 @@ class Summary:
     """Turns traced passes into phases of a record."""
 
     def __init__(self, built: Built, precision: Precision, *, full: bool) -> None:
-        self.own = _own_weights(built.model)
-        self.shared = _shared_weights(built.model, self.own)
+        self.own, self.shared = _weights_of(built.model)
         self.precision = precision
         self.full = full
         self.parameters = sum(weights.dense for weights in self.own.values())
@@ -187,16 +194,15 @@ class Summary:
             self.inactive += whole - whole * experts.top_k // experts.count
 
     def _read(self, path: str, tokens: int, routed: Mapping[str, Experts]) -> tuple[float, float, float]:
-        weights = self.own.get(path)
+        weights, shared = self.own.get(path), float(self.shared.get(path, 0))
         if weights is None:
-            shared = float(self.shared.get(path, 0))
             return shared, shared, shared
         if weights.table is not None:
             rows = float(min(weights.table[0], tokens) * weights.table[1])
             return rows, rows, rows
         experts = routed.get(path)
         if experts is None:
-            return weights.dense, weights.dense, weights.dense
+            return weights.dense + shared, weights.dense + shared, weights.dense + shared
         each = weights.dense / experts.count
         least, expected, most = experts.experts_read(tokens)
         return least * each, expected * each, most * each
@@ -280,6 +286,8 @@ def trace_record(
         try:
             read, step = tracer.prefill_and_decode(prompt, context, batch=batch, every=every)
             break
+        except SeveralRounds:
+            return trace_record(config, request, where, deduplicate=False)
         except _TRACE_ERRORS as error:
             # Without a recorder the model makes its masks, which some need outside their attention.
             if built.recorder is None:
@@ -314,6 +322,8 @@ def trace_record(
         assumptions.append(f"weights are counted in {precision.dtype}: tracing does not know quantized layouts")
     if not full and (built.recorder is None or "product" in kinds):
         assumptions.append("products outside transformers' attention interface are counted whole, not causally")
+    if read.cache_elements == 0:
+        assumptions.append("the model left nothing in transformers' cache: a state of its own is not in kv_bytes")
     if images:
         assumptions.append("prefill is the text alone: give prompt_tokens with the image tokens, and add vision to it")
     return StaticRecord(

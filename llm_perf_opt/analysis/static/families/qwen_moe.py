@@ -9,13 +9,14 @@ from llm_perf_opt.analysis.static.decoder import (
     causal_lm,
     gated_mlp,
     head_norms,
+    layer_windows,
     norms,
     routed_experts,
     sizes,
     window_kind,
 )
 from llm_perf_opt.analysis.static.description import Block, Description, Family, Options
-from llm_perf_opt.analysis.static.families.qwen2 import WINDOWS, windows
+from llm_perf_opt.analysis.static.families.qwen2 import WINDOWS
 from llm_perf_opt.analysis.static.operators import Linear, Operator
 from llm_perf_opt.analysis.static.reader import Reader
 
@@ -48,6 +49,14 @@ def _sparse(config: Reader, layers: int) -> tuple[bool, ...]:
     return tuple(some and layer not in dense and (layer + 1) % step == 0 for layer in range(layers))
 
 
+def _qwen2_windows(config: Reader, layers: int) -> tuple[int | None, ...]:
+    """This type's own rule: every second layer below `max_window_layers` slides."""
+    window = config.optional_size("sliding_window") if config.flag("use_sliding_window") else None
+    first = config.size("max_window_layers", least=0) if window else 0
+    derived = ["sliding_attention" if i % 2 == 0 and i < first else "full_attention" for i in range(layers)]
+    return layer_windows(config, layers, window, default=derived)
+
+
 def _experts(config: Reader, hidden: int) -> tuple[Operator, ...]:
     inner = config.size("moe_intermediate_size")
     return routed_experts(config, hidden, inner, count="num_experts", top_k="num_experts_per_tok")
@@ -69,7 +78,7 @@ def _qwen2_moe(config: Reader, options: Options) -> Description:
             f"{'moe' if sparse else 'dense'},{window_kind(own)}",
             norms(BEFORE, size.hidden) + attention(size, window=own, qkv_bias=bias) + (mixture if sparse else dense),
         )
-        for own, sparse in zip(windows(config, size.layers), _sparse(config, size.layers), strict=True)
+        for own, sparse in zip(_qwen2_windows(config, size.layers), _sparse(config, size.layers), strict=True)
     ]
     return Description(causal_lm(config, layers))
 
