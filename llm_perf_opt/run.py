@@ -68,11 +68,14 @@ def _plan(config: Config, run_path: Path) -> Plan:
 
 
 def _inputs(config: Config, stages: Sequence[Stage]) -> Inputs:
-    """The samples; none are looked for when no stage reads them."""
+    """The samples; none are looked for when no stage reads them, and no model when all launch something else."""
+    reads = [stage for stage in stages if stage.needs_samples(config)]
+    if not reads and all(stage.wraps_workload for stage in stages):
+        return Inputs(samples=(), epochs=())
     adapter = find_adapter(config.model.name)
     adapter.model_config(config)  # a model that is not there is refused now, not after a minute of imports
     synthetic = config.pipeline.static_analysis.use_synthetic_inputs
-    if synthetic and not any(stage.runs_model for stage in stages):
+    if synthetic and not reads:
         return Inputs(samples=(), epochs=())
     return find_inputs(config.dataset, adapter.modality)
 

@@ -82,9 +82,9 @@ class TailCommand(Command):
 _TAIL = "llmperf.tail"
 
 
-def tail(ctx: typer.Context) -> tuple[str, ...]:
-    """What stood after `--` on the command line of a `TailCommand`; empty where there was none."""
-    found: tuple[str, ...] = ctx.meta.get(_TAIL, ())
+def tail(ctx: typer.Context) -> tuple[str, ...] | None:
+    """What stood after `--` on the command line of a `TailCommand`; None where there was no `--`."""
+    found: tuple[str, ...] | None = ctx.meta.get(_TAIL)
     return found
 
 

@@ -6,15 +6,19 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from llm_perf_opt.cli.lazy import tail
 from llm_perf_opt.cli.options import load
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.plan.model import Plan
+from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.plan.model import Plan, PlannedStage
 from llm_perf_opt.records.manifest import Manifest
+from llm_perf_opt.redact import redact_argv, redact_env
 
 if TYPE_CHECKING:
     from llm_perf_opt.run import Observer
@@ -32,6 +36,20 @@ STAGES = ("static_analysis", "torch_profiler", "direct_inference", "nsys", "ncu"
 def only(stage: str) -> dict[str, object]:
     """Options that leave one stage on."""
     return {**{f"pipeline.{name}.enable": name == stage for name in STAGES}, "pipeline.plugins": {}}
+
+
+def workload_after(context: typer.Context) -> dict[str, object]:
+    """The option that makes the command after `--` the workload; nothing where there is none.
+
+    Raises:
+        ConfigError: there is a `--` and nothing after it.
+    """
+    command = tail(context)
+    if command is None:
+        return {}
+    if not command:
+        raise ConfigError("there is no command after --", "for example: -- python my_script.py")
+    return {"pipeline.workload.command": list(command)}
 
 
 def run_stages(
@@ -118,7 +136,12 @@ def _plan_dict(plan: Plan) -> dict[str, Any]:
             {
                 "name": stage.name,
                 "directory": str(stage.output_dir),
-                "commands": [list(command) for command in stage.commands],
+                "tool": stage.tool,
+                "commands": [list(redact_argv(command)) for command in stage.commands],
+                "environment": redact_env(stage.environment),
+                "left_out": list(stage.left_out),
+                "files": list(stage.files),
+                "passes": None if stage.passes is None else asdict(stage.passes),
                 "notes": list(stage.notes),
             }
             for stage in plan.stages
@@ -129,7 +152,19 @@ def _plan_dict(plan: Plan) -> dict[str, Any]:
 def _plan_text(plan: Plan) -> str:
     lines = [f"run directory: {plan.run_path}", f"samples: {len(plan.inputs.samples)}"]
     for stage in plan.stages:
-        lines += [f"{stage.name}:", f"  directory: {stage.output_dir}"]
-        lines += [f"  $ {shlex.join(command)}" for command in stage.commands]
-        lines += [f"  note: {note}" for note in stage.notes]
+        lines += [f"{stage.name}:", *(f"  {line}" for line in _stage_lines(stage))]
     return "\n".join(lines)
+
+
+def _stage_lines(stage: PlannedStage) -> list[str]:
+    lines = [f"directory: {stage.output_dir}"]
+    lines += [f"tool: {stage.tool}"] if stage.tool is not None else []
+    lines += [f"$ {shlex.join(redact_argv(command))}" for command in stage.commands]
+    changed = [f"{name}={shlex.quote(value)}" for name, value in redact_env(stage.environment).items()]
+    lines += [f"environment: {' '.join(changed)}"] if changed else []
+    lines += [f"environment without: {', '.join(stage.left_out)}"] if stage.left_out else []
+    lines += [f"files: {', '.join(stage.files)}"] if stage.files else []
+    if stage.passes is not None:
+        count = "unknown" if stage.passes.count is None else f"{stage.passes.count:,}"
+        lines.append(f"estimated passes: {count} ({stage.passes.explanation})")
+    return lines + [f"note: {note}" for note in stage.notes]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.inputs import Inputs
+
+
+@dataclass(frozen=True)
+class PassEstimate:
+    """How often a tool will run what it profiles."""
+
+    count: int | None
+    """Null where it cannot be known before it runs."""
+    explanation: str
+    """The formula, and the reason for a null."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,15 @@ class PlannedStage:
     """Exact argv of every child, in order."""
     notes: tuple[str, ...] = ()
     """What a reader should know before it runs."""
+    tool: str | None = None
+    """Version and place of the tool that will run, or that it was not found; null where none is needed."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that children get beside those of this process."""
+    left_out: tuple[str, ...] = ()
+    """Names of variables of this process that children do not get."""
+    files: tuple[str, ...] = ()
+    """What should be in the directory afterwards, where that depends on the settings."""
+    passes: PassEstimate | None = None
 
 
 class Plannable(Protocol):

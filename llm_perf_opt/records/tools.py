@@ -102,3 +102,90 @@ class NcuFacts(Record):
     metrics: tuple[NcuMetric, ...]
     empty_metrics: tuple[str, ...]
     """Metrics without a value in any row: ncu did not know them or could not collect them."""
+
+
+class KernelTime(Record):
+    """All launches of one kernel name; the deviation is that of a sample (n - 1), 0 for one launch."""
+
+    name: str
+    instances: int
+    total_ns: int
+    mean_ns: float
+    median_ns: float
+    min_ns: int
+    max_ns: int
+    std_ns: float
+
+
+class NsysReport(Record):
+    """One report file of a capture."""
+
+    name: str
+    facts: NsysFacts
+
+
+class NsysCapture(Record):
+    """`nsys/facts.json`: what one capture left."""
+
+    schema_version: Literal[1] = 1
+    tool: Tool
+    trigger: str | None
+    """What opened the capture, in words; None when it was open from the start."""
+    device: str | None
+    """What the workload ran on; None where it is not llmperf's own."""
+    reports: tuple[NsysReport, ...]
+    """Those that could be exported and read, in the order of their ranges."""
+    kernels: tuple[KernelTime, ...]
+    """Over all reports, longest total time first; see `kernels_left_out`."""
+    kernels_left_out: int
+    failure: Failure | None = None
+
+
+class NcuResult(Record):
+    """One profiled launch, or one profiled range."""
+
+    id: int
+    name: str
+    values: dict[str, float | None]
+    """Metric → value in the unit that `NcuFacts.metrics` names; None where ncu has none."""
+
+
+class NcuRegion(Record):
+    """What was profiled within one of several NVTX expressions (`ncu/regions/<folder>/report.json`)."""
+
+    schema_version: Literal[1] = 1
+    written: str
+    """As in the configuration."""
+    sent: str
+    """As ncu got it."""
+    folder: str
+    facts: NcuFacts | None
+    results: tuple[NcuResult, ...] = ()
+    reason: str | None = None
+    """Why there are no facts, or no results."""
+
+
+class NcuCapture(Record):
+    """`ncu/facts.json`: what one run of ncu left."""
+
+    schema_version: Literal[1] = 1
+    tool: Tool
+    replay_mode: str
+    filters: tuple[str, ...]
+    """NVTX expressions as ncu got them."""
+    steady_step: bool
+    """Nothing bounded the launches, so one decode step of llmperf's own choice was profiled."""
+    device: str | None
+    """What the workload ran on; None where it is not llmperf's own."""
+    passes: tuple[int, ...]
+    """How often each result was replayed, as ncu said; empty where it did not."""
+    facts: NcuFacts | None
+    results: tuple[NcuResult, ...] = ()
+    """In the order of their launch, the first of them; see `results_left_out`."""
+    results_left_out: int = 0
+    regions: tuple[str, ...] = ()
+    """Folders below `regions/`."""
+    dropped_metrics: tuple[str, ...] = ()
+    """Asked for, and unknown to ncu on this GPU."""
+    dropped_sections: tuple[str, ...] = ()
+    failure: Failure | None = None

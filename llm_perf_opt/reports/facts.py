@@ -23,6 +23,7 @@ from llm_perf_opt.records.metrics import Metrics
 from llm_perf_opt.records.predictions import GALLERY, PREDICTIONS, Prediction
 from llm_perf_opt.records.static import StaticRecord
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, read_kernels, read_operators
+from llm_perf_opt.records.tools import NcuCapture, NcuRegion, NsysCapture
 from llm_perf_opt.records.workload import Profile, Workload
 
 MEASURED_STAGES = ("torch_profiler", "direct_inference")
@@ -56,6 +57,9 @@ class RunFacts:
     operators: list[OperatorRow] = field(default_factory=list)
     kernels: list[KernelRow] = field(default_factory=list)
     static: StaticRecord | None = None
+    nsys: NsysCapture | None = None
+    ncu: NcuCapture | None = None
+    ncu_regions: tuple[NcuRegion, ...] = ()
 
     @property
     def headline(self) -> Measured | None:
@@ -72,6 +76,7 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
     config = _read(path / "config.yaml", lambda data: Config.model_validate_json(_yaml_as_json(data)))
     profiler = path / "torch_profiler"
     tables = profiler / "profile.sqlite"
+    ncu = _read_if_there(path / "ncu" / "facts.json", NcuCapture.model_validate_json)
     return RunFacts(
         path=path,
         manifest=manifest,
@@ -82,8 +87,15 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
         profile=_read_if_there(profiler / "profile.json", Profile.model_validate_json),
         operators=read_operators(tables) if tables.exists() else [],
         kernels=read_kernels(tables) if tables.exists() else [],
+        nsys=_read_if_there(path / "nsys" / "facts.json", NsysCapture.model_validate_json),
+        ncu=ncu,
+        ncu_regions=tuple(_region(path, folder) for folder in ncu.regions) if ncu is not None else (),
         static=_read_if_there(path / "static_analysis" / "static_compute.json", StaticRecord.model_validate_json),
     )
+
+
+def _region(path: Path, folder: str) -> NcuRegion:
+    return _read(path / "ncu" / "regions" / folder / "report.json", NcuRegion.model_validate_json)
 
 
 def _measured(path: Path, config: Config) -> dict[str, Measured]:

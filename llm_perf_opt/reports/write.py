@@ -9,12 +9,14 @@ from typing import Any
 
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.records.manifest import Manifest
+from llm_perf_opt.records.tools import NcuCapture, NsysCapture
 from llm_perf_opt.reports.document import Block, Document, Paragraph, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts, read_run
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.sections import build_sections
 from llm_perf_opt.reports.sections.figures import metric_blocks
+from llm_perf_opt.reports.sections.nsight import nsys_blocks, region_blocks
 from llm_perf_opt.reports.sections.operators import kernel_table, operator_table
 
 FORMATS = ("md", "html", "json")
@@ -27,6 +29,7 @@ def write_reports(path: Path, manifest: Manifest) -> None:
         write_text(path / stage / "metrics.json", measured.metrics.model_dump_json(indent=2) + "\n")
     if "torch_profiler" in facts.measured:
         _write_profiler(path / "torch_profiler", facts)
+    _write_nsight(path, facts)
     write_run_reports(facts, path, FORMATS)
 
 
@@ -56,6 +59,8 @@ def summary(facts: RunFacts) -> dict[str, Any]:
         "created": manifest.created,
         "stages": {name: entry.model_dump(mode="json") for name, entry in manifest.stages.items()},
         "measured": {stage: _summary_of(measured) for stage, measured in facts.measured.items()},
+        "nsys": _summary_of_capture(facts.nsys),
+        "ncu": _summary_of_capture(facts.ncu),
         "static": facts.static.model_dump(mode="json", by_alias=True) if facts.static is not None else None,
     }
 
@@ -78,6 +83,20 @@ def _summary_of(measured: Measured) -> dict[str, Any]:
         "instrumented": workload.instrumented.model_dump(mode="json"),
         "notes": list(workload.notes),
     }
+
+
+def _summary_of_capture(capture: NsysCapture | NcuCapture | None) -> dict[str, Any] | None:
+    return None if capture is None else capture.model_dump(mode="json", exclude={"kernels", "results"})
+
+
+def _write_nsight(path: Path, facts: RunFacts) -> None:
+    if facts.nsys is not None and facts.nsys.kernels:
+        section = Section("Kernels", tuple(nsys_blocks(facts.nsys)))
+        write_text(path / "nsys" / "kernels.md", to_markdown(Document("Nsight Systems", (section,))))
+    for region in facts.ncu_regions:
+        section = Section(region.written, tuple(region_blocks(region)))
+        file = path / "ncu" / "regions" / region.folder / "report.md"
+        write_text(file, to_markdown(Document("Nsight Compute", (section,))))
 
 
 def _write_profiler(folder: Path, facts: RunFacts) -> None:

@@ -51,6 +51,13 @@ class Stage:
     planner: Callable[[str, Config, Path], PlannedStage]
     """(stage name, configuration, run directory) → what it will do."""
     execute: Callable[[StageContext], Outcome]
+    wraps_workload: bool = False
+    """Whether it launches `pipeline.workload` where that is set; no samples are needed then."""
+
+    def needs_samples(self, config: Config) -> bool:
+        """Whether the model and the samples of `config` must be there."""
+        foreign = config.pipeline.workload.module is not None or config.pipeline.workload.command is not None
+        return self.runs_model and not (self.wraps_workload and foreign)
 
     def plan(self, config: Config, run_path: Path) -> PlannedStage:
         return self.planner(self.name, config, run_path)

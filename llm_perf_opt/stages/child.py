@@ -29,17 +29,24 @@ CHILD_ENVIRONMENT = {
 
 @dataclass
 class Watch:
-    """Follows a child's events: shows progress, keeps its last word, and notices when nothing moves any more."""
+    """Follows a child's events: shows progress, keeps its last word, and notices when nothing moves any more.
+
+    Under a tool that says itself how far it is, what is written to `log` is a move too: replaying one decode step can
+    take longer than any silence of the child alone.
+    """
 
     reader: EventReader
     progress: Progress
     stall_limit_s: float
+    log: Path | None = None
     phase: tuple[str, int, int] = ("start", 0, 1)
     steps: int = 0
     failure: Event | None = None
     done: bool = False
     stalled: bool = False
     moved_at: float = 0.0
+    device: str | None = None
+    log_size: int = 0
 
     def __post_init__(self) -> None:
         self.moved_at = time.monotonic()
@@ -50,6 +57,8 @@ class Watch:
             self.moved_at = time.monotonic()
             self._take(event)
             self.progress.update(*self.phase, self.steps)
+        if self.log is not None and self.log.exists() and (size := self.log.stat().st_size) != self.log_size:
+            self.log_size, self.moved_at = size, time.monotonic()
         self.stalled = time.monotonic() - self.moved_at > self.stall_limit_s
         return not self.stalled
 
@@ -58,10 +67,26 @@ class Watch:
             self.phase = (event.fields["name"], event.fields["done"], event.fields["total"])
         elif event.kind == "step":
             self.steps = event.fields["count"]
+        elif event.kind == "device":
+            # A program that is run again (application replay) starts over.
+            self.device, self.done = event.fields["name"], False
         elif event.kind == "failed":
             self.failure = event
         elif event.kind == "done":
             self.done = True
+
+
+def write_order(order: WorkOrder) -> list[str]:
+    """Make the child's directories and write what it reads; the command that carries it out."""
+    with writing(order.output_dir):
+        order.output_dir.mkdir(parents=True, exist_ok=True)
+        order.scratch_dir.mkdir(parents=True, exist_ok=True)
+    # What an earlier attempt left would be taken for this one's.
+    (order.scratch_dir / EVENTS).unlink(missing_ok=True)
+    (order.output_dir / RESULT).unlink(missing_ok=True)
+    order_path = order.scratch_dir / ORDER
+    write_text(order_path, order.model_dump_json(indent=2) + "\n")
+    return child_argv(order_path)
 
 
 def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = STALL_LIMIT_S) -> Workload:
@@ -71,15 +96,10 @@ def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = ST
         StageError: the child failed, crashed, was killed or hung; the message ends with the tail of its log.
         MissingError: something it needs is missing.
     """
-    with writing(order.output_dir):
-        order.output_dir.mkdir(parents=True, exist_ok=True)
-        order.scratch_dir.mkdir(parents=True, exist_ok=True)
-    order_path, log = order.scratch_dir / ORDER, order.scratch_dir / LOG
-    (order.scratch_dir / EVENTS).unlink(missing_ok=True)
-    write_text(order_path, order.model_dump_json(indent=2) + "\n")
+    argv, log = write_order(order), order.scratch_dir / LOG
     watch = Watch(EventReader(order.scratch_dir / EVENTS), progress, stall_limit_s)
     finished = run(
-        child_argv(order_path),
+        argv,
         log=log,
         cwd=Path.cwd(),
         env={**os.environ, **CHILD_ENVIRONMENT},
@@ -97,20 +117,37 @@ def read_result(output_dir: Path) -> Workload:
     return Workload.model_validate_json((output_dir / RESULT).read_bytes())
 
 
+def own_words(watch: Watch) -> LlmperfError | None:
+    """The error that the child itself gave, or None."""
+    if watch.failure is None:
+        return None
+    fields = watch.failure.fields
+    kind = MissingError if fields["exit_code"] == MissingError.exit_code else StageError
+    return kind(fields["error"], fields["remedy"])
+
+
+def stall_error(watch: Watch, what: str, log: Path) -> StageError:
+    """The error of a child, or a tool around it, that was stopped because nothing moved."""
+    return StageError(
+        f"{what} made no progress for {watch.stall_limit_s:.0f} s in phase {watch.phase[0]!r} and was stopped"
+        f"{_last_lines(log)}",
+        "look at what it waits for: py-spy dump --pid PID while it hangs",
+    )
+
+
+def _last_lines(log: Path) -> str:
+    return f"; the last lines of {log}:\n{tail(log)}"
+
+
 def _error(watch: Watch, finished: Finished, log: Path) -> LlmperfError | None:
     if watch.failure is not None:
-        fields = watch.failure.fields
-        kind = MissingError if fields["exit_code"] == MissingError.exit_code else StageError
-        return kind(fields["error"], fields["remedy"])
+        return own_words(watch)
     if watch.done and finished.returncode == 0:
         return None
     where = f"in phase {watch.phase[0]!r}"
-    last_lines = f"; the last lines of {log}:\n{tail(log)}"
+    last_lines = _last_lines(log)
     if watch.stalled:
-        return StageError(
-            f"the child made no progress for {watch.stall_limit_s:.0f} s {where} and was stopped{last_lines}",
-            "look at what it waits for: py-spy dump --pid PID while it hangs",
-        )
+        return stall_error(watch, "the child", log)
     if finished.signal is not None:
         hint = (
             "the kernel kills a process that takes too much memory: see dmesg" if finished.signal == "SIGKILL" else ""

@@ -71,6 +71,14 @@ _PATTERNS = (
         3,
     ),
     _Pattern(
+        "driver-missing",
+        _pattern(r"nsight compute failed to connect to the cuda driver|driver could not be loaded"),
+        "ncu found no NVIDIA driver: {found}",
+        "run on a machine with an NVIDIA GPU and its driver; in a container give it the GPU (--gpus all)",
+        ("ncu",),
+        3,
+    ),
+    _Pattern(
         "driver-mismatch",
         _pattern(r"cuda driver is not compatible with nsight compute|failed to load nsight compute cuda modules"),
         "the installed driver and this ncu do not fit together: {found}",

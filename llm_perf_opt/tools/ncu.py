@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,14 +79,22 @@ def profile_argv(
     ]
 
 
-def raw_csv_argv(ncu: str | Path, report: Path) -> list[str]:
-    """Every metric of every kernel as CSV on standard output, one column a metric, units in the second row."""
-    return [str(ncu), "--import", str(report), "--csv", "--page", "raw"]
+def raw_csv_argv(ncu: str | Path, report: Path, include: str | None = None) -> list[str]:
+    """Every metric of every kernel as CSV on standard output, one column a metric, units in the second row.
+
+    Args:
+        include: only results inside this NVTX expression; `--nvtx` is for profiling, and refused with `--import`.
+    """
+    return [str(ncu), "--import", str(report), *_within(include), "--csv", "--page", "raw"]
 
 
-def details_argv(ncu: str | Path, report: Path) -> list[str]:
+def details_argv(ncu: str | Path, report: Path, include: str | None = None) -> list[str]:
     """The sections as a person reads them, on standard output (`sections_report.txt`)."""
-    return [str(ncu), "--import", str(report), "--page", "details", "--print-details", "all"]
+    return [str(ncu), "--import", str(report), *_within(include), "--page", "details", "--print-details", "all"]
+
+
+def _within(include: str | None) -> list[str]:
+    return [] if include is None else ["--nvtx-include", include]
 
 
 def query_metrics_argv(ncu: str | Path) -> list[str]:
@@ -96,6 +105,29 @@ def query_metrics_argv(ncu: str | Path) -> list[str]:
 def list_sections_argv(ncu: str | Path) -> list[str]:
     """Identifiers of the sections this ncu knows."""
     return [str(ncu), "--list-sections", "--csv"]
+
+
+def list_sets_argv(ncu: str | Path) -> list[str]:
+    """The section sets this ncu knows, with their sections and how many metrics it takes each to have."""
+    return [str(ncu), "--list-sets", "--csv"]
+
+
+def bounds_launches(settings: Ncu) -> bool:
+    """Whether the settings say which launches are profiled; otherwise every kernel of the workload would be."""
+    cli = settings.ncu_cli
+    if filters(settings) or cli.kernel_name is not None or cli.launch_count is not None:
+        return True
+    used = used_options("ncu", "", cli.extra_args)
+    return any(item.option is not None and item.option.name in _BOUNDING for item in used)
+
+
+_BOUNDING = frozenset({"kernel-id", "kernel-name", "launch-count", "nvtx-include", "range-filter"})
+_PASSES = re.compile(r"^==PROF== Profiling .* - (\d+) pass(?:es)?\s*$", re.MULTILINE)
+
+
+def passes(output: str) -> tuple[int, ...]:
+    """How often each result was replayed, as ncu printed it."""
+    return tuple(int(found) for found in _PASSES.findall(output))
 
 
 def reports(output_dir: Path) -> list[Path]:
@@ -118,9 +150,4 @@ def notes(settings: Ncu, version: Version | None = None) -> list[str]:
             found.append(f"nvtx.include: {item.note}")
     if cli.nvtx.include is not None and not settings.gating_nvtx:
         found.append("gating_nvtx is false: nvtx.include is not sent")
-    if cli.replay_mode in ("range", "app-range") and not filters(settings):
-        found.append(
-            f"replay_mode: {cli.replay_mode} profiles ranges, and nvtx.include names none: "
-            "only cudaProfilerStart/Stop can delimit them"
-        )
     return found

@@ -7,10 +7,11 @@ ncu's own messages (`==PROF== …`) may stand before the header.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.records.tools import NcuFacts, NcuMetric
+from llm_perf_opt.records.tools import NcuFacts, NcuMetric, NcuResult
 
 # Columns that say which launch a row is of; what follows them are metrics. NVTX columns (`…Push/Pop_Range…`) are
 # of the first kind and lie between.
@@ -21,6 +22,7 @@ IDENTITY = frozenset(
         "Process Name",
         "Host Name",
         "Kernel Name",
+        "Kernel Time",
         "Range Name",
         "Context",
         "Stream",
@@ -71,6 +73,48 @@ def read_raw(lines: Iterable[str]) -> NcuFacts:
         metrics=tuple(NcuMetric(name=header[index], unit=units[index]) for index in metrics),
         empty_metrics=tuple(header[index] for index in metrics if index not in with_value) if results else (),
     )
+
+
+HEADLINES = (
+    "gpu__time_duration.sum",
+    "sm__throughput.avg.pct_of_peak_sustained_elapsed",
+    "dram__throughput.avg.pct_of_peak_sustained_elapsed",
+    "dram__bytes_read.sum",
+    "dram__bytes_write.sum",
+)
+"""Metrics that are kept of every result, where the report has them, beside those that were asked for."""
+
+
+def read_results(lines: Iterable[str], asked: Sequence[str], most: int) -> tuple[NcuResult, ...]:
+    """The first `most` results of a raw export with their values of the asked metrics and of `HEADLINES`.
+
+    Values are as ncu exports them, in the unit of their column.
+    """
+    reader = csv.reader(_from_header(lines))
+    header = next(reader, [])
+    columns = {name: index for index, name in enumerate(header)}
+    wanted = [name for name in dict.fromkeys([*asked, *HEADLINES]) if name in columns]
+    rows = (row for row in reader if row and row[0].isdigit())
+    return tuple(
+        NcuResult(
+            id=int(row[0]),
+            name=_cell(row, columns, "Kernel Name") or _cell(row, columns, "Range Name"),
+            values={name: _number(_cell(row, columns, name)) for name in wanted},
+        )
+        for row in itertools.islice(rows, most)
+    )
+
+
+def table_lines(lines: Iterable[str]) -> Iterator[str]:
+    """A raw export without the messages of ncu around it."""
+    return (line for line in _from_header(lines) if not line.startswith("=="))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return None if text.strip() in NO_VALUE else float(text.replace(",", ""))
+    except ValueError:
+        return None
 
 
 def _cell(row: list[str], columns: dict[str, int], name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which of the metrics and sections asked for this ncu knows, from what it lists itself.
+"""Which of the metrics and sections asked for this ncu knows, and how much they are, from what it lists itself.
 
 `ncu --query-metrics` and `ncu --list-sections` print tables, with or without `--csv`; names are found by their form, so
 that neither layout matters.
@@ -6,6 +6,8 @@ that neither layout matters.
 
 from __future__ import annotations
 
+import csv
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -46,3 +48,20 @@ def split_sections(wanted: Sequence[str], known: frozenset[str]) -> tuple[list[s
     """The sections to ask for, and those that this ncu does not have; with nothing listed everything stays."""
     unknown = [name for name in wanted if known and name not in known and not name.startswith("regex:")]
     return [name for name in wanted if name not in unknown], unknown
+
+
+METRICS_A_PASS = 6
+"""Rule of thumb: a set of 45 metrics took 8 passes and one of 229 took 31 to 37 in public logs
+(docs/nsight/sources.md). What fits into a pass depends on the GPU."""
+
+
+def listed_sets(output: str) -> dict[str, int]:
+    """Set → the number of metrics that ncu takes it to have, from the output of `--list-sets --csv`."""
+    rows = csv.DictReader(line for line in output.splitlines() if line.startswith('"'))
+    found = {row.get("Identifier"): row.get("Estimated Metrics") or "" for row in rows}
+    return {name: int(count) for name, count in found.items() if name and count.strip().isdigit()}
+
+
+def estimated_passes(set_metrics: int, metrics: int) -> int:
+    """About how often ncu replays a launch to collect a set of `set_metrics` metrics and `metrics` further ones."""
+    return max(1, math.ceil((set_metrics + metrics) / METRICS_A_PASS))

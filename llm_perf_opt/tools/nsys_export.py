@@ -12,12 +12,11 @@ import csv
 import io
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.records.tools import NsysFacts, NsysProcess, NvtxRange
+from llm_perf_opt.records.tools import KernelTime, NsysFacts, NsysProcess, NvtxRange
 
 KERNELS = "CUPTI_ACTIVITY_KIND_KERNEL"
 GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
@@ -41,20 +40,6 @@ SUMMARY_COLUMNS = (
 """Header of `nsys stats --report cuda_gpu_kern_sum --format csv`, the same in the recorded tables."""
 
 
-@dataclass(frozen=True, slots=True)
-class KernelSummary:
-    """All launches of one kernel name; times in ns, the deviation is that of a sample (n - 1), 0 for one launch."""
-
-    name: str
-    instances: int
-    total_ns: int
-    mean_ns: float
-    median_ns: float
-    min_ns: int
-    max_ns: int
-    std_ns: float
-
-
 @contextlib.contextmanager
 def open_export(path: Path) -> Iterator[sqlite3.Connection]:
     """Open an export for reading.
@@ -62,16 +47,21 @@ def open_export(path: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         StageError: it is not an SQLite file, or it is damaged; also when a query inside finds that out.
     """
-    # `?`, `#` and `%` in the path would end it or be decoded.
-    uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
     try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+        with contextlib.closing(sqlite3.connect(_uri(path), uri=True)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             yield connection
     except sqlite3.Error as error:
-        raise StageError(
-            f"{path} is not a readable nsys export: {error}", "export the report again with nsys export"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _uri(path: Path) -> str:
+    # `?`, `#` and `%` in the path would end it or be decoded.
+    return f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+
+
+def _unreadable(path: Path, error: sqlite3.Error) -> StageError:
+    return StageError(f"{path} is not a readable nsys export: {error}", "export the report again with nsys export")
 
 
 def read_facts(path: Path) -> NsysFacts:
@@ -99,39 +89,66 @@ def read_facts(path: Path) -> NsysFacts:
         )
 
 
-def kernel_summary(path: Path) -> list[KernelSummary]:
-    """The kernels of an export by demangled name, longest total time first.
+def kernel_summary(*paths: Path) -> list[KernelTime]:
+    """The kernels of all these exports by demangled name, longest total time first.
 
-    Computed here rather than by `nsys stats`: no second run of the tool, and the same table for an export that comes
-    without a report.
+    Computed here rather than by `nsys stats`: no second run of the tool, one table for several reports of one capture,
+    and the same for an export that comes without a report.
 
     Raises:
-        StageError: the file cannot be read.
+        StageError: a file cannot be read.
     """
-    query = f"""
-        WITH launches AS (
-            SELECT demangledName AS id, end - start AS ns,
-                   row_number() OVER (PARTITION BY demangledName ORDER BY end - start) AS position,
-                   count(*) OVER (PARTITION BY demangledName) AS instances
-            FROM {KERNELS}
-        )
-        SELECT coalesce(StringIds.value, '[unnamed kernel]'), count(*), sum(ns), avg(ns), min(ns), max(ns),
-               avg(CASE WHEN position IN ((instances + 1) / 2, (instances + 2) / 2) THEN ns END),
-               avg(1.0 * ns * ns)
-        FROM launches LEFT JOIN StringIds ON StringIds.id = launches.id
-        GROUP BY launches.id ORDER BY sum(ns) DESC, 1
-    """
-    with open_export(path) as connection:
-        if not {KERNELS, "StringIds"} <= _tables(connection):
-            return []
-        rows = connection.execute(query).fetchall()
+    with contextlib.closing(sqlite3.connect(":memory:", uri=True)) as connection:
+        connection.execute("CREATE TABLE launches (name TEXT NOT NULL, ns INTEGER NOT NULL)")
+        for path in paths:
+            _add_launches(connection, path)
+        rows = connection.execute(_SUMMARY).fetchall()
     return [
-        KernelSummary(name, instances, total, mean, median, low, high, _sample_deviation(instances, mean, mean_square))
+        KernelTime(
+            name=name,
+            instances=instances,
+            total_ns=total,
+            mean_ns=mean,
+            median_ns=median,
+            min_ns=low,
+            max_ns=high,
+            std_ns=_sample_deviation(instances, mean, mean_square),
+        )
         for name, instances, total, mean, low, high, median, mean_square in rows
     ]
 
 
-def summary_csv(rows: list[KernelSummary]) -> str:
+_SUMMARY = """
+    WITH ranked AS (
+        SELECT name, ns, row_number() OVER (PARTITION BY name ORDER BY ns) AS position,
+               count(*) OVER (PARTITION BY name) AS instances
+        FROM launches
+    )
+    SELECT name, count(*), sum(ns), avg(ns), min(ns), max(ns),
+           avg(CASE WHEN position IN ((instances + 1) / 2, (instances + 2) / 2) THEN ns END), avg(1.0 * ns * ns)
+    FROM ranked GROUP BY name ORDER BY sum(ns) DESC, 1
+"""
+
+
+def _add_launches(connection: sqlite3.Connection, path: Path) -> None:
+    """Add the name and duration of every kernel of one export."""
+    try:
+        connection.execute("ATTACH DATABASE ? AS export", (_uri(path),))
+        tables = {name for (name,) in connection.execute("SELECT name FROM export.sqlite_master WHERE type = 'table'")}
+        if {KERNELS, "StringIds"} <= tables:
+            connection.execute(
+                f"""
+                INSERT INTO launches SELECT coalesce(StringIds.value, '[unnamed kernel]'), end - start
+                FROM export.{KERNELS} AS kernels LEFT JOIN export.StringIds ON StringIds.id = kernels.demangledName
+                """
+            )
+        connection.commit()
+        connection.execute("DETACH DATABASE export")
+    except sqlite3.Error as error:
+        raise _unreadable(path, error) from error
+
+
+def summary_csv(rows: list[KernelTime]) -> str:
     """The summary as `nsys stats` writes it (`summary_cuda_gpu_kern_sum.csv`)."""
     everything = sum(row.total_ns for row in rows)
     text = io.StringIO()

@@ -18,7 +18,7 @@ HEARTBEAT_S = 1.0
 
 @dataclass
 class Event:
-    """`kind` is phase, step, failed or done; what else there is depends on it."""
+    """`kind` is device, phase, step, failed or done; what else there is depends on it."""
 
     kind: str
     fields: dict[str, Any]
@@ -37,6 +37,10 @@ class EventWriter:
     def phase(self, name: str, done: int, total: int) -> None:
         """The child is in phase `name` and has finished `done` of its `total` runs."""
         self._write({"kind": "phase", "name": name, "done": done, "total": total})
+
+    def device(self, name: str) -> None:
+        """The child works on this device; said early, since a tool may end the child before it has written anything."""
+        self._write({"kind": "device", "name": name})
 
     def failed(self, error: str, remedy: str, exit_code: int) -> None:
         self._write({"kind": "failed", "error": error, "remedy": remedy, "exit_code": exit_code})

@@ -21,6 +21,7 @@ from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.workload import DeviceFacts, Instrumented, Memory, ModelFacts, Workload
 from llm_perf_opt.workload.adapter import find_adapter
 from llm_perf_opt.workload.building import resolve_device
+from llm_perf_opt.workload.capture import capturing, check_capture
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.fingerprint import work_fingerprint
 from llm_perf_opt.workload.instrument import instrumented_run
@@ -37,6 +38,8 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     """Do everything the order asks for; records appear in its output directory as they are known."""
     config = order.config
     device = resolve_device(config.device)
+    events.device(str(device))
+    check_capture(order.capture, device)
     memory, sampler = MemoryWatch(device), HardwareSampler(_gpu_uuid(device))
     events.phase("load", 0, 1)
     start = time.perf_counter()
@@ -51,7 +54,7 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     activities, note = usable_activities(config.pipeline.torch_profiler, device) if order.profile else ([], None)
     with memory.phase("warm-up"):
         warmups = session.warm_up(config.measure.warmup)
-    with memory.phase("timed repeats"), sampler:
+    with memory.phase("timed repeats"), sampler, capturing(session):
         measured = session.measure()
     notes = (*((note,) if note else ()), *session.notes)
     record = _record(session, measured, memory.record(), sampler.state(), load_s=load_s, warmups=warmups, notes=notes)

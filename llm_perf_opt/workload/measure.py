@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from llm_perf_opt.records.workload import BatchResult, Repeat, SampleError
@@ -48,6 +48,8 @@ class Session:
         self.clock = clock_for(loaded.device)
         self.infer = order.config.infer
         self.loop = Loop(loaded, self.infer, self.clock, events)
+        self.make_ranges: Callable[[], Ranges] = lambda: Ranges(order.config.measure.ranges)
+        """The ranges of one timed repeat."""
         self.notes: list[str] = []
         """What a reader of the figures must know, in words."""
         self._graphs = 0
@@ -157,7 +159,7 @@ class Session:
 
     def run_once(self, samples: tuple[int, ...], ranges: Ranges | None = None) -> BatchWork:
         """Preprocess and generate once, timed from the start of preprocessing."""
-        ranges = ranges or Ranges(self.order.config.measure.ranges)
+        ranges = ranges or self.make_ranges()
         inputs = self.order.inputs.samples
         start = self.clock.now()
         with ranges.sample(samples[0]):

@@ -19,6 +19,19 @@ TABLES = "profile.sqlite"
 TRACE = "trace.json.gz"
 
 
+STEADY_STEP = "steady_decode_step"
+"""Name of the range that `Capture.steady_step` asks for."""
+
+
+class Capture(Record):
+    """What a child does for the tool that watches it; its own profilers are off, and its times are never reported."""
+
+    profiler_api: Literal["measured", "steady_step"] | None = None
+    """Call cudaProfilerStart and -Stop around the timed repeats, or around the steady step."""
+    steady_step: bool = False
+    """Put the middle decode step of every generation into a range of its own, `STEADY_STEP`."""
+
+
 class WorkOrder(Record):
     """What one child does and where it writes."""
 
@@ -37,6 +50,8 @@ class WorkOrder(Record):
     """Null writes no gallery."""
     profile: bool = False
     """Run one more sample under the PyTorch profiler."""
+    capture: Capture | None = None
+    """Set for a child under nsys or ncu."""
 
 
 def child_argv(order_path: Path) -> list[str]:

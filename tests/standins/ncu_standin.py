@@ -14,7 +14,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -44,7 +44,7 @@ SECTIONS = (
     "InstructionStats",
     "WorkloadDistribution",
 )
-SETS = ("basic", "detailed", "full", "nvlink", "pmsampling", "roofline")
+SETS = {"basic": 45, "detailed": 212, "full": 229, "nvlink": 12, "pmsampling": 30, "roofline": 50}
 ERRORS = {
     "counters-permission": "ERR_NVGPUCTRPERM - The user does not have permission to access NVIDIA GPU Performance "
     "Counters on the target device 0. For instructions on enabling permissions and to get more information see "
@@ -102,7 +102,7 @@ class Pass:
             if not self.includes and self.profiling:
                 self.inside.setdefault("", []).append(kernel)
         elif self._wanted(kernel, event):
-            self._take(kernel, event.pid)
+            self._take(kernel, event.pid, [item for item in self.includes if matches(item, self.ranges, event)])
 
     @property
     def by_range(self) -> bool:
@@ -127,14 +127,14 @@ class Pass:
             return re.search(wanted.removeprefix("regex:"), name) is not None
         return wanted == name
 
-    def _take(self, name: str, pid: int) -> None:
+    def _take(self, name: str, pid: int, inside: Sequence[str]) -> None:
         self.matched += 1
         if self.matched <= int(self.arguments.one("launch-skip", "0")):
             return
         count = self.arguments.one("launch-count")
         if count and len(self.results) >= int(count):
             return
-        self.results.append({"name": name, "pid": pid})
+        self.results.append({"name": name, "pid": pid, "inside": list(inside)})
 
     def _close_ranges(self, event: Event) -> None:
         """A range that is about to end and in which kernels ran is one result."""
@@ -144,7 +144,7 @@ class Pass:
             ends = event.event in ("pop", "end") and before and not self._still_inside(expression, event)
             if ends or (expression == "" and stop):
                 del self.inside[expression]
-                self._take("range", event.pid)
+                self._take("range", event.pid, [expression])
 
     def _still_inside(self, expression: str, event: Event) -> bool:
         after = Ranges(self.ranges.per_process)
@@ -248,11 +248,18 @@ def _report(arguments: Arguments, done: Pass, status: int, mode: str) -> int:
 
 
 def import_report(arguments: Arguments) -> int:
+    if arguments.has("nvtx"):  # as release 2022.3 says
+        print("Invalid option --nvtx specified for --mode import\nUse --help for further details.")
+        return 1
     try:
         report = json.loads(Path(arguments.one("import")).read_text())
     except (OSError, ValueError):
         error(f"Failed to open the report file {arguments.one('import')}.")
         return 1
+    if wanted := set(arguments.all("nvtx-include")):
+        report["results"] = [item for item in report["results"] if wanted & set(item["inside"])]
+        if not report["results"]:
+            return 0  # as release 2022.3 does: nothing is printed
     if arguments.one("page", "details") == "raw" and arguments.has("csv"):
         print(raw_csv(report), end="")
     else:
@@ -293,6 +300,13 @@ def list_sections(_arguments: Arguments) -> int:
     return 0
 
 
+def list_sets(_arguments: Arguments) -> int:
+    print('"Identifier","Sections","Enabled","Estimated Metrics"')
+    for name, count in SETS.items():
+        print(f'"{name}","SpeedOfLight, Occupancy","no","{count}"')
+    return 0
+
+
 def main(words: list[str]) -> int:
     if words in (["--version"], ["-v"]):
         print("NVIDIA (R) Nsight Compute Command Line Profiler\nCopyright (c) 2018-2025 NVIDIA Corporation")
@@ -302,6 +316,7 @@ def main(words: list[str]) -> int:
     special: dict[str, Callable[[Arguments], int]] = {
         "query-metrics": query_metrics,
         "list-sections": list_sections,
+        "list-sets": list_sets,
         "import": import_report,
     }
     for name, action in special.items():

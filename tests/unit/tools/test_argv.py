@@ -246,7 +246,6 @@ def test_notes() -> None:
 
     assert ncu_notes() == ""
     assert "decode* is sent as regex:decode.*/" in ncu_notes(nvtx={"include": "decode*"})
-    assert "names none" in ncu_notes(replay_mode="range")
     assert "refuses --profile-from-start" in ncu_notes(
         replay_mode="range", nvtx={"include": "a"}, extra_args=["--profile-from-start", "off"]
     )

@@ -1,0 +1,42 @@
+"""`llmperf ncu`: the ncu stage alone."""
+
+from __future__ import annotations
+
+import typer
+
+from llm_perf_opt.cli.lazy import TailCommand
+from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
+from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, only, run_stages, workload_after
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+EXAMPLES = """
+Examples:
+  llmperf ncu
+  llmperf ncu pipeline.ncu.ncu_cli.nvtx.include=prefill pipeline.ncu.ncu_cli.replay_mode=app-range
+  llmperf ncu pipeline.ncu.ncu_cli.launch_count=5 -- python my_script.py
+"""
+
+
+@app.command(cls=TailCommand, epilog=EXAMPLES)
+def ncu(
+    context: typer.Context,
+    arguments: ConfigArguments = None,
+    *,
+    output: OutputOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    config_dirs: ConfigDirs = None,
+) -> None:
+    """Profile kernels of the workload, or of the command after `--`, with Nsight Compute.
+
+    Unless told otherwise: the kernels of one decode step.
+    """
+    run_stages(
+        arguments,
+        options={**only("ncu"), **workload_after(context)},
+        config_dirs=config_dirs,
+        output=output,
+        dry_run=dry_run,
+        as_json=as_json,
+    )

@@ -1,0 +1,128 @@
+"""What nsys and ncu captured, and the kernels in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llm_perf_opt.records.tools import KernelTime, NcuCapture, NcuMetric, NcuRegion, NcuResult, NsysCapture, NsysReport
+from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
+from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.units import percent, significant
+
+ORDER = 55
+TOP = 10
+NOT_FOR_TIMES = (
+    "ncu locks clocks, flushes caches and replays: compare its counters between kernels, never its times with those of "
+    "other stages."
+)
+
+
+def section(facts: RunFacts) -> Section | None:
+    blocks: list[Block] = []
+    if facts.nsys is not None:
+        blocks += nsys_blocks(facts.nsys, TOP)
+    if facts.ncu is not None:
+        blocks += ncu_blocks(facts.ncu, TOP)
+        blocks += [block for region in facts.ncu_regions for block in region_blocks(region, TOP)]
+    return Section("Nsight captures", tuple(blocks)) if blocks else None
+
+
+def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
+    """The reports of an nsys capture and its kernels."""
+    opened = "from the start" if capture.trigger is None else f"at {capture.trigger}"
+    blocks: list[Block] = [Paragraph(f"nsys {capture.tool.version} recorded {opened}.")]
+    if capture.failure is not None:
+        blocks.append(Paragraph(f"The capture failed: {capture.failure.message}"))
+    if capture.reports:
+        rows = tuple(_report_row(report) for report in capture.reports)
+        blocks.append(
+            Table(("report", "length ms", "kernels", "kernel ms", "processes"), rows, numeric=frozenset({1, 2, 3}))
+        )
+    blocks += [Items(tuple(items)) for items in [_diagnostics(capture)] if items]
+    if capture.kernels:
+        blocks.append(nsys_kernel_table(capture.kernels[:limit], capture.kernels))
+        left = len(capture.kernels[limit:]) + capture.kernels_left_out if limit else capture.kernels_left_out
+        if left:
+            blocks.append(Paragraph(f"{left:,} more kernels are in nsys/summary_cuda_gpu_kern_sum.csv."))
+    elif capture.reports:
+        blocks.append(Paragraph("No device kernels were recorded."))
+    return blocks
+
+
+def _report_row(report: NsysReport) -> tuple[str, ...]:
+    facts = report.facts
+    length = None if facts.duration_ns is None else facts.duration_ns / 1e6
+    processes = ", ".join(f"{item.name or 'unnamed'} {item.pid}: {item.kernels:,} kernels" for item in facts.processes)
+    return (report.name, significant(length), f"{facts.kernels:,}", significant(facts.kernel_ns / 1e6), processes)
+
+
+def _diagnostics(capture: NsysCapture) -> list[str]:
+    found = (line for report in capture.reports for line in report.facts.diagnostics)
+    return [f"nsys warned: {line}" for line in dict.fromkeys(found)]
+
+
+def nsys_kernel_table(rows: Sequence[KernelTime], everything: Sequence[KernelTime]) -> Table:
+    """Kernels by falling total time; shares are of the kernels in `everything`."""
+    total = sum(row.total_ns for row in everything) or 1
+    cells = tuple(
+        (
+            row.name,
+            f"{row.instances:,}",
+            significant(row.total_ns / 1e6),
+            significant(row.mean_ns / 1e3),
+            significant(row.median_ns / 1e3),
+            significant(row.max_ns / 1e3),
+            percent(row.total_ns / total),
+        )
+        for row in rows
+    )
+    columns = ("kernel", "launches", "total ms", "mean µs", "median µs", "max µs", "share")
+    return Table(columns, cells, numeric=frozenset(range(1, len(columns))))
+
+
+def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
+    """What one run of ncu profiled."""
+    what = "one decode step" if capture.steady_step else ", ".join(capture.filters) or "all launches"
+    words = f"ncu {capture.tool.version} profiled {what} with {capture.replay_mode} replay"
+    if capture.passes:
+        few, many = min(capture.passes), max(capture.passes)
+        words += f", {few} passes each" if few == many else f", {few} to {many} passes each"
+    blocks: list[Block] = [Paragraph(f"{words}. {NOT_FOR_TIMES}")]
+    if capture.failure is not None:
+        blocks.append(Paragraph(f"It failed: {capture.failure.message}"))
+    dropped = {"metrics": capture.dropped_metrics, "sections": capture.dropped_sections}
+    remarks = [
+        f"Dropped, since ncu does not know these {kind}: {', '.join(names)}."
+        for kind, names in dropped.items()
+        if names
+    ]
+    if capture.facts is not None and capture.facts.empty_metrics:
+        remarks.append(f"{len(capture.facts.empty_metrics):,} metrics have no value in any result.")
+    blocks += [Items(tuple(remarks))] if remarks else []
+    if capture.facts is not None and capture.results:
+        left = capture.facts.results - len(capture.results[:limit])
+        blocks.append(result_table(capture.results[:limit], capture.facts.metrics))
+        blocks += [Paragraph(f"{left:,} more results are in ncu/raw.csv.")] if left else []
+    return blocks
+
+
+def region_blocks(region: NcuRegion, limit: int | None = None) -> list[Block]:
+    """What ncu profiled within one of several NVTX expressions."""
+    intro = f"Within {region.written} (sent as {region.sent})"
+    if region.facts is None or not region.results:
+        return [Paragraph(f"{intro}: {region.reason}.")]
+    return [
+        Paragraph(f"{intro}: {region.facts.results:,} results of {len(region.facts.kernels):,} names."),
+        result_table(region.results[:limit], region.facts.metrics),
+    ]
+
+
+def result_table(results: Sequence[NcuResult], metrics: Sequence[NcuMetric]) -> Table:
+    """One row a result, in the order of their launch; a column for each metric that was kept."""
+    units = {metric.name: metric.unit for metric in metrics}
+    names = list(dict.fromkeys(name for result in results for name in result.values))
+    cells = tuple(
+        (str(result.id), result.name, *(significant(result.values.get(name)) for name in names)) for result in results
+    )
+    columns = ("ID", "name", *(f"{name}, {units[name]}" if units.get(name) else name for name in names))
+    return Table(columns, cells, numeric=frozenset({0, *range(2, len(columns))}))

@@ -1,0 +1,195 @@
+"""What the stages that wrap a workload in a tool share: what is launched, in which environment, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.config.schema import Config
+from llm_perf_opt.errors import LlmperfError
+from llm_perf_opt.plan.paths import save_dir, scratch_dir
+from llm_perf_opt.records.inputs import Inputs
+from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.records.tools import Failure
+from llm_perf_opt.stages.base import StageContext
+from llm_perf_opt.stages.child import (
+    CHILD_ENVIRONMENT,
+    STALL_LIMIT_S,
+    Watch,
+    own_words,
+    read_result,
+    stall_error,
+    write_order,
+)
+from llm_perf_opt.tools.command import command_text, profiled_environment
+from llm_perf_opt.tools.discovery import find_tool, version_problem
+from llm_perf_opt.tools.failures import Ending
+from llm_perf_opt.tools.options import ToolName, Version, parse_version
+from llm_perf_opt.tools.process import Finished, run
+from llm_perf_opt.workload.events import EventReader
+from llm_perf_opt.workload.order import EVENTS, LOG, ORDER, RESULT, Capture, WorkOrder, child_argv
+
+# What a child under a tool writes: not its stage's own results, and never among those of the stage it is named after.
+CHILD_OUTPUT = "torch_profiler"
+# Of a tool's output, this much of the start and of the end is looked at; what explains a failure is in one of them.
+LOOKED_AT_BYTES = 1 << 20
+
+
+def foreign_command(config: Config) -> list[str] | None:
+    """What is launched instead of llmperf's own workload; None launches that."""
+    workload = config.pipeline.workload
+    if workload.command is not None:
+        return list(workload.command)
+    return None if workload.module is None else [sys.executable, "-m", workload.module]
+
+
+def launched_command(name: str, config: Config, run_path: Path) -> list[str]:
+    """The program that the tool of stage `name` starts."""
+    return foreign_command(config) or child_argv(scratch_dir(run_path, name) / ORDER)
+
+
+def changed_environment(config: Config) -> dict[str, str]:
+    """Variables that the program gets beside those of this process; a program of somebody else's gets none."""
+    return {} if foreign_command(config) is not None else dict(CHILD_ENVIRONMENT)
+
+
+def planned_tool(name: ToolName, environ: Mapping[str, str]) -> tuple[str, str, Version | None]:
+    """For the plan: the program to show, what is said about it, and its version where it is known."""
+    try:
+        tool = find_tool(name, environ)
+    except LlmperfError as error:
+        return name, f"{error.message}; the stage will fail", None
+    if tool is None:
+        return name, f"{name} was not found; the stage will fail (exit code 3)", None
+    version = parse_version(tool.version) or None
+    problem = version_problem(tool)
+    return (
+        tool.path,
+        problem or f"{name} {tool.version or 'of unknown version'} at {tool.path} ({tool.source})",
+        version,
+    )
+
+
+class Launch:
+    """The program that a tool runs for one stage, with its environment and its log."""
+
+    def __init__(self, context: StageContext, config: Config, inputs: Inputs, capture: Capture) -> None:
+        """Write the work order, unless the program is somebody else's.
+
+        Args:
+            config, inputs: what the child works on; they may differ from the run's.
+        """
+        self.context = context
+        self.log = context.scratch_dir / LOG
+        self.environment, self.left_out = profiled_environment(os.environ)
+        self.changed = changed_environment(config)
+        self._config = config
+        self._watch: Watch | None = None
+        self._result = scratch_dir(context.run_path, CHILD_OUTPUT)
+        with writing(context.output_dir):
+            context.output_dir.mkdir(parents=True, exist_ok=True)
+            context.scratch_dir.mkdir(parents=True, exist_ok=True)
+        foreign = foreign_command(config)
+        self.own = foreign is None
+        self.command = foreign or write_order(self._order(inputs, capture))
+
+    def _order(self, inputs: Inputs, capture: Capture) -> WorkOrder:
+        output = self._config.pipeline.torch_profiler.output
+        return WorkOrder(
+            stage=self.context.name,
+            config=self._config,
+            inputs=inputs,
+            scratch_dir=self.context.scratch_dir,
+            output_dir=self._result,
+            prediction_dir=self._below(output.prediction.save_dir, "pred") if output.prediction.enable else None,
+            visualization_dir=self._below(output.visualization.save_dir, "viz")
+            if output.visualization.enable
+            else None,
+            capture=capture,
+        )
+
+    def _below(self, configured: str | None, default: str) -> Path:
+        # An absolute folder holds what the measuring stage wrote.
+        relative = configured is None or not Path(configured).is_absolute()
+        return save_dir(self._result, configured if relative else None, default)
+
+    @property
+    def device(self) -> str | None:
+        """What the child said it works on; None for somebody else's program, or before it said so."""
+        return self._watch.device if self._watch is not None else None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether kernels are to be expected; a program that says nothing is taken to use a GPU."""
+        return self.device is None or self.device.startswith("cuda")
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the work that was done; None where the child did not get that far, or is not ours."""
+        return read_result(self._result).work_fingerprint if self.own and (self._result / RESULT).exists() else None
+
+    def command_text(self, argv: Sequence[str]) -> str:
+        return command_text(argv, cwd=Path.cwd(), changed=self.changed, dropped=self.left_out)
+
+    def run(self, argv: Sequence[str], timeout_s: float | None) -> Finished:
+        """Run the tool around the program.
+
+        Raises:
+            StageError: neither the child nor the tool moved any more.
+        """
+        progress = self.context.progress
+        if self.own:
+            events = EventReader(self.context.scratch_dir / EVENTS)
+            self._watch = Watch(events, progress, STALL_LIMIT_S, log=self.log)
+        else:
+            progress.update("capture", 0, 1, 0)
+        tick = self._watch.tick if self._watch is not None else None
+        finished = self._run(argv, self.log, timeout_s, on_tick=tick)
+        if self._watch is not None:
+            self._watch.tick()
+            if finished.stopped_by_caller:
+                raise stall_error(self._watch, f"{self.context.name} and the child under it", self.log)
+        return finished
+
+    def _run(self, argv: Sequence[str], log: Path, timeout_s: float | None, **options: object) -> Finished:
+        environment = {**self.environment, **self.changed}
+        return run(argv, log=log, cwd=Path.cwd(), env=environment, timeout_s=timeout_s, **options)  # type: ignore[arg-type]
+
+    def run_helper(self, argv: Sequence[str], name: str, timeout_s: float | None) -> tuple[Finished, Path]:
+        """Run the tool on what it left, its output into a file of its own, of any length."""
+        log = self.context.scratch_dir / name
+        return self._run(argv, log, timeout_s, log_cap_bytes=1 << 50), log
+
+    def ending(self, finished: Finished, more_output: str = "") -> Ending:
+        """How the run of the tool ended, for the verdict."""
+        return Ending(
+            output=_looked_at(self.log) + more_output,
+            how=finished.how_it_ended(),
+            ok=finished.ok,
+            timed_out=finished.timed_out,
+            workload_ok=self._watch.done if self._watch is not None else None,
+            log=str(self.log),
+        )
+
+    def outcome(self, failure: Failure | None) -> Outcome:
+        """What the verdict means for the stage; where the workload failed, its own words say why."""
+        if failure is None:
+            return Outcome.completed(self.fingerprint)
+        own = own_words(self._watch) if self._watch is not None and failure.code == "workload-crashed" else None
+        if own is None:
+            remedy = f"{failure.remedy}; see {failure.docs}"
+            return Outcome.failed(failure.message, remedy, failure.exit_code, self.fingerprint)
+        message = f"the workload failed under {self.context.name}: {own.message}"
+        return Outcome.failed(message, own.remedy or None, own.exit_code, self.fingerprint)
+
+
+def _looked_at(log: Path) -> str:
+    """The text of a log, without its middle where it is very long."""
+    with log.open("rb") as stream:
+        head = stream.read(LOOKED_AT_BYTES)
+        rest = log.stat().st_size - len(head)
+        stream.seek(max(len(head), len(head) + rest - LOOKED_AT_BYTES))
+        return (head + stream.read()).decode(errors="replace")
