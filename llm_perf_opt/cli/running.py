@@ -114,7 +114,9 @@ def _say(run_path: Path, manifest: Manifest, config: Config, as_json: bool) -> N
                 typer.echo(f"  {name:<22} {_figure(metric)}")
         for reason, names in unknown.items():
             typer.echo(f"  not measured: {', '.join(names)}: {reason}")
-    typer.echo(f"run directory: {run_path}")
+    here = Path.cwd()
+    shown = run_path.relative_to(here) if run_path.is_relative_to(here) else run_path
+    typer.echo(f"run directory: {shown}")
 
 
 def _figure(metric: Mapping[str, Any]) -> str:
