@@ -296,9 +296,10 @@ def _assumptions(request: StaticRequest, tracer: Tracer, read: Traced, precision
         "traced on the meta device with transformers' own code; each distinct layer once, multiplied by its repeats",
         "a matrix product m x k by k x n is 2·m·n·k FLOPs; element-wise work counts 0",
         "bytes are weights and cache, each once; activation bytes are not traced",
-        *precision.notes,
     ]
-    if precision.layout is not None:
+    if precision.layout is None:
+        lines.extend(precision.notes)
+    else:
         lines.append(f"weights are counted in {precision.dtype}: tracing does not know quantized layouts")
     products = tracer.built.recorder is None or any(call.kind == "product" for call in read.calls)
     if request.attention_flops == "causal" and products:
