@@ -196,6 +196,7 @@ def test_vision_agrees_with_a_real_pass(
     traced = trace_record(whole, request, "here")
     assert traced.phases.vision is not None, traced.reasons
     assert traced.phases.vision.flops == closed.phases.vision.flops
+    assert traced.phases.vision.tokens == closed.phases.vision.tokens
 
 
 @pytest.mark.parametrize("case", VISION, ids=[case[0] for case in VISION])

@@ -125,16 +125,16 @@ class Tracer:
                 self._forward(context, cache, batch=batch, keep=1)
         return read, self._forward(1, cache, batch=batch, keep=1)
 
-    def vision(self, images: Sequence[tuple[int, int]]) -> Traced:
-        """One pass of the image path; what it hands on goes to the prompt."""
+    def vision(self, images: Sequence[tuple[int, int]]) -> tuple[Traced, int]:
+        """One pass of the image path, and the tokens it hands to the prompt."""
         inputs = image_inputs(self.built, images)
         self.counter.calls.clear()
         self.counter.entered.clear()
         if self.once is not None:
             self.once.forget()
         with torch.no_grad(), self.counter.watching(), self.counter:
-            run_vision(self.built.model, inputs)
-        return Traced(tuple(self.counter.calls), frozenset(self.counter.entered), 0)
+            tokens = run_vision(self.built.model, inputs)
+        return Traced(tuple(self.counter.calls), frozenset(self.counter.entered), 0), tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +267,50 @@ class Summary:
         )
 
 
+def _passes(
+    config: Mapping[str, Any], request: StaticRequest, where: str, *, deduplicate: bool
+) -> tuple[Tracer, Traced, Traced]:
+    """Prefill and one decode step of a model, and the tracer that ran them."""
+    prompt = request.prompt_tokens
+    context = prompt if request.context is None else request.context
+    for own_attention in (False, True):
+        built = build(config, where, own_attention=own_attention)
+        tracer = Tracer(built, deduplicate=deduplicate)
+        try:
+            every = request.logits == "all"
+            return tracer, *tracer.prefill_and_decode(prompt, context, batch=request.batch, every=every)
+        except SeveralRounds:
+            return _passes(config, request, where, deduplicate=False)
+        except _TRACE_ERRORS as error:
+            # Without a recorder the model makes its masks, which some need outside their attention.
+            if built.recorder is None:
+                raise ConfigError(
+                    f"{where}: cannot be traced without weights: {type(error).__name__}: {error}",
+                    "its forward pass needs real values; no figure is given rather than a wrong one",
+                ) from error
+    raise AssertionError("the second round has no recorder")
+
+
+def _assumptions(request: StaticRequest, tracer: Tracer, read: Traced, precision: Precision) -> list[str]:
+    lines = [
+        "traced on the meta device with transformers' own code; each distinct layer once, multiplied by its repeats",
+        "a matrix product m x k by k x n is 2·m·n·k FLOPs; element-wise work counts 0",
+        "bytes are weights and cache, each once; activation bytes are not traced",
+    ]
+    if precision.layout is None:
+        lines.extend(precision.notes)
+    else:
+        lines.append(f"weights are counted in {precision.dtype}: tracing does not know quantized layouts")
+    products = tracer.built.recorder is None or any(call.kind == "product" for call in read.calls)
+    if request.attention_flops == "causal" and products:
+        lines.append("products outside transformers' attention interface are counted whole, not causally")
+    if read.cache_elements == 0:
+        lines.append("the model left nothing in transformers' cache: a state of its own is not in kv_bytes")
+    if request.views or request.images:
+        lines.append("prefill is the text alone: give prompt_tokens with the image tokens, and add vision to it")
+    return lines
+
+
 def trace_record(
     config: Mapping[str, Any], request: StaticRequest, where: str, *, deduplicate: bool = True
 ) -> StaticRecord:
@@ -277,25 +321,9 @@ def trace_record(
             do not have.
     """
     precision = resolve(config, request.dtype, request.kv_dtype)
-    full, every = request.attention_flops == "full", request.logits == "all"
-    prompt, batch = request.prompt_tokens, request.batch
-    context = prompt if request.context is None else request.context
-    for own_attention in (False, True):
-        built = build(config, where, own_attention=own_attention)
-        tracer = Tracer(built, deduplicate=deduplicate)
-        try:
-            read, step = tracer.prefill_and_decode(prompt, context, batch=batch, every=every)
-            break
-        except SeveralRounds:
-            return trace_record(config, request, where, deduplicate=False)
-        except _TRACE_ERRORS as error:
-            # Without a recorder the model makes its masks, which some need outside their attention.
-            if built.recorder is None:
-                raise ConfigError(
-                    f"{where}: cannot be traced without weights: {type(error).__name__}: {error}",
-                    "its forward pass needs real values; no figure is given rather than a wrong one",
-                ) from error
-    summary = Summary(built, precision, full=full)
+    tracer, read, step = _passes(config, request, where, deduplicate=deduplicate)
+    batch, prompt = request.batch, request.prompt_tokens
+    summary = Summary(tracer.built, precision, full=request.attention_flops == "full")
     summary.note_active(step, batch)
     reasons = {
         "phases.vision": "no images were asked for",
@@ -307,29 +335,15 @@ def trace_record(
     images = request.views or request.images
     if images:
         try:
-            seen = summary.phase(tracer.vision([*images] * batch), batch * len(images), 0)
+            passed, tokens = tracer.vision([*images] * batch)
+            seen = summary.phase(passed, tokens, 0)
             del reasons["phases.vision"]
         except _TRACE_ERRORS as error:
             reasons["phases.vision"] = f"the image path cannot be traced: {type(error).__name__}: {error}"
-    kinds = {call.kind for call in read.calls}
-    assumptions = [
-        "traced on the meta device with transformers' own code; each distinct layer once, multiplied by its repeats",
-        "a matrix product m x k by k x n is 2·m·n·k FLOPs; element-wise work counts 0",
-        "bytes are weights and cache, each once; activation bytes are not traced",
-        *precision.notes,
-    ]
-    if precision.layout is not None:
-        assumptions.append(f"weights are counted in {precision.dtype}: tracing does not know quantized layouts")
-    if not full and (built.recorder is None or "product" in kinds):
-        assumptions.append("products outside transformers' attention interface are counted whole, not causally")
-    if read.cache_elements == 0:
-        assumptions.append("the model left nothing in transformers' cache: a state of its own is not in kv_bytes")
-    if images:
-        assumptions.append("prefill is the text alone: give prompt_tokens with the image tokens, and add vision to it")
     return StaticRecord(
         method="traced",
-        assumptions=tuple(assumptions),
-        request=request.model_copy(update={"context": context}),
+        assumptions=tuple(_assumptions(request, tracer, read, precision)),
+        request=request.model_copy(update={"context": prompt if request.context is None else request.context}),
         model=ModelFacts(
             model_type=str(config["model_type"]),
             parameters=summary.parameters,

@@ -70,7 +70,10 @@ def image_inputs(built: Built, images: Sequence[tuple[int, int]]) -> dict[str, A
     return {"pixel_values": torch.empty(len(images), channels, side, side, device="meta")}
 
 
-def run_vision(model: nn.Module, inputs: dict[str, Any]) -> None:
-    """One pass through the image path."""
+def run_vision(model: nn.Module, inputs: dict[str, Any]) -> int:
+    """One pass through the image path; the tokens it yields."""
     features: Any = model.get_image_features
-    features(**inputs)
+    found = features(**inputs)
+    pooled = getattr(found, "pooler_output", found)
+    rows = [pooled] if isinstance(pooled, torch.Tensor) else list(pooled)
+    return sum(row.shape[:-1].numel() for row in rows)
