@@ -1,14 +1,18 @@
-"""FLOPs, parameters and bytes from the model's configuration, in this process and without torch."""
+"""FLOPs, parameters and bytes of the model: in closed form here, traced in a child where there is none."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from llm_perf_opt.analysis.static import NotCovered, analyze
+from llm_perf_opt.analysis.static import NotCovered
+from llm_perf_opt.analysis.static.methods import static_record
 from llm_perf_opt.analysis.static.report import markdown
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.hardware.catalogue import find_gpu, gpu_named
+from llm_perf_opt.hardware.detect import detect_gpus
+from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.plan.paths import stage_dir
 from llm_perf_opt.records.inputs import Sample
@@ -28,7 +32,8 @@ JSON_FILE, MARKDOWN_FILE = "static_compute.json", "static_compute.md"
 
 
 def plan(name: str, _config: Config, run_path: Path) -> PlannedStage:
-    return PlannedStage(name, stage_dir(run_path, name), notes=("runs in this process, without torch",))
+    note = "closed form in this process, without torch; a model type that has none is traced in a child"
+    return PlannedStage(name, stage_dir(run_path, name), notes=(note,))
 
 
 def execute(context: StageContext) -> Outcome:
@@ -36,9 +41,11 @@ def execute(context: StageContext) -> Outcome:
     settings = config.pipeline.static_analysis
     adapter = find_adapter(config.model.name)
     try:
-        record = analyze(
+        record = static_record(
             adapter.model_config(config),
             request_of(context, adapter),
+            _gpus(config.hardware.gpu),
+            fallback=settings.use_analytic_fallback,
             where=config.model.path or f"model {config.model.name}",
         )
     except NotCovered as error:
@@ -47,6 +54,14 @@ def execute(context: StageContext) -> Outcome:
         write_text(context.output_dir / JSON_FILE, record.to_json() + "\n")
         write_text(context.output_dir / MARKDOWN_FILE, markdown(record))
     return Outcome.completed()
+
+
+def _gpus(name: str) -> list[Gpu]:
+    """The GPUs to give bounds for: the one that is named, or with `auto` those of the catalogue that are here."""
+    if name != "auto":
+        return [gpu_named(name)]
+    found = (find_gpu(gpu.name) for gpu in detect_gpus().gpus)
+    return list({gpu.id: gpu for gpu in found if gpu is not None}.values())
 
 
 def request_of(context: StageContext, adapter: Adapter) -> StaticRequest:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from llm_perf_opt.records.static import Bound, GpuFigures
 from llm_perf_opt.reports.document import Block, Items, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.units import in_bytes, significant
@@ -24,6 +27,23 @@ def section(facts: RunFacts) -> Section | None:
         if phase is not None
     )
     blocks: list[Block] = [Table(("phase", "FLOPs", "least bytes", "FLOP/B"), rows, numeric=frozenset({1, 2, 3}))]
+    if static.gpus:
+        blocks.append(_bounds(static.gpus))
     reasons = tuple(f"{name}: not covered: {reason}" for name, reason in static.reasons.items())
     blocks.append(Items((*reasons, *static.assumptions)))
     return Section("Static analysis", tuple(blocks))
+
+
+def _bounds(gpus: Sequence[GpuFigures]) -> Table:
+    """The least time each phase can take on each GPU; never a prediction."""
+    rows = tuple(
+        (gpu.title, name, significant(bound.bound_ms), bound.limited_by or "unknown", _validity(bound))
+        for gpu in gpus
+        for name, bound in (("prefill", gpu.phases.prefill), ("decode step", gpu.phases.decode))
+        if bound is not None
+    )
+    return Table(("GPU", "phase", "bound ms", "limited by", "remark"), rows, numeric=frozenset({2}))
+
+
+def _validity(bound: Bound) -> str:
+    return "the weights fit in L2, so the memory bound does not hold" if bound.memory_bound_valid is False else ""
