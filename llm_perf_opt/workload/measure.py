@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from llm_perf_opt.workload.loop import Generation, Loop
 from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.out_of_memory import OutOfMemoryInPhase
 from llm_perf_opt.workload.ranges import WARMUP, Ranges
+from llm_perf_opt.workload.syncs import watching_syncs
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Session:
         self.notes: list[str] = []
         """What a reader of the figures must know, in words."""
         self._graphs = 0
+        self._waits: Counter[str] = Counter()
 
     def warm_up(self, rounds: int) -> int:
         """Run untimed `rounds` times, so that nothing happens for the first time in a timed repeat; how many were run.
@@ -68,9 +71,11 @@ class Session:
         for done in range(rounds if batches else 0):
             self.events.phase("warmup", done, rounds)
             for batch in batches:
-                with ranges.phase(WARMUP):
+                # Watched while nothing is timed, and again in each round: what waits only at first is left behind.
+                with ranges.phase(WARMUP), watching_syncs(self.loaded.device) as waits:
                     self.loop.generate(batch, Ranges(()))
                     self.clock.synchronize()
+                self._waits = waits
         self._graphs = graphs_compiled() if execution.compiles else 0
         return rounds if batches else 0
 
@@ -113,6 +118,9 @@ class Session:
         """Say what happened beside what was asked for."""
         if self.loop.execution.compiles and (late := graphs_compiled() - self._graphs):
             self.notes.append(f"{late} graphs were compiled in timed repeats: their times are of compiling too")
+        if self._waits:
+            places = ", ".join(f"{place} ({count})" for place, count in self._waits.most_common())
+            self.notes.append(f"the model itself waits for the device in the last warm-up run, at {places}")
         wanted = self.infer.max_new_tokens
         if any(self.loaded.most_new(work.batch, wanted) < wanted for work in measured.work):
             self.notes.append(f"generation ends at the model's window of {self.loaded.window:,} tokens")

@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from llm_perf_opt.config.schema import Infer
+from llm_perf_opt.config.schema import Infer, Measure
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.workload.execution import Execution, Replay, graphs_compiled
 from llm_perf_opt.workload.loop import Loop
 from llm_perf_opt.workload.ranges import Ranges
 from tests.tiny_models import TEXT, write_text_model
-from tests.unit.workload.models import PROMPTS, load, prompt, run, session
+from tests.unit.workload.models import PROMPTS, load, measuring, prompt, run, session
 
 pytestmark = pytest.mark.integration  # compiling starts a compiler
 
 EAGER = Infer(max_new_tokens=24, stop_on_eos=False)
+FEW = Infer(max_new_tokens=4, stop_on_eos=False)
 STATIC = EAGER.model_copy(update={"cache": "static"})
 
 
@@ -47,6 +48,27 @@ def test_compiled_equals_eager_and_compiles_once(cache: str, tmp_path: Path) -> 
     for text, batch in zip(PROMPTS, batches, strict=True):
         assert loop.generate(batch, Ranges(())).tokens == run(loaded, [prompt(text)], EAGER)[1].tokens
     assert graphs_compiled() == before
+
+
+def test_compilation_happens_in_warm_up(tmp_path: Path) -> None:
+    """Batches of two rows, padded, and of one: each is compiled before anything is timed, even with warmup 0."""
+    infer = FEW.model_copy(update={"execution": "compile", "cache": "static", "batch_size": 2})
+    found = measuring(tmp_path, infer, PROMPTS, Measure(warmup=0, repeats=2))
+    before = graphs_compiled()
+    assert found.warm_up(0) == 1
+    compiled = graphs_compiled()
+    assert compiled > before
+    measured = found.measure()
+    assert graphs_compiled() == compiled
+    assert len(measured.batches) == 2
+    assert found.notes == []
+
+
+def test_a_graph_compiled_while_timing_is_told(tmp_path: Path) -> None:
+    infer = FEW.model_copy(update={"execution": "compile", "cache": "static"})
+    found = measuring(tmp_path, infer, PROMPTS[:1], Measure(warmup=0, repeats=1))
+    found.measure()
+    assert any("compiled in timed repeats" in note for note in found.notes)
 
 
 class _Recorded:

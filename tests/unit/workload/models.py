@@ -8,13 +8,17 @@ from typing import Any
 
 import torch
 
-from llm_perf_opt.config.schema import Config, Dataset, Infer, Model
-from llm_perf_opt.records.inputs import Sample
+from llm_perf_opt.config.schema import Config, Dataset, Infer, Measure, Model
+from llm_perf_opt.records.inputs import Inputs, Sample
 from llm_perf_opt.workload.adapter import find_adapter
 from llm_perf_opt.workload.clock import clock_for
+from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
 from llm_perf_opt.workload.loop import Generation, Loop
+from llm_perf_opt.workload.measure import Session
+from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.ranges import Ranges
+from tests.tiny_models import write_text_model
 
 PROMPTS = ("The capital of France is", "Once upon a time, in a land far away,", "1 2 3")
 
@@ -77,3 +81,24 @@ def reference(loaded: LoadedModel, batch: Batch, infer: Infer, **options: Any) -
         end = next((index for index, token in enumerate(row) if token in eos), len(row) - 1)
         rows.append(row[: end + 1])
     return rows
+
+
+def measuring(
+    folder: Path, infer: Infer, texts: Sequence[str], measure: Measure | None = None, **changes: Any
+) -> Session:
+    """A session on a tiny Llama and these prompts."""
+    path = write_text_model(folder / "model", "llama", chat_template=None, **changes)
+    samples = tuple(prompt(text) for text in texts)
+    order = WorkOrder(
+        stage="direct_inference",
+        config=Config(
+            device="cpu",
+            model=Model(name="causal_lm", path=str(path), weights="random"),
+            infer=infer,
+            measure=measure or Measure(warmup=1, repeats=2),
+        ),
+        inputs=Inputs(samples=samples, epochs=(tuple(range(len(samples))),)),
+        scratch_dir=folder,
+        output_dir=folder,
+    )
+    return Session(order, load(path, infer), EventWriter(folder / "events.jsonl"))
