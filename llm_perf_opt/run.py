@@ -13,7 +13,7 @@ from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, read_ma
 from llm_perf_opt.config.dump import to_yaml
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError
+from llm_perf_opt.errors import ConfigError, LlmperfError
 from llm_perf_opt.hardware.host import environment_record
 from llm_perf_opt.plan.model import Plan, build_plan
 from llm_perf_opt.records.inputs import Inputs
@@ -137,8 +137,7 @@ def _attempt(action: Callable[[], Outcome], directory: RunDirectory) -> Outcome:
     try:
         return action()
     except LlmperfError as error:
-        missing = error.exit_code == MissingError.exit_code
-        return Outcome.failed(error.message, error.remedy or None, error.exit_code if missing else 1)
+        return Outcome.failed(error.message, error.remedy or None, error.exit_code)
     except Exception as error:  # noqa: BLE001 - the stage boundary: one stage must not take down the others
         with (directory.path / "llmperf.log").open("a", encoding="utf-8") as log:
             log.write(traceback.format_exc())
@@ -155,6 +154,6 @@ def _report(directory: RunDirectory, observer: Observer) -> None:
 
 
 def exit_code_of(manifest: Manifest) -> int:
-    """3 where something needed was missing, else 1 where something failed, else 0."""
+    """3 where something was missing, else 2 where settings were refused, else 1 where a stage failed, else 0."""
     codes = {entry.exit_code for entry in manifest.stages.values() if entry.status == "failed"}
     return 3 if 3 in codes else max(codes, default=0)

@@ -58,7 +58,7 @@ class Infer(Settings):
     do_sample: bool = False
     """Sample from the distribution instead of taking the likeliest token."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Nucleus sampling: keep the likeliest tokens that sum to this probability."""
+    """Nucleus sampling: keep the likeliest tokens that sum to this probability; null takes the checkpoint's own."""
     no_repeat_ngram_size: Count | None = None
     """Never generate an n-gram of this size twice."""
     batch_size: Count = 1

@@ -15,7 +15,7 @@ class Outcome(Record):
     """Why it was skipped, or what failed."""
     remedy: str | None = None
     exit_code: int = 0
-    """What this outcome adds to the exit code of the run: 0, 1 (failed) or 3 (something needed is missing)."""
+    """0, 1 (failed), 2 (its settings were refused) or 3 (something needed is missing)."""
     work_fingerprint: str | None = None
     """Identity of the work that was measured; null where the stage ran no model."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
-from llm_perf_opt.errors import LlmperfError, MissingError, StageError
+from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.records.workload import Workload
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.tools.process import Finished, run, tail
@@ -122,7 +122,8 @@ def own_words(watch: Watch) -> LlmperfError | None:
     if watch.failure is None:
         return None
     fields = watch.failure.fields
-    kind = MissingError if fields["exit_code"] == MissingError.exit_code else StageError
+    kinds: dict[int, type[LlmperfError]] = {kind.exit_code: kind for kind in (StageError, ConfigError, MissingError)}
+    kind = kinds[fields["exit_code"]]
     return kind(fields["error"], fields["remedy"])
 
 
