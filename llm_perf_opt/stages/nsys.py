@@ -48,8 +48,9 @@ def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
 def execute(context: StageContext) -> Outcome:
     settings = context.config.pipeline.nsys
     tool = require_tool("nsys")
+    waits_for_range = settings.capture_range == "nvtx" and settings.gating_nvtx
     bracketed = settings.capture_range == "cudaProfilerApi"
-    capture = Capture(profiler_api="measured" if bracketed else None)
+    capture = Capture(profiler_api="measured" if bracketed else None, needs_ranges=waits_for_range)
     launch = Launch(context, context.config, context.inputs, capture)
     directory = context.output_dir
     _remove_old(directory)

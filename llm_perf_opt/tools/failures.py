@@ -131,6 +131,7 @@ _PATTERNS = (
 _NOTHING_PROFILED = _pattern(r"no (kernels|ranges) were profiled")
 _AVAILABLE_KERNELS = re.compile(r"Available Kernels:\n((?:\s*\d+\.[^\n]*\n?)+)")
 _APPLICATION_ERROR = _pattern(r"the application returned an error code \((\d+)\)")
+_NSYS_AT_ITS_END = re.compile(r"^Generated:", re.MULTILINE)
 _RANGE_STARTED = "Capture range started in the application"
 
 
@@ -184,8 +185,10 @@ def _no_nsys_report(ending: Ending, trigger: str | None, streams: Sequence[str])
     named = find_message("nsys", ending.output, but="profiler-busy")
     if named is not None:
         return named
-    if ending.workload_ok is False:
-        return _workload_crashed("nsys", ending)
+    # nsys that got to its end passes the status of the workload on.
+    passed_on = ending.workload_ok is None and not ending.ok and _NSYS_AT_ITS_END.search(ending.output) is not None
+    if ending.workload_ok is False or (passed_on and not streams):
+        return _workload_crashed("nsys", ending, trigger)
     if streams:
         return Failure(
             code="importer-missing",
@@ -311,12 +314,13 @@ def _timeout(tool: str, ending: Ending) -> Failure:
     )
 
 
-def _workload_crashed(tool: str, ending: Ending) -> Failure:
+def _workload_crashed(tool: str, ending: Ending, trigger: str | None = None) -> Failure:
     code = _APPLICATION_ERROR.search(ending.output)
     status = f" (status {code[1]})" if code else ""
+    waited = f"; {trigger}, which opens the capture, had not come by then" if trigger is not None else ""
     return Failure(
         code="workload-crashed",
-        message=f"the workload failed under {tool}{status}; {tool} {ending.how}",
+        message=f"the workload failed under {tool}{status}; {tool} {ending.how}{waited}",
         remedy=f"look at {ending.log}; run it without the tool (llmperf infer) to tell a fault of the workload from "
         "one that only the tool provokes, such as running out of memory",
     )

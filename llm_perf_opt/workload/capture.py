@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
+import nvtx
 import torch
 
 from llm_perf_opt.errors import MissingError
@@ -16,16 +19,28 @@ from llm_perf_opt.workload.ranges import AnyRange, Range, Ranges, Silent, module
 
 
 def check_capture(capture: Capture | None, device: torch.device) -> None:
-    """Refuse what cannot be done on this device, before the model is loaded.
+    """Refuse what cannot be done, before the model is loaded.
 
     Raises:
-        MissingError: the CUDA profiler API was asked for and there is no CUDA device.
+        MissingError: the CUDA profiler API was asked for and there is no CUDA device; or ranges are waited for, and
+            the tool lets none through.
     """
+    if capture is not None and capture.needs_ranges and ranges_go_nowhere():
+        raise MissingError(
+            f"the tool tells NVTX that it wants no ranges, so nvtx {version('nvtx')} sends none, and the capture would "
+            "wait for one in vain (seen with nsys 2022.4.2)",
+            "install a newer Nsight, or capture without NVTX (gating_nvtx: false)",
+        )
     if capture is not None and capture.profiler_api is not None and device.type != "cuda":
         raise MissingError(
             f"cudaProfilerStart needs a CUDA device, and the workload runs on {device}",
             "capture an NVTX range instead (pipeline.nsys.capture_range: nvtx, nvtx_capture: decode), or run on a GPU",
         )
+
+
+def ranges_go_nowhere() -> bool:
+    """Whether a tool has put itself under NVTX, and the nvtx package drops what is pushed all the same."""
+    return bool(os.environ.get("NVTX_INJECTION64_PATH")) and type(nvtx.get_domain()).__name__ == "DummyDomain"
 
 
 @contextlib.contextmanager

@@ -30,6 +30,8 @@ class Capture(Record):
     """Call cudaProfilerStart and -Stop around the timed repeats, or around the steady step."""
     steady_step: bool = False
     """Put the middle decode step of every generation into a range of its own, `STEADY_STEP`."""
+    needs_ranges: bool = False
+    """Without NVTX ranges the tool would capture nothing."""
 
 
 class WorkOrder(Record):

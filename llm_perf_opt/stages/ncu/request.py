@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from llm_perf_opt.config.pipeline import Ncu
 from llm_perf_opt.config.schema import Config
@@ -52,7 +53,8 @@ class Request:
 
     @property
     def capture(self) -> Capture:
-        return Capture(steady_step=self.steady_step, profiler_api="steady_step" if self._bracketed else None)
+        bracket: Literal["steady_step"] | None = "steady_step" if self._bracketed else None
+        return Capture(steady_step=self.steady_step, profiler_api=bracket, needs_ranges=bool(self.filters))
 
     @property
     def runs_again(self) -> bool:

@@ -166,3 +166,17 @@ def test_every_failure_has_its_section_in_the_docs() -> None:
     assert len(codes) >= 15
     headings = set(re.findall(r"^## ([a-z-]+)$", DOCS.read_text(), re.MULTILINE))
     assert codes == headings
+
+
+def test_a_machine_without_a_driver_is_no_fault_of_the_workload() -> None:
+    failure = judge_ncu(ending(recorded("ncu-no-driver"), False), filters=["decode/"], reports=[], facts=None)
+    assert code(failure) == "driver-missing"
+    assert failure is not None
+    assert failure.exit_code == 3
+
+
+def test_a_status_that_nsys_passes_on_is_the_workloads() -> None:
+    failure = judge_nsys(ending("Generated:\n\tNo reports were generated\n", False), trigger=TRIGGER, reports=[])
+    assert code(failure) == "workload-crashed"
+    assert failure is not None
+    assert "had not come by then" in failure.message

@@ -1,0 +1,196 @@
+"""`llmperf nsys` on the stand-in, through the real command line: what is captured, and what every failure says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from llm_perf_opt.records.tools import NsysCapture
+from tests.cli_process import LLMPERF, environment, llmperf
+from tests.stage_runs import Expected, command_line, profile, stage_entry
+from tests.standins.fixtures import Nsight
+
+pytestmark = pytest.mark.integration
+
+WAIT_FOR_DECODE = ["--capture-range", "nvtx", "--nvtx-capture", "decode"]
+DECODING = ("kernel:load", "push:decode", "kernel:a", "kernel:b", "pop", "sleep:0.1")
+
+
+def nsys(
+    nsight: Nsight, folder: Path, arguments: list[str], steps: tuple[str, ...], **extra: str
+) -> subprocess.CompletedProcess[str]:
+    return profile("nsys", nsight, folder, [*arguments, "--", *nsight.workload(*steps)], **extra)
+
+
+def capture(folder: Path) -> NsysCapture:
+    return NsysCapture.model_validate_json((folder / "run" / "nsys" / "facts.json").read_bytes())
+
+
+def test_a_command_of_ones_own(nsight: Nsight, tmp_path: Path) -> None:
+    finished = nsys(nsight, tmp_path, [], DECODING, HF_TOKEN="hf_secret123456")
+    assert finished.returncode == 0, finished.stderr
+    assert stage_entry(tmp_path, "nsys").status == "completed"
+    folder = tmp_path / "run" / "nsys"
+    assert {path.name for path in folder.iterdir()} == {
+        *("run.nsys-rep", "run.sqlite", "summary_cuda_gpu_kern_sum.csv", "kernels.md", "facts.json", "cmd.txt"),
+    }
+    assert "| load | 1 |" in (folder / "kernels.md").read_text()
+    commands = (folder / "cmd.txt").read_text()
+    assert "nsys profile --trace=cuda,nvtx,osrt --sample=none -o" in commands
+    assert "nsys export --type sqlite" in commands
+    assert "-u HF_TOKEN" in commands
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file() and b"hf_secret" in path.read_bytes()]
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "Nsight captures" in report
+    assert "3 kernels" in report
+
+
+def test_one_range_of_it(nsight: Nsight, tmp_path: Path) -> None:
+    finished = nsys(nsight, tmp_path, [*WAIT_FOR_DECODE, "--capture-range-end", "stop"], DECODING)
+    assert finished.returncode == 0, finished.stderr
+    found = capture(tmp_path)
+    assert found.trigger == 'the NVTX range "decode"'
+    assert [kernel.name for kernel in found.kernels] == ["a", "b"]
+    assert found.device is None
+
+
+def test_every_range_is_a_report_and_a_killed_workload_is_no_failure(nsight: Nsight, tmp_path: Path) -> None:
+    steps = (*DECODING, *DECODING, *DECODING, f"file:{tmp_path / 'done'}")
+    finished = nsys(nsight, tmp_path, [*WAIT_FOR_DECODE, "--capture-range-end", "repeat-shutdown:2"], steps)
+    assert finished.returncode == 0, finished.stderr
+    found = capture(tmp_path)
+    assert [report.name for report in found.reports] == ["run.1.nsys-rep", "run.2.nsys-rep"]
+    assert {kernel.name: kernel.instances for kernel in found.kernels} == {"a": 2, "b": 2}
+    assert not (tmp_path / "done").exists()
+
+
+def test_processes_of_a_command_are_told_apart(nsight: Nsight, tmp_path: Path) -> None:
+    words = " ".join(nsight.workload("kernel:x"))
+    command = ["sh", "-c", f"{words} & {words} kernel:y & wait"]
+    finished = profile("nsys", nsight, tmp_path, ["--", *command])
+    assert finished.returncode == 0, finished.stderr
+    processes = capture(tmp_path).reports[0].facts.processes
+    assert sorted(process.kernels for process in processes) == [1, 2]
+    assert len({process.pid for process in processes}) == 2
+
+
+def test_the_workload_of_a_file_needs_no_model(nsight: Nsight, tmp_path: Path) -> None:
+    script = nsight.workload()[1]
+    config = {
+        "model": {"name": "causal_lm", "path": "not/there"},
+        "pipeline": {"nsys": {"enable": True}, "workload": {"command": ["python3", script, "kernel:a"]}},
+    }
+    (tmp_path / "own.yaml").write_text(json.dumps(config))
+    finished = profile("nsys", nsight, tmp_path, ["own.yaml", "--dry-run", "--json"])
+    assert finished.returncode == 0, finished.stderr
+    stage = json.loads(finished.stdout)["stages"][0]
+    assert stage["commands"][0][-3:] == ["python3", script, "kernel:a"]
+    assert stage["environment"] == {}
+    assert "run.nsys-rep" in stage["files"]
+    assert stage["tool"].startswith("nsys 2026.1.1.204 at ")
+    assert not (tmp_path / "tmp").exists()
+
+
+@pytest.mark.parametrize(
+    ("fail", "expected"),
+    [
+        ("no-report", Expected("no-report", "without a report")),
+        ("importer-missing", Expected("importer-missing", "QdstrmImporter", exit_code=3)),
+        ("disk-full", Expected("disk-full", "No space left on device")),
+        ("profiler-busy", Expected("profiler-busy", "MULTIPLE_SUBSCRIBERS")),
+        ("driver-mismatch", Expected("driver-mismatch", "not supported by this build", exit_code=3)),
+        ("tool-crash", Expected("tool-failed", "SIGSEGV")),
+        ("report-broken", Expected("report-broken", "run.nsys-rep")),
+        ("export-fails", Expected("report-broken", "could not be read")),
+        ("hang", Expected("timeout", "time limit")),
+    ],
+)
+def test_every_failure_is_answered(nsight: Nsight, tmp_path: Path, fail: str, expected: Expected) -> None:
+    limit = ["pipeline.nsys.timeout_s=2.0"] if fail == "hang" else []
+    finished = nsys(nsight, tmp_path, limit, DECODING, NSIGHT_STANDIN_FAIL=fail)
+    expected.check("nsys", finished, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("steps", "arguments", "expected"),
+    [
+        (
+            ("push:prefill", "kernel:a", "pop"),
+            WAIT_FOR_DECODE,
+            Expected("trigger-never-matched", 'the NVTX range "decode"'),
+        ),
+        (("push:decode", "pop"), [], Expected("no-kernels", "no kernel")),
+        (("crash",), WAIT_FOR_DECODE, Expected("workload-crashed", "the workload failed under nsys")),
+        (("exit:3",), WAIT_FOR_DECODE, Expected("workload-crashed", "status 3")),
+        (DECODING, ["pipeline.nsys.extra_args=[--nope=1]"], Expected("option-refused", "--nope")),
+    ],
+)
+def test_every_empty_capture_is_answered(
+    nsight: Nsight, tmp_path: Path, steps: tuple[str, ...], arguments: list[str], expected: Expected
+) -> None:
+    expected.check("nsys", nsys(nsight, tmp_path, arguments, steps), tmp_path)
+
+
+def test_without_the_tool_the_other_stages_run(tmp_path: Path) -> None:
+    command = ["run", "--no-torch", "--nsys", "--ncu", "--output", "run"]
+    finished = llmperf(command, tmp_path, LLMPERF_NSYS=str(tmp_path / "no-nsys"), LLMPERF_NCU=str(tmp_path / "no-ncu"))
+    assert finished.returncode == 3
+    assert "LLMPERF_NSYS is" in finished.stderr
+    assert stage_entry(tmp_path, "static_analysis").status == "completed"
+    for stage in ("nsys", "ncu"):
+        assert (stage_entry(tmp_path, stage).status, stage_entry(tmp_path, stage).exit_code) == ("failed", 3)
+        assert not (tmp_path / "run" / stage).exists()
+
+
+def test_a_stale_report_does_not_pass_for_a_new_one(nsight: Nsight, tmp_path: Path) -> None:
+    assert nsys(nsight, tmp_path, [], DECODING, NSIGHT_STANDIN_FAIL="export-fails").returncode == 1
+    assert (tmp_path / "run" / "nsys" / "run.nsys-rep").exists()
+    again = command_line(["run", "--resume", "run"], nsight, tmp_path, NSIGHT_STANDIN_FAIL="no-report")
+    assert again.returncode == 1
+    assert "without a report" in (stage_entry(tmp_path, "nsys").reason or "")
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+def test_a_killed_parent_leaves_nothing_running(nsight: Nsight, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    workload = nsight.workload(f"file:{ready}", "sleep:600")
+    parent = subprocess.Popen(
+        [LLMPERF, "nsys", "--output", "run", "--", *workload],
+        cwd=tmp_path,
+        env=environment(**nsight.env),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not ready.exists():
+        assert parent.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(running(ready)) == 2  # nsys and the workload
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while running(ready) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running(ready)
+    assert stage_entry(tmp_path, "nsys").status == "running"
+
+
+def running(marker: Path) -> list[int]:
+    """Processes but llmperf's own whose command line names `marker`."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            words = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
+        except OSError:
+            continue
+        if str(marker).encode() in words and LLMPERF.encode() not in words:
+            found.append(int(folder.name))
+    return found
