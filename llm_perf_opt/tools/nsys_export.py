@@ -239,9 +239,11 @@ def _duration(connection: sqlite3.Connection, tables: frozenset[str]) -> int | N
 
 
 def _exporter_version(connection: sqlite3.Connection, tables: frozenset[str]) -> str | None:
-    if "META_DATA_EXPORT" not in tables:
+    # The second is the name that nsys 2022.4 uses.
+    table = next((name for name in ("META_DATA_EXPORT", "EXPORT_META_DATA") if name in tables), None)
+    if table is None:
         return None
-    row = connection.execute("SELECT value FROM META_DATA_EXPORT WHERE name = 'EXPORT_PRODUCT_VERSION'").fetchone()
+    row = connection.execute(f"SELECT value FROM {table} WHERE name = 'EXPORT_PRODUCT_VERSION'").fetchone()
     return None if row is None else str(row[0])
 
 
