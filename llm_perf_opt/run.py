@@ -19,7 +19,7 @@ from llm_perf_opt.plan.model import Plan, build_plan
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.redact import redact_argv
+from llm_perf_opt.redact import HIDDEN, redact_argv
 from llm_perf_opt.reports.write import write_reports
 from llm_perf_opt.stages.base import Progress, Stage, StageContext
 from llm_perf_opt.stages.registry import enabled_stages
@@ -55,7 +55,12 @@ def prepare_resume(run_path: Path) -> Plan:
         ConfigError, MissingError: `run_path` holds no run, or something it needs is gone.
     """
     entries = read_manifest(run_path).stages
-    plan = _plan(load_config(run_path / "config.yaml", environ={}).config, run_path)
+    config = load_config(run_path / "config.yaml", environ={}).config
+    if any(HIDDEN in word for word in config.pipeline.workload.command or ()):
+        raise ConfigError(
+            f"{run_path} cannot be resumed: its workload command held a secret, which was not kept", "start a new run"
+        )
+    plan = _plan(config, run_path)
     pending = tuple(stage for stage in plan.stages if entries[stage.name].status != "completed")
     return replace(plan, stages=pending)
 
@@ -102,9 +107,18 @@ def resume(plan: Plan, observer: Observer) -> Manifest:
 
 
 def _write_facts(directory: RunDirectory, plan: Plan) -> None:
-    write_text(directory.path / "config.yaml", to_yaml(plan.config))
+    write_text(directory.path / "config.yaml", to_yaml(_without_secrets(plan.config)))
     directory.write_json("env.json", environment_record())
     write_text(directory.path / "inputs.yaml", _as_yaml(plan.inputs))
+
+
+def _without_secrets(config: Config) -> Config:
+    """`config` with the secrets of a foreign command hidden."""
+    workload = config.pipeline.workload
+    if workload.command is None:
+        return config
+    hidden = workload.model_copy(update={"command": tuple(redact_argv(workload.command))})
+    return config.model_copy(update={"pipeline": config.pipeline.model_copy(update={"workload": hidden})})
 
 
 def _as_yaml(inputs: Inputs) -> str:

@@ -156,6 +156,16 @@ def test_a_stale_report_does_not_pass_for_a_new_one(nsight: Nsight, tmp_path: Pa
     assert "without a report" in (stage_entry(tmp_path, "nsys").reason or "")
 
 
+def test_a_secret_on_a_foreign_command_line_is_kept_nowhere(nsight: Nsight, tmp_path: Path) -> None:
+    workload = nsight.workload("plain:--api-key", "plain:hf_Secret123456")
+    profile("nsys", nsight, tmp_path, ["--", *workload, "--token", "hf_Secret123456"], NSIGHT_STANDIN_FAIL="no-report")
+    for path in (tmp_path / "run").rglob("*"):
+        assert path.suffix == ".log" or not path.is_file() or b"hf_Secret" not in path.read_bytes(), path
+    again = command_line(["run", "--resume", "run"], nsight, tmp_path)
+    assert again.returncode == 2
+    assert "held a secret, which was not kept" in again.stderr
+
+
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 def test_a_killed_parent_leaves_nothing_running(nsight: Nsight, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
