@@ -139,7 +139,11 @@ class RunDirectory:
         """Say of the stages that were running that they were interrupted."""
         for name, entry in self.manifest.stages.items():
             if entry.status == "running":
-                changes = {"status": "interrupted", "reason": "interrupted by the user", "ended": now()}
+                changes = {
+                    "status": "interrupted",
+                    "reason": "the run was interrupted before this stage ended",
+                    "ended": now(),
+                }
                 self._update(name, entry.model_copy(update=changes))
 
     def close(self, status: str, exit_code: int) -> None:
