@@ -1,10 +1,13 @@
-"""What is said on stderr while a command runs. Results go to stdout, and not through here."""
+"""What a command says: messages and progress on stderr, and documents, which are results, on stdout."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
+
+if TYPE_CHECKING:
+    from llm_perf_opt.reports.document import Document
 
 Level = Literal["quiet", "normal", "verbose"]
 
@@ -48,3 +51,11 @@ def error(message: str, remedy: str = "") -> None:
     print(f"{label} {message}", file=sys.stderr)
     if remedy:
         print(f"  remedy: {remedy}", file=sys.stderr)
+
+
+def show(document: Document) -> None:
+    """A result for people, on stdout: fitted to a terminal; elsewhere plain, with every row of a table on one line."""
+    from llm_perf_opt.reports.terminal import UNFOLDED, print_document
+
+    width = None if sys.stdout.isatty() else UNFOLDED
+    print_document(document, sys.stdout, width=width, colours=not is_plain(sys.stdout))

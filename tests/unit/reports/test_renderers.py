@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from html.parser import HTMLParser
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from llm_perf_opt.reports.document import Document, Items, Paragraph, Section, Table, Verbatim
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
+from llm_perf_opt.reports.terminal import UNFOLDED, print_document
 
 EVIL = "<script>alert('x')</script> & \"quoted\" | ![a](http://evil/b.png) `code` *bold*\n# not a heading \x1b[0m"
 
@@ -89,3 +91,30 @@ def test_markdown_tables_keep_their_shape(text: str) -> None:
     row = page.splitlines()[-1]
     assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 3
     assert len(page.splitlines()) == 7
+
+
+def on_terminal(document: Document, width: int | None) -> list[str]:
+    stream = io.StringIO()
+    print_document(document, stream, width=width, colours=False)
+    return stream.getvalue().splitlines()
+
+
+def test_a_terminal_of_60_columns_shows_every_word() -> None:
+    name = "void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<c10::BFloat16>>(int, T2, T3)"
+    table = Table(("kernel", "total ms", "share"), ((name, "1.5", "12 %"),), numeric=frozenset({1, 2}))
+    lines = on_terminal(Document("t", (Section("s", (table, Items(("word " * 30,)))),)), 60)
+    assert max(map(len, lines)) <= 60
+    assert "".join("".join(lines).split()).count("word") == 30
+    assert all(part in "".join("".join(lines).split()) for part in ("vectorized_", "BFloat16", "12%"))
+
+
+def test_without_a_terminal_a_row_is_a_line() -> None:
+    table = Table(("kernel", "n"), (("k" * 500, "1"),), numeric=frozenset({1}))
+    lines = on_terminal(Document("t", (Section("s", (table,)),)), UNFOLDED)
+    assert [line.split() for line in lines if line.startswith("kk")] == [["k" * 500, "1"]]
+
+
+def test_a_terminal_gets_no_control_characters_and_no_markup() -> None:
+    text = "\n".join(on_terminal(document(EVIL + "[red]x[/red] :smile:"), 200))
+    assert "\x1b" not in text
+    assert "[red]x[/red] :smile:" in text
