@@ -15,9 +15,6 @@ app = typer.Typer(
     help="Check, show, write and migrate configurations.",
     epilog="Example: llmperf config validate my.yaml",
     no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
@@ -65,7 +62,10 @@ def show(
     origins: Annotated[bool, typer.Option("--origins", help="Say for every value what set it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON instead of YAML.")] = False,
 ) -> None:
-    """Print every setting as it would run; the YAML loads back to the same."""
+    """Print every setting as it would run.
+
+    The YAML loads back to the same configuration.
+    """
     from llm_perf_opt.config import show as texts
 
     loaded = load(arguments, config_dirs=config_dirs)
@@ -121,12 +121,15 @@ def init(
 
 @app.command(
     epilog="""
-    Example:
+    Examples:
       llmperf config schema > llmperf.schema.json
     """
 )
 def schema() -> None:
-    """Print the configuration's JSON Schema, for editors that complete and check YAML."""
+    """Print the JSON Schema of configurations.
+
+    An editor with a YAML language server completes and checks with it.
+    """
     import json
 
     from llm_perf_opt.config.json_schema import config_schema
@@ -146,7 +149,7 @@ def migrate(
     write: Annotated[bool, typer.Option("--write", help="Replace the file, keeping the old one as FILE.bak.")] = False,
     config_dirs: ConfigDirs = None,
 ) -> None:
-    """Turn a configuration of the earlier system into one that is valid today.
+    """Turn a file of the earlier system into a valid one.
 
     Prints the new file; what was moved or taken out is said on standard error.
     """
@@ -184,7 +187,7 @@ def presets(
     config_dirs: ConfigDirs = None,
     json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
 ) -> None:
-    """List the presets: their groups, their options and what each sets."""
+    """List the presets and what each sets."""
     from llm_perf_opt.config import catalogue
     from llm_perf_opt.config import presets as places
 

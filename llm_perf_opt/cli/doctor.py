@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 _COLOURS = {"ok": "32", "warn": "33", "missing": "31", "unknown": "35"}
 
+app = typer.Typer()
 
+EXAMPLES = """
+Examples:
+  llmperf doctor
+  llmperf doctor --require cuda,nsys
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def doctor(
     require: Annotated[
         str,
@@ -26,10 +35,7 @@ def doctor(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Check Python, torch, GPU, driver, profilers and permissions, with a remedy for whatever is missing.
-
-    Example: llmperf doctor --require cuda,nsys
-    """
+    """Check Python, torch, GPU, driver, profilers and permissions, with a remedy for whatever is missing."""
     from llm_perf_opt.hardware.doctor import checks
     from llm_perf_opt.hardware.doctor.finding import Surroundings
     from llm_perf_opt.tools.discovery import find_tool

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import typer
+
 from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
 from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, only, run_stages
 
+app = typer.Typer()
 
+EXAMPLES = """
+Examples:
+  llmperf infer pipeline.direct_inference.output.prediction.enable=true
+  llmperf infer my.yaml infer.execution=compile infer.cache=static
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def infer(
     arguments: ConfigArguments = None,
     *,

@@ -10,7 +10,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
@@ -26,7 +26,7 @@ class Lazy:
     """A command that is not imported yet."""
 
     target: str
-    """`module:name` of a Typer app or of a command function."""
+    """`module:name` of a Typer app."""
     help: str
     """One line for the list of commands."""
 
@@ -37,7 +37,7 @@ class Command(TyperCommand):
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
         pieces = [self.options_metavar] if self.options_metavar else []
         for param in self.params:
-            if isinstance(param, TyperArgument) and param.metavar and "[" in param.metavar:
+            if isinstance(param, TyperArgument) and param.metavar:
                 pieces.append(param.metavar)  # says itself what is optional
             else:
                 pieces += param.get_usage_pieces(ctx)
@@ -70,6 +70,9 @@ class Command(TyperCommand):
 
 class TailCommand(Command):
     """A command that takes another command line after `--`; `tail(ctx)` gives it."""
+
+    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         if "--" in args:
@@ -116,11 +119,7 @@ class LazyGroup(TyperGroup):
 
 def _import(name: str, lazy: Lazy) -> AnyCommand:
     module, _, attribute = lazy.target.partition(":")
-    found: Any = getattr(importlib.import_module(module), attribute)
-    if not isinstance(found, typer.Typer):
-        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command()(found)
-        found = app
+    found: typer.Typer = getattr(importlib.import_module(module), attribute)
     for info in found.registered_commands:
         if info.cls in (None, TyperCommand):
             info.cls = Command

@@ -14,14 +14,14 @@ from llm_perf_opt.cli.lazy import Lazy, LazyGroup
 from llm_perf_opt.errors import LlmperfError
 
 COMMANDS = {
-    "run": Lazy("llm_perf_opt.cli.run:run", "Run every enabled stage into one run directory."),
-    "torch": Lazy("llm_perf_opt.cli.torch:torch", "The PyTorch profiler stage alone."),
+    "run": Lazy("llm_perf_opt.cli.run:app", "Run every enabled stage into one run directory."),
+    "torch": Lazy("llm_perf_opt.cli.torch:app", "The PyTorch profiler stage alone."),
     "nsys": Lazy("llm_perf_opt.cli.nsys:app", "The Nsight Systems stage alone, around any command."),
     "ncu": Lazy("llm_perf_opt.cli.ncu:app", "The Nsight Compute stage alone, around any command."),
-    "infer": Lazy("llm_perf_opt.cli.infer:infer", "The plain inference stage alone."),
-    "report": Lazy("llm_perf_opt.cli.report:report", "Write the reports of a run again."),
-    "static": Lazy("llm_perf_opt.cli.static:static", "FLOPs, parameters and bytes of a model, without weights."),
-    "doctor": Lazy("llm_perf_opt.cli.doctor:doctor", "What this machine can measure, and how to get the rest."),
+    "infer": Lazy("llm_perf_opt.cli.infer:app", "The plain inference stage alone."),
+    "report": Lazy("llm_perf_opt.cli.report:app", "Write the reports of a run again."),
+    "static": Lazy("llm_perf_opt.cli.static:app", "FLOPs, parameters and bytes of a model, without weights."),
+    "doctor": Lazy("llm_perf_opt.cli.doctor:app", "What this machine can measure, and how to get the rest."),
     "config": Lazy("llm_perf_opt.cli.config:app", "Check, show, write and migrate configurations."),
 }
 """The commands, in the order of `--help`."""

@@ -8,7 +8,7 @@ from llm_perf_opt.cli.lazy import TailCommand
 from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
 from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, only, run_stages, workload_after
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer()
 
 EXAMPLES = """
 Examples:

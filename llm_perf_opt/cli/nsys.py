@@ -10,7 +10,8 @@ from llm_perf_opt.cli.lazy import TailCommand
 from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
 from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, only, run_stages, workload_after
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer()
+CAPTURE_PANEL = "The capture"
 
 EXAMPLES = """
 Examples:
@@ -27,7 +28,11 @@ def nsys(
     capture_range: Annotated[
         str | None,
         typer.Option(
-            "--capture-range", metavar="TRIGGER", help="none, nvtx, cudaProfilerApi or hotkey.", show_default=False
+            "--capture-range",
+            metavar="TRIGGER",
+            help="none, nvtx, cudaProfilerApi or hotkey.",
+            show_default=False,
+            rich_help_panel=CAPTURE_PANEL,
         ),
     ] = None,
     nvtx_capture: Annotated[
@@ -37,6 +42,7 @@ def nsys(
             metavar="RANGE",
             help="The range that opens the capture: name, name@domain or name@*.",
             show_default=False,
+            rich_help_panel=CAPTURE_PANEL,
         ),
     ] = None,
     capture_range_end: Annotated[
@@ -46,6 +52,7 @@ def nsys(
             metavar="WHAT",
             help="none, stop, stop-shutdown, repeat[:N] or repeat-shutdown:N.",
             show_default=False,
+            rich_help_panel=CAPTURE_PANEL,
         ),
     ] = None,
     output: OutputOption = None,

@@ -9,10 +9,21 @@ import typer
 
 from llm_perf_opt.errors import ConfigError
 
+app = typer.Typer()
 
+EXAMPLES = """
+Examples:
+  llmperf report tmp/profile-output/20261122-101500
+  llmperf report runs/first --format html --output for-a-colleague
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")],
-    formats: Annotated[str, typer.Option("--format", help="Any of md, html, json, joined by commas.")] = "md,html,json",
+    formats: Annotated[
+        str, typer.Option("--format", metavar="A,B", help="Any of md, html, json, joined by commas.")
+    ] = "md,html,json",
     output: Annotated[
         Path | None,
         typer.Option(

@@ -8,22 +8,47 @@ from typing import Annotated
 import typer
 
 from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
-from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, resume_run, run_stages
+from llm_perf_opt.cli.running import RUN_PANEL, DryRunOption, JsonOption, OutputOption, resume_run, run_stages
 from llm_perf_opt.errors import ConfigError
 
+app = typer.Typer()
 
+EXAMPLES = """
+Examples:
+  llmperf run
+  llmperf run my.yaml measure.repeats=5 --output runs/first
+  llmperf run my.yaml --nsys --dry-run
+  llmperf run --resume runs/first
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def run(
     arguments: ConfigArguments = None,
     *,
-    no_static: Annotated[bool, typer.Option("--no-static", help="Leave static analysis out.")] = False,
-    no_torch: Annotated[bool, typer.Option("--no-torch", help="Leave the PyTorch profiler out.")] = False,
-    nsys: Annotated[bool, typer.Option("--nsys", help="Capture with Nsight Systems too.")] = False,
-    ncu: Annotated[bool, typer.Option("--ncu", help="Profile kernels with Nsight Compute too.")] = False,
+    no_static: Annotated[
+        bool, typer.Option("--no-static", help="Leave static analysis out.", rich_help_panel="Stages")
+    ] = False,
+    no_torch: Annotated[
+        bool, typer.Option("--no-torch", help="Leave the PyTorch profiler out.", rich_help_panel="Stages")
+    ] = False,
+    nsys: Annotated[
+        bool, typer.Option("--nsys", help="Capture with Nsight Systems too.", rich_help_panel="Stages")
+    ] = False,
+    ncu: Annotated[
+        bool, typer.Option("--ncu", help="Profile kernels with Nsight Compute too.", rich_help_panel="Stages")
+    ] = False,
     output: OutputOption = None,
     dry_run: DryRunOption = False,
     resume: Annotated[
         Path | None,
-        typer.Option("--resume", metavar="RUN", help="Do what is not completed in this run.", show_default=False),
+        typer.Option(
+            "--resume",
+            metavar="RUN",
+            help="Do what is not completed in this run.",
+            show_default=False,
+            rich_help_panel=RUN_PANEL,
+        ),
     ] = None,
     as_json: JsonOption = False,
     config_dirs: ConfigDirs = None,

@@ -23,12 +23,23 @@ from llm_perf_opt.redact import redact_argv, redact_env
 if TYPE_CHECKING:
     from llm_perf_opt.run import Observer
 
+RUN_PANEL = "The run"
 OutputOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--output", metavar="DIR", help="The run directory itself; must not hold a run.", show_default=False),
+    typer.Option(
+        "--output",
+        metavar="DIR",
+        help="The run directory itself; must not hold a run.",
+        show_default=False,
+        rich_help_panel=RUN_PANEL,
+    ),
 ]
-DryRunOption: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Print what would run, and run nothing.")]
-JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DryRunOption: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would run, and run nothing.", rich_help_panel=RUN_PANEL)
+]
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=RUN_PANEL)
+]
 
 STAGES = ("static_analysis", "torch_profiler", "direct_inference", "nsys", "ncu")
 

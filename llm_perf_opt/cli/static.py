@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from llm_perf_opt.hardware.gpu import Gpu
     from llm_perf_opt.records.static import StaticRequest
 
-EXAMPLE = """Examples:
+app = typer.Typer()
 
+EXAMPLES = """
+Examples:
   llmperf static path/to/model --prompt-tokens 2048 --gpu h100-sxm5
   llmperf static config.json --sweep batch=1,2,4,...,256 --sweep context=1k,...,128k --gpu l4 --gpu h200-sxm
 
 MODEL is a config.json, the directory of a Hugging Face model, a .gguf file, a configuration of
-llmperf (.yaml), or the name of a model preset such as demo. No weights are read."""
+llmperf (.yaml), or the name of a model preset such as demo. No weights are read.
+"""
 
 SWEEP_CSV, ROOFLINE_SVG = "static_sweep.csv", "static_roofline.svg"
 REPORT_JSON, REPORT_MARKDOWN = "static_compute.json", "static_compute.md"
@@ -97,50 +100,99 @@ def _gpus(names: list[str]) -> list[Gpu]:
     return [gpu_named(name) for name in dict.fromkeys(names)]
 
 
+@app.command(epilog=EXAMPLES)
 def static(
     context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Argument(help="config.json, model directory, .gguf file, llmperf YAML, or preset.", show_default=False),
+        typer.Argument(
+            metavar="[MODEL]",
+            help="config.json, model directory, .gguf file, llmperf YAML, or preset.",
+            show_default=False,
+        ),
     ] = None,
     *,
     prompt_tokens: Annotated[
-        int, typer.Option(min=1, help="Text tokens of the prompt; image tokens come on top.", rich_help_panel="Sizes")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Text tokens of the prompt; image tokens come on top.", rich_help_panel="Sizes"
+        ),
     ] = 2048,
     cached: Annotated[
         int | None,
-        typer.Option("--context", min=0, help="Cached tokens before the decode step; the whole prompt if left out."),
+        typer.Option(
+            "--context",
+            min=0,
+            metavar="N",
+            help="Cached tokens before the decode step; the whole prompt if left out.",
+            rich_help_panel="Sizes",
+        ),
     ] = None,
-    new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 128,
-    batch: Annotated[int, typer.Option(min=1, help="Sequences per forward pass.")] = 1,
+    new_tokens: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Tokens to generate.", rich_help_panel="Sizes")
+    ] = 128,
+    batch: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Sequences per forward pass.", rich_help_panel="Sizes")
+    ] = 1,
     image: Annotated[
-        list[str] | None, typer.Option(metavar="WxH", help="Image of each prompt, pixels; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="WxH", help="Image of each prompt, pixels; repeatable.", rich_help_panel="Sizes"),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="Type of weights and activations; the checkpoint's if left out.")
+        str | None,
+        typer.Option(
+            metavar="DTYPE",
+            help="Type of weights and activations; the checkpoint's if left out.",
+            rich_help_panel="Sizes",
+        ),
     ] = None,
     kv_dtype: Annotated[
-        str | None, typer.Option(help="Type of the KV cache; that of the activations if left out.")
+        str | None,
+        typer.Option(
+            metavar="DTYPE", help="Type of the KV cache; that of the activations if left out.", rich_help_panel="Sizes"
+        ),
     ] = None,
     gpu: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Give bounds and memory fit on this GPU; repeatable.")
     ] = None,
-    attention_flops: Annotated[str, typer.Option(help="causal or full.")] = "causal",
-    logits: Annotated[str, typer.Option(help="Positions of the prompt that reach the head: last or all.")] = "last",
-    mla_form: Annotated[str, typer.Option(help="Latent attention: reexpanded, cached or absorbed.")] = "reexpanded",
-    prefill_chunk: Annotated[int | None, typer.Option(min=1, help="Tokens per piece of a chunked prefill.")] = None,
-    method: Annotated[str, typer.Option(help="auto, analytic or traced.")] = "auto",
+    attention_flops: Annotated[
+        str,
+        typer.Option(metavar="causal|full", help="Which scores of the prompt are counted.", rich_help_panel="Counting"),
+    ] = "causal",
+    logits: Annotated[
+        str,
+        typer.Option(
+            metavar="last|all", help="Positions of the prompt that reach the head.", rich_help_panel="Counting"
+        ),
+    ] = "last",
+    mla_form: Annotated[
+        str,
+        typer.Option(
+            metavar="reexpanded|cached|absorbed", help="Form of latent attention (MLA).", rich_help_panel="Counting"
+        ),
+    ] = "reexpanded",
+    prefill_chunk: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Tokens per piece of a chunked prefill.", rich_help_panel="Sizes"),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|analytic|traced",
+            help="Closed form or trace; auto traces where there is no closed form.",
+            rich_help_panel="Counting",
+        ),
+    ] = "auto",
     sweep: Annotated[
         list[str] | None,
         typer.Option(metavar="AXIS=VALUES", help="Sweep batch, context or prompt: batch=1,2,4,...,256; repeatable."),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write the files into this directory.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the files into this directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """FLOPs, parameters and bytes of a model's prefill and decode, exact and without its weights."""
     if model is None:
         typer.echo(context.get_help())
-        typer.echo("\n" + EXAMPLE)
         return
     request = _request(
         {

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import typer
+
 from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
 from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, only, run_stages
 
+app = typer.Typer()
 
+EXAMPLES = """
+Examples:
+  llmperf torch profiling/torch@pipeline.torch_profiler=torch-profiler.max
+  llmperf torch my.yaml measure.repeats=10
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def torch(
     arguments: ConfigArguments = None,
     *,
