@@ -153,8 +153,7 @@ def _attempt(action: Callable[[], Outcome], directory: RunDirectory) -> Outcome:
     except LlmperfError as error:
         return Outcome.failed(error.message, error.remedy or None, error.exit_code)
     except Exception as error:  # noqa: BLE001 - the stage boundary: one stage must not take down the others
-        with (directory.path / "llmperf.log").open("a", encoding="utf-8") as log:
-            log.write(traceback.format_exc())
+        directory.log(traceback.format_exc())
         return Outcome.failed(
             f"{type(error).__name__}: {error}", "a defect of llmperf: the traceback is in llmperf.log"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from llm_perf_opt.records.manifest import Manifest, StageEntry
 from llm_perf_opt.records.outcome import Outcome
 
 MANIFEST = "run.json"
+LOG = "llmperf.log"
+"""What happened and when, a line each, for a person; tracebacks of defects too."""
 
 
 def now() -> str:
@@ -66,7 +69,7 @@ def refresh_digests(path: Path) -> None:
 def _digests(path: Path) -> dict[str, str]:
     files = (file for file in sorted(path.rglob("*")) if file.is_file() and not file.is_symlink())
     names = ((file.relative_to(path).as_posix(), file) for file in files)
-    return {name: sha256_of(file) for name, file in names if name not in (MANIFEST, "llmperf.log")}
+    return {name: sha256_of(file) for name, file in names if name not in (MANIFEST, LOG)}
 
 
 class RunDirectory:
@@ -95,6 +98,7 @@ class RunDirectory:
         )
         directory = cls(path, manifest)
         directory._save()
+        directory.log(f"llmperf {__version__}: {shlex.join(argv)}")
         return directory
 
     @classmethod
@@ -111,6 +115,7 @@ class RunDirectory:
             ),
         )
         directory._save()
+        directory.log(f"llmperf {__version__}: resumed")
         return directory
 
     def stage_path(self, stage: str) -> Path:
@@ -120,7 +125,13 @@ class RunDirectory:
     def write_json(self, name: str, record: BaseModel) -> None:
         write_text(self.path / name, record.model_dump_json(indent=2) + "\n")
 
+    def log(self, text: str) -> None:
+        """Add `text` to the log, with the time."""
+        with writing(self.path / LOG), (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(f"{now()} {text.rstrip()}\n")
+
     def begin(self, stage: str) -> None:
+        self.log(f"{stage}: started")
         self._update(stage, StageEntry(status="running", started=now()))
 
     def end(self, stage: str, outcome: Outcome) -> None:
@@ -134,6 +145,7 @@ class RunDirectory:
             work_fingerprint=outcome.work_fingerprint,
         )
         self._update(stage, entry)
+        self.log(f"{stage}: {outcome.status}" + (f": {outcome.reason}" if outcome.reason else ""))
 
     def interrupt(self) -> None:
         """Say of the stages that were running that they were interrupted."""
@@ -145,9 +157,11 @@ class RunDirectory:
                     "ended": now(),
                 }
                 self._update(name, entry.model_copy(update=changes))
+                self.log(f"{name}: interrupted")
 
     def close(self, status: str, exit_code: int) -> None:
         """End the run: hash every artifact and say how it went."""
+        self.log(f"{status}, exit code {exit_code}")
         changes = {"status": status, "exit_code": exit_code, "ended": now(), "artifacts": _digests(self.path)}
         self.manifest = self.manifest.model_copy(update=changes)
         self._save()
