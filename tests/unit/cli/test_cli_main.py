@@ -17,6 +17,7 @@ from llm_perf_opt.cli import main as cli
 from llm_perf_opt.cli.lazy import Lazy, TailCommand, tail
 from llm_perf_opt.cli.options import split_arguments
 from llm_perf_opt.errors import GateError, InconclusiveError, LlmperfError, MissingError, StageError
+from tests.unit.cli.test_spec import SYNOPSIS
 
 HELP = Path(__file__).with_name("snapshots") / "help.txt"
 
@@ -168,19 +169,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("llmperf ")
 
 
-def command_lines() -> list[str]:
-    """Every command as it is typed, those of groups behind their group."""
-    found = []
-    for name, lazy in cli.COMMANDS.items():
-        module, _, attribute = lazy.target.partition(":")
-        app: typer.Typer = getattr(importlib.import_module(module), attribute)
-        names = [info.name or info.callback.__name__ for info in app.registered_commands if info.callback is not None]
-        grouped = len(names) > 1 or app.registered_callback is not None
-        found += [f"{name} {inner}" for inner in names] if grouped else [name]
-    return found
-
-
-@pytest.mark.parametrize("line", command_lines())
+@pytest.mark.parametrize("line", SYNOPSIS)
 def test_the_help_of_each_command_has_an_example(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*line.split(), "--help") == 0
     examples = capsys.readouterr().out.partition("Examples:\n")[2] or pytest.fail("no examples")
@@ -190,7 +179,7 @@ def test_the_help_of_each_command_has_an_example(line: str, capsys: pytest.Captu
 def test_help_is_that_of_the_snapshot(capsys: pytest.CaptureFixture[str]) -> None:
     """What is typed is part of the product: a change of an option shows here."""
     pages = []
-    for line in ("", *cli.COMMANDS, *(line for line in command_lines() if " " in line)):
+    for line in ("", *cli.COMMANDS, *(line for line in SYNOPSIS if " " in line)):
         assert run(*line.split(), "--help") == 0
         pages.append(capsys.readouterr().out)
     found = "\n".join(pages)
