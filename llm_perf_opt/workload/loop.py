@@ -152,6 +152,7 @@ class _Finish:
         self._pad = loaded.pad_token_id
         self._done = [token in self._eos for token in first]
         self._device = loaded.device
+        self._ended = self._on_device() if any(self._done) else None
 
     @property
     def all_rows(self) -> bool:
@@ -159,16 +160,19 @@ class _Finish:
 
     def look(self, token: list[int]) -> bool:
         """Note the rows that `token` ends; True when all have ended."""
-        for row, value in enumerate(token):
-            self._done[row] = self._done[row] or value in self._eos
+        done = [ended or value in self._eos for ended, value in zip(self._done, token, strict=True)]
+        if done != self._done:
+            # Here, right after the host has waited for the token, and not in `fill`: copying to the device waits too.
+            self._done = done
+            self._ended = self._on_device()
         return self.all_rows
+
+    def _on_device(self) -> torch.Tensor:
+        return torch.tensor(self._done, device=self._device)
 
     def fill(self, token: torch.Tensor) -> torch.Tensor:
         """`token` with the padding id in rows that have ended."""
-        if not any(self._done):
-            return token
-        ended = torch.tensor(self._done, device=self._device)
-        return token.masked_fill(ended, self._pad)
+        return token if self._ended is None else token.masked_fill(self._ended, self._pad)
 
     def rows(self, history: History, batch: Batch) -> list[list[int]]:
         """New tokens of each row, up to and with its end-of-sequence token."""
