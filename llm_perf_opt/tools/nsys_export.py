@@ -11,7 +11,7 @@ import contextlib
 import csv
 import io
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -71,7 +71,7 @@ def read_facts(path: Path) -> NsysFacts:
         StageError: the file cannot be read.
     """
     with open_export(path) as connection:
-        tables = _tables(connection)
+        tables = table_names(connection)
         kernels, kernel_ns = _kernel_totals(connection, tables)
         ranges, events = _ranges(connection, tables)
         return NsysFacts(
@@ -167,7 +167,7 @@ def _sample_deviation(count: int, mean: float, mean_square: float) -> float:
     return float((max(0.0, mean_square - mean * mean) * count / (count - 1)) ** 0.5)
 
 
-def _tables(connection: sqlite3.Connection) -> frozenset[str]:
+def table_names(connection: sqlite3.Connection) -> frozenset[str]:
     return frozenset(name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
 
 
@@ -182,18 +182,29 @@ def _kernel_totals(connection: sqlite3.Connection, tables: frozenset[str]) -> tu
     return int(count), int(total)
 
 
+def domain_names(connection: sqlite3.Connection) -> Mapping[int, str]:
+    """NVTX domain id → its name, `domain N` where the export does not name it."""
+    named = "StringIds.value" if "StringIds" in table_names(connection) else "NULL"
+    join = "LEFT JOIN StringIds ON StringIds.id = e.textId" if named != "NULL" else ""
+    rows = connection.execute(
+        f"SELECT e.domainId, coalesce(e.text, {named}) FROM NVTX_EVENTS e {join} WHERE e.eventType = ?",
+        (DOMAIN_CREATE,),
+    )
+    return _Domains({domain: name for domain, name in rows if name})
+
+
+class _Domains(dict[int, str]):
+    def __missing__(self, domain: int) -> str:
+        return f"domain {domain}"
+
+
 def _ranges(connection: sqlite3.Connection, tables: frozenset[str]) -> tuple[list[NvtxRange], int]:
     """All ranges by total time, and the number of their events."""
     if "NVTX_EVENTS" not in tables:
         return [], 0
     named = "StringIds.value" if "StringIds" in tables else "NULL"
     join = "LEFT JOIN StringIds ON StringIds.id = e.textId" if "StringIds" in tables else ""
-    domains: dict[int, str] = dict(
-        connection.execute(
-            f"SELECT e.domainId, coalesce(e.text, {named}) FROM NVTX_EVENTS e {join} WHERE e.eventType = ?",
-            (DOMAIN_CREATE,),
-        ).fetchall()
-    )
+    domains = domain_names(connection)
     query = f"""
         SELECT coalesce(e.text, {named}, ''), coalesce(e.domainId, 0), e.eventType, e.textId IS NOT NULL AS registered,
                count(*), sum(e.end IS NULL), coalesce(sum(e.end - e.start), 0) AS total
@@ -204,7 +215,7 @@ def _ranges(connection: sqlite3.Connection, tables: frozenset[str]) -> tuple[lis
     ranges = [
         NvtxRange(
             name=name,
-            domain=domains.get(domain) or (f"domain {domain}" if domain else None),
+            domain=domains[domain] if domain else None,
             kind="push_pop" if kind == PUSH_POP else "start_end",
             registered=bool(registered),
             count=count,
