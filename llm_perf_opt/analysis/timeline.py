@@ -127,11 +127,12 @@ class _Sums:
         phase = next((entry.row.name for entry in reversed(opened) if _is_phase(entry.row)), OUTSIDE)
         self._count(item, phase)
         opened[-1].row.own_kernel_ns += duration
-        rows = {id(entry.row): entry.row for entry in opened}  # a range inside one of its own name counts once
-        for row in rows.values():
-            row.kernels += 1
-            row.kernel_ns += duration
-        for entry in opened:
+        outermost: dict[int, _Open] = {}
+        for entry in opened:  # a range inside one of its own name counts once
+            outermost.setdefault(id(entry.row), entry)
+        for entry in outermost.values():
+            entry.row.kernels += 1
+            entry.row.kernel_ns += duration
             entry.starts.append(item.start_ns)
             entry.ends.append(item.end_ns)
 

@@ -45,7 +45,8 @@ class RangeWork(Record):
     """Of these, the ones launched in no range inside it: over all ranges these and the unattributed time add up to the
     total."""
     span_ns: int
-    """For each occurrence from the start of its first kernel to the end of its last, added up."""
+    """For each occurrence, not inside one of the same name, from the start of its first kernel to the end of its last,
+    added up."""
     busy_ns: int
     """Of the span, while at least one of its kernels ran (the union over streams)."""
 
