@@ -24,7 +24,7 @@ _TORCH_NUMBERS = re.compile(r", (?:seq|op_id) = \d+")
 
 def device_numbers(connection: sqlite3.Connection) -> list[int]:
     """The devices that anything ran on."""
-    union = " UNION ".join(f"SELECT deviceId FROM {table}" for table in _activities(connection))
+    union = " UNION ".join(f"SELECT DISTINCT deviceId FROM {table}" for table in _activities(connection))
     return sorted(device for (device,) in connection.execute(union)) if union else []
 
 

@@ -86,6 +86,15 @@ def test_kernels_by_phase(two_processes: Path) -> None:
     assert rows == [("prefill", "gemm", 2, 80, 40), ("outside", "gemm", 2, 20, 10)]
 
 
+def test_a_device_is_listed_once(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "run.sqlite") as database:
+        database.execute("CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start, end, deviceId)")
+        database.executemany("INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (?, ?, 3)", [(1, 2), (4, 6)])
+    database.close()
+    with open_export(tmp_path / "run.sqlite") as export:
+        assert device_numbers(export) == [3]
+
+
 def test_an_export_without_any_table(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "empty.sqlite").execute("CREATE TABLE StringIds (id, value)").connection.close()
     found = read(tmp_path / "empty.sqlite")
