@@ -74,10 +74,14 @@ def _single(shown: FigureChange, a: Metric, b: Metric) -> FigureChange:
         "change_percent": percent,
         "percent_reason": why_not,
         "difference": after - before,
-        "verdict": _verdict(shown, after - before, after - before) if counted else "unknown",
+        "verdict": _of_count(before, after) if counted else "unknown",
         "reason": f"one value a run, compared as it is ({a.note})" if counted else ONE_OBSERVATION,
     }
     return shown.model_copy(update=changes)
+
+
+def _of_count(before: float, after: float) -> Verdict:
+    return "equal" if after == before else "more" if after > before else "less"
 
 
 def _percent(a: float, b: float) -> tuple[float | None, str | None]:

@@ -11,8 +11,9 @@ from pydantic import JsonValue
 
 from llm_perf_opt.records.base import Record
 
-Verdict = Literal["better", "worse", "no change shown", "unknown"]
-"""Of a figure: `better` and `worse` only where the whole interval lies on that side of no change."""
+Verdict = Literal["better", "worse", "no change shown", "less", "more", "equal", "unknown"]
+"""Of a figure of B: `better` and `worse` only where the whole interval lies on that side of no change; `less`, `more`
+and `equal` of a count, one value a run, of which no interval says how much of it is chance."""
 WorkRelation = Literal["same", "comparable", "different"]
 GateOutcome = Literal["crossed", "passed", "inconclusive"]
 GateMeasure = Literal["change_percent", "difference", "value"]

@@ -17,6 +17,7 @@ from llm_perf_opt.analysis.self_times import kernel_changes, operator_changes
 from llm_perf_opt.errors import MissingError
 from llm_perf_opt.records.comparison import Comparison, FigureChange, Profiles, RunIdentity, StageComparison
 from llm_perf_opt.reports.facts import MEASURED_STAGES, RunFacts
+from llm_perf_opt.reports.sections.figures import shared_remarks
 from llm_perf_opt.reports.units import percent_interval, signed_percent
 
 VERDICT_FIGURES = {
@@ -86,7 +87,7 @@ def _stage(stage: str, a: RunFacts, b: RunFacts) -> StageComparison:
     return StageComparison(
         stage=stage,
         work=work,
-        remarks=tuple(f"{name}: {remark}" for name, run in _named(a, b) for remark in _remarks(run, stage)),
+        remarks=tuple(shared_remarks([(name, text) for name, run in _named(a, b) for text in _remarks(run, stage)])),
         figures=compare_figures(one.metrics.metrics, other.metrics.metrics, different),
     )
 
@@ -123,7 +124,7 @@ def _verdict(stage: StageComparison, *, same_run: bool) -> str:
     openings = {
         "better": "B is faster than A",
         "worse": "B is slower than A",
-        "no change shown": "No change of the whole is shown",
+        "no change shown": "Neither run is shown to be faster as a whole",
     }
     said = [_phrase(figures[name], words) for name, words in VERDICT_FIGURES.items()]
     return f"{openings[leading.verdict]}: {'; '.join(said)}."
@@ -132,5 +133,6 @@ def _verdict(stage: StageComparison, *, same_run: bool) -> str:
 def _phrase(figure: FigureChange, words: str) -> str:
     if figure.change_percent is None or figure.change_percent_ci95 is None:
         return f"{words} unknown ({figure.percent_reason or figure.reason})"
-    said = "no change shown" if figure.verdict == "no change shown" else signed_percent(figure.change_percent)
-    return f"{words} {said} (95 % interval {percent_interval(figure.change_percent_ci95)})"
+    changed = f"{words} {signed_percent(figure.change_percent)}"
+    said = f"no change of {words} shown" if figure.verdict == "no change shown" else changed
+    return f"{said} (95 % interval {percent_interval(figure.change_percent_ci95)})"
