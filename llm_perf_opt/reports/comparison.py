@@ -173,10 +173,9 @@ def _profiles(profiles: Profiles) -> Section:
         "interval and no gate is held against it. That of operators is host and device time together, that of a range "
         "host work outside operators."
     )
-    blocks: list[Block] = [Paragraph(intro), _self_times("operator", profiles.operators)]
-    if profiles.kernels:
-        blocks.append(_self_times("kernel", profiles.kernels))
-    return Section(title, tuple(blocks))
+    changed = (("operator", profiles.operators), ("kernel", profiles.kernels))
+    tables: list[Block] = [_self_times(what, changes) for what, changes in changed if changes]
+    return Section(title, (Paragraph(intro), *(tables or [Paragraph("No self time differs.")])))
 
 
 def _self_times(what: str, changes: tuple[SelfTimeChange, ...]) -> Table:

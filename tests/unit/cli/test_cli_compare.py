@@ -221,9 +221,14 @@ def test_operators_and_kernels_of_both_profiles(runs: tuple[Path, Path], capsys:
         ["decode", "aten::mm", "2", "2", "1.000", "3.000", "+2.000"],
         ["decode", "gemm<128>", "2", "2", "2.000", "6.000", "+4.000"],
     ]
+    assert compare(runs[0], runs[0]) == 0
+    assert "No self time differs." in capsys.readouterr().out
     write_profile(runs[1], 3.0, sample=1)
     assert compare(*runs) == 0
     assert "Not compared: A profiled sample 0, B sample 1" in capsys.readouterr().out
+    (runs[1] / "torch_profiler" / "profile.sqlite").write_text("no database")
+    assert compare(*runs) == 3
+    assert "profile.sqlite cannot be read" in capsys.readouterr().err
 
 
 def test_output_writes_three_files_and_overwrites_them(
