@@ -45,17 +45,21 @@ WorkOf = Callable[[BatchResult], Work | str]
 def stage_metrics(record: Workload, work_of: WorkOf, peaks: Peaks) -> Metrics:
     """Every figure of one stage; what was not measured is null with a reason."""
     runs = list(_runs(record.batches))
-    decoded = [(batch, repeat) for batch, repeat in runs if repeat.decode_ms is not None]
-    decode_times = [(batch, repeat.decode_ms) for batch, repeat in decoded if repeat.decode_ms is not None]
-    prefill_times = [(batch, repeat.prefill_ms) for batch, repeat in runs]
+    decoded = [(index, repeat) for index, repeat in runs if repeat.decode_ms is not None]
+    decode_times = [(index, repeat.decode_ms) for index, repeat in decoded if repeat.decode_ms is not None]
+    prefill_times = [(index, repeat.prefill_ms) for index, repeat in runs]
     note = throttle_note(record.hardware)
-    ratios = _Ratios(work_of, peaks, note)
+    ratios = _Ratios(record.batches, work_of, peaks, note)
 
     def timed(unit: str, samples: list[float]) -> Metric:
-        return summarize(unit, samples, note) if samples else unmeasured(unit, NOTHING_TIMED)
+        if not samples:
+            return unmeasured(unit, NOTHING_TIMED)
+        return summarize(unit, samples, note, [index for index, _ in runs])
 
     def after_first(unit: str, samples: list[float]) -> Metric:
-        return summarize(unit, samples, note) if samples else unmeasured(unit, NONE_DECODED if runs else NOTHING_TIMED)
+        if not samples:
+            return unmeasured(unit, NONE_DECODED if runs else NOTHING_TIMED)
+        return summarize(unit, samples, note, [index for index, _ in decoded])
 
     metrics = {
         "ttft_ms": timed("ms", [repeat.ttft_ms for _, repeat in runs]),
@@ -87,10 +91,11 @@ def throttle_note(hardware: HardwareState) -> str | None:
     return f"the GPU was throttled ({reasons}): its clocks were lower than it can run"
 
 
-def _runs(batches: Sequence[BatchResult]) -> Iterator[tuple[BatchResult, Repeat]]:
-    for batch in batches:
+def _runs(batches: Sequence[BatchResult]) -> Iterator[tuple[int, Repeat]]:
+    """Every timed repeat with the index of its batch."""
+    for index, batch in enumerate(batches):
         for repeat in batch.repeats:
-            yield batch, repeat
+            yield index, repeat
 
 
 def _tpot_ms(repeat: Repeat) -> float:
@@ -125,29 +130,30 @@ def _energy(record: Workload) -> Metric:
 class _Ratios:
     """Shares of what the hardware could do."""
 
-    def __init__(self, work_of: WorkOf, peaks: Peaks, note: str | None) -> None:
+    def __init__(self, batches: Sequence[BatchResult], work_of: WorkOf, peaks: Peaks, note: str | None) -> None:
+        self._batches = batches
         self._work_of = work_of
         self._peaks = peaks
         self._note = note
         self._known: dict[int, Work | str] = {}
 
-    def mfu(self, times: Sequence[tuple[BatchResult, float]], flops: Callable[[Work], int], empty: str) -> Metric:
+    def mfu(self, times: Sequence[tuple[int, float]], flops: Callable[[Work], int], empty: str) -> Metric:
         """FLOPs / (dense peak × seconds)."""
         return self._ratio(times, flops, self._peaks.flops_per_s, empty)
 
-    def mbu(self, times: Sequence[tuple[BatchResult, float]], empty: str) -> Metric:
+    def mbu(self, times: Sequence[tuple[int, float]], empty: str) -> Metric:
         """Least bytes / (memory bandwidth × seconds)."""
         return self._ratio(times, lambda work: work.decode_least_bytes, self._peaks.bytes_per_s, empty)
 
-    def _work(self, batch: BatchResult) -> Work | str:
+    def _work(self, index: int) -> Work | str:
         """Asked for once a batch: it takes as long for one repeat as for a hundred."""
-        if id(batch) not in self._known:
-            self._known[id(batch)] = self._work_of(batch)
-        return self._known[id(batch)]
+        if index not in self._known:
+            self._known[index] = self._work_of(self._batches[index])
+        return self._known[index]
 
     def _ratio(
         self,
-        times: Sequence[tuple[BatchResult, float]],
+        times: Sequence[tuple[int, float]],
         amount: Callable[[Work], int],
         peak_per_s: float | None,
         empty: str,
@@ -157,8 +163,8 @@ class _Ratios:
         if peak_per_s is None:
             return unmeasured("ratio", self._peaks.reason or "the peak of this hardware is not known")
         ratios = []
-        for batch, time_ms in times:
-            work = self._work(batch)
+        for index, time_ms in times:
+            work = self._work(index)
             if isinstance(work, str):
                 return unmeasured("ratio", work)
             ratios.append(amount(work) / (peak_per_s * time_ms / 1e3))
@@ -168,4 +174,5 @@ class _Ratios:
                 f"comes out as {max(ratios):.3g}, above 1: the peak ({self._peaks.source}) or the count is wrong",
             )
         source = f"against {self._peaks.source}"
-        return summarize("ratio", ratios, note=f"{source}; {self._note}" if self._note else source)
+        note = f"{source}; {self._note}" if self._note else source
+        return summarize("ratio", ratios, note, [index for index, _ in times])

@@ -11,8 +11,12 @@ from llm_perf_opt.records.metrics import Metric
 CONFIDENCE = 0.95
 
 
-def summarize(unit: str, samples: Sequence[float], note: str | None = None) -> Metric:
-    """Median, mean, spread, 95th percentile and confidence interval of `samples`; null with a reason when empty."""
+def summarize(unit: str, samples: Sequence[float], note: str | None = None, batches: Sequence[int] = ()) -> Metric:
+    """Median, mean, spread, 95th percentile and confidence interval of `samples`; null with a reason when empty.
+
+    Args:
+        batches: the batch of each sample; empty for a figure of the whole run.
+    """
     if not samples:
         return unmeasured(unit, "nothing was measured")
     return Metric(
@@ -24,6 +28,7 @@ def summarize(unit: str, samples: Sequence[float], note: str | None = None) -> M
         p95=percentile(samples, 0.95),
         ci95=median_interval(samples),
         samples=tuple(samples),
+        batches=tuple(batches),
         note=note,
     )
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "ncu": Lazy("llm_perf_opt.cli.ncu:app", "The Nsight Compute stage alone, around any command."),
     "infer": Lazy("llm_perf_opt.cli.infer:app", "The plain inference stage alone."),
     "report": Lazy("llm_perf_opt.cli.report:app", "Write the reports of a run again."),
+    "compare": Lazy("llm_perf_opt.cli.compare:app", "Two runs side by side, with gates for CI."),
     "static": Lazy("llm_perf_opt.cli.static:app", "FLOPs, parameters and bytes of a model, without weights."),
     "doctor": Lazy("llm_perf_opt.cli.doctor:app", "What this machine can measure, and how to get the rest."),
     "config": Lazy("llm_perf_opt.cli.config:app", "Check, show, write and migrate configurations."),

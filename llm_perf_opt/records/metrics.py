@@ -22,6 +22,8 @@ class Metric(Record):
     """95 % confidence interval of the median, from order statistics; null below six samples."""
     samples: tuple[float, ...] = ()
     """In the order they were measured."""
+    batches: tuple[int, ...] = ()
+    """Batch of each sample, an index into the batches of `workload.json`; empty for a figure of the whole run."""
     reason: str | None = None
     """Why there is no value."""
     note: str | None = None

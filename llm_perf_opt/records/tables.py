@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llm_perf_opt.errors import MissingError
+
 
 @dataclass(slots=True)
 class OperatorRow:
@@ -68,15 +70,18 @@ def write_tables(path: Path, operators: Iterable[OperatorRow], kernels: Iterable
 
 
 def read_operators(path: Path) -> list[OperatorRow]:
-    """Operators by falling self time, then name."""
+    """Operators by falling self time, then name; MissingError where the file is broken."""
     return [OperatorRow(*row) for row in _rows(path, "operators", "self_cpu_ns + device_ns DESC, phase, name")]
 
 
 def read_kernels(path: Path) -> list[KernelRow]:
-    """Kernels by falling total time, then name."""
+    """Kernels by falling total time, then name; MissingError where the file is broken."""
     return [KernelRow(*row) for row in _rows(path, "kernels", "total_ns DESC, phase, name")]
 
 
 def _rows(path: Path, table: str, order: str) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-        return database.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+    except sqlite3.Error as error:
+        raise MissingError(f"{path} cannot be read: {error}", "restore the file, or run again") from error

@@ -29,3 +29,23 @@ def in_bytes(value: float | None) -> str:
 
 def percent(share: float) -> str:
     return f"{share * 100:.1f} %" if share < 0.9995 else f"{share * 100:.0f} %"
+
+
+def signed_percent(percent: float) -> str:
+    """A change in percent, with its sign; more digits where it is small."""
+    digits = 1 if abs(percent) >= 9.95 else 2
+    if percent == 0:
+        return "0 %"
+    rounded = round(percent, digits)
+    return f"{rounded:+,.{digits}f} %" if rounded else "0.00 %"
+
+
+def percent_interval(interval: tuple[float, float]) -> str:
+    """From low to high, signed, the unit behind both."""
+    low, high = map(signed_percent, interval)
+    return f"{low.removesuffix(' %')} to {high}"
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """`value` to so many significant digits, with its sign; 0 has none."""
+    return f"+{significant(value, digits)}" if value > 0 else significant(value, digits)

@@ -75,7 +75,7 @@ def _summary_of(measured: Measured) -> dict[str, Any]:
         "throttled": measured.metrics.throttled,
         "failed_samples": [error.model_dump(mode="json") for error in workload.errors],
         "metrics": {
-            name: metric.model_dump(mode="json", exclude={"samples"})
+            name: metric.model_dump(mode="json", exclude={"samples", "batches"})
             for name, metric in measured.metrics.metrics.items()
         },
         "memory": workload.memory.model_dump(mode="json"),

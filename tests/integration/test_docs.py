@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -30,6 +31,11 @@ def console_commands(page: Path) -> list[str]:
     return found
 
 
+def words_of(command: str) -> list[str]:
+    """Its words, up to a pipe or a redirection; a quoted > is part of a word."""
+    return list(itertools.takewhile(lambda word: word not in ("|", ">"), shlex.split(command)))
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_page(name: str) -> None:
     page = CONFIG_PAGES.get(name, DOCS / "commands" / f"{name}.md")
@@ -40,7 +46,7 @@ def test_every_command_has_a_page(name: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_documented_command_exists(page: Path) -> None:
     for command in console_commands(page):
-        words = shlex.split(re.split(r"\s[|>]\s", command)[0])
+        words = words_of(command)
         name = next((word for word in words[1:] if not word.startswith("-")), None)
         assert name is None or name in COMMANDS, f"{page.name}: {command}"
 
@@ -61,7 +67,7 @@ def test_every_stage_is_documented(stage: str) -> None:
 def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text("experiment: mine\n")
     for command in console_commands(REPOSITORY / "README.md"):
-        words = shlex.split(re.split(r"\s[|>]\s", command)[0])[1:]
+        words = words_of(command)[1:]
         if words[0] in ("run", "infer", "torch") and "model.path" not in command and "--dry-run" not in words:
             words.append("--dry-run")
         if "model.path" in command or "path/to" in command:

@@ -23,10 +23,10 @@ def section(facts: RunFacts) -> Section | None:
 def metric_blocks(stage: str, metrics: Metrics) -> list[Block]:
     """The figures of one stage: a table of those measured, and why the others are not."""
     known = {name: metric for name, metric in metrics.metrics.items() if metric.median is not None}
-    unknown = _shared(
+    unknown = shared_remarks(
         [(name, f"not measured: {metric.reason}") for name, metric in metrics.metrics.items() if name not in known]
     )
-    notes = _shared([(name, metric.note) for name, metric in known.items() if metric.note])
+    notes = shared_remarks([(name, metric.note) for name, metric in known.items() if metric.note])
     rows = tuple((name, *_cells(metric)) for name, metric in known.items())
     blocks: list[Block] = [
         Paragraph(f"{stage}, timed without a profiler."),
@@ -35,7 +35,7 @@ def metric_blocks(stage: str, metrics: Metrics) -> list[Block]:
     return [*blocks, Items(tuple(unknown + notes))] if unknown or notes else blocks
 
 
-def _shared(remarks: list[tuple[str, str]]) -> list[str]:
+def shared_remarks(remarks: list[tuple[str, str]]) -> list[str]:
     """One line a remark, behind the names of all figures that it is made of."""
     names: dict[str, list[str]] = {}
     for name, remark in remarks:

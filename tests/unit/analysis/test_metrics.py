@@ -43,6 +43,16 @@ def test_every_repeat_of_every_batch_is_one_observation() -> None:
     assert figures(record)["ttft_ms"].samples == (50.0, 60.0, 40.0)
 
 
+def test_every_observation_names_its_batch() -> None:
+    single = repeat(decode_ms=None, step_ms=(), e2e_ms=50.0, new_tokens=(1,))
+    record = workload(batch(repeat(), repeat()), batch(single, repeat()), hardware=hardware())
+    found = figures(record)
+    assert found["ttft_ms"].batches == found["prefill.mfu"].batches == (0, 0, 1, 1)
+    # The repeat that made one token has no time per output token.
+    assert found["decode.tpot_ms"].batches == found["decode.mbu"].batches == (0, 0, 1)
+    assert found["memory.peak_bytes"].batches == found["energy.per_token_j"].batches == ()
+
+
 def test_ratios() -> None:
     found = figures(workload())
     # 10^10 FLOPs in 39 ms on 10^12 FLOP/s; 10^9 bytes in 20 ms on 10^11 B/s; 10^9 FLOPs in 20 ms.

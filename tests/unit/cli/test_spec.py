@@ -26,6 +26,7 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
     "config migrate": ("FILE", "--write"),
     "config presets": (),
     "report": ("RUN", "--format", "--output"),
+    "compare": ("A", "B", "--fail-if", "--json"),
     "doctor": ("--require", "--json"),
 }
 GLOBAL = ("--quiet", "--verbose", "--debug", "--version", "--install-completion", "--show-completion")

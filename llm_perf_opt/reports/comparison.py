@@ -1,0 +1,195 @@
+"""The comparison of two runs for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.records.comparison import (
+    Comparison,
+    Difference,
+    FigureChange,
+    GateResult,
+    Profiles,
+    SelfTimeChange,
+    StageComparison,
+)
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
+from llm_perf_opt.reports.html import to_html
+from llm_perf_opt.reports.markdown import to_markdown
+from llm_perf_opt.reports.sections.figures import shared_remarks
+from llm_perf_opt.reports.units import in_bytes, percent_interval, signed, signed_percent, significant
+
+READING = (
+    "A change is B against A: -10 % is 10 % less than in A. Less is better of times (ms), bytes and joules, more is "
+    "better of tokens/s and of shares of the hardware's peak (mfu, mbu). B is called better or worse only where the "
+    "whole 95 % interval lies on that side of 0. The interval tells the scatter of timed repeats within these two "
+    "runs, not what changes from one start to the next, such as other load on the machine."
+)
+
+NAMED = 8
+"""Facts that are named in a sentence; the table has all."""
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write `comparison.md`, `comparison.html` and `comparison.json` into `folder`; the files written."""
+    document = comparison_document(comparison)
+    texts = {
+        "comparison.md": to_markdown(document),
+        "comparison.html": to_html(document),
+        "comparison.json": comparison.model_dump_json(indent=2) + "\n",
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def comparison_document(comparison: Comparison) -> Document:
+    """Verdict first, then gates, figures, what differs, operators."""
+    sections = [_verdict(comparison)]
+    if comparison.gates:
+        sections.append(Section("Gates", (Items(tuple(_gate(gate) for gate in comparison.gates)),)))
+    sections += [_figures(stage) for stage in comparison.stages]
+    sections += [_differences(comparison), _profiles(comparison.profiles)]
+    return Document("llmperf comparison", tuple(sections))
+
+
+def _verdict(comparison: Comparison) -> Section:
+    rows = tuple(
+        (name, run.path, run.experiment, run.created, run.llmperf_version)
+        for name, run in (("A", comparison.a), ("B", comparison.b))
+    )
+    runs = Table(("run", "directory", "experiment", "made", "llmperf"), rows)
+    return Section("Verdict", (Paragraph(comparison.verdict), runs, Paragraph(READING)))
+
+
+def _gate(gate: GateResult) -> str:
+    unit = f" {gate.unit}" if gate.unit not in ("", "ratio") else ""
+    form = significant if gate.measure == "value" else signed
+    found = ""
+    if gate.found is not None:
+        what = {"value": "B is", "difference": "B less A is", "change_percent": "the change is"}[gate.measure]
+        found = f" {what} {form(gate.found)}{unit}"
+        if gate.found_ci95 is not None:
+            low, high = gate.found_ci95
+            found += f" (95 % interval {form(low)} to {form(high)}{unit})"
+        found += ";"
+    return f"{gate.outcome}: {gate.expression} ({gate.stage}):{found} {gate.reason}"
+
+
+def _figures(stage: StageComparison) -> Section:
+    rows = tuple((figure.name, *_cells(figure)) for figure in stage.figures if _measured(figure))
+    columns = ("figure", "A", "B", "change", "95 % interval", "verdict")
+    unknown = shared_remarks([(figure.name, remark) for figure in stage.figures for remark in _unmeasured(figure)])
+    reasons = shared_remarks(
+        [
+            (figure.name, reason)
+            for figure in stage.figures
+            if _both(figure) and not stage.work.reason
+            for reason in (figure.reason, figure.percent_reason)
+            if reason is not None
+        ]
+    )
+    blocks: list[Block] = [Paragraph(_work(stage)), Table(columns, rows, numeric=frozenset({1, 2, 3, 4}))]
+    lines = (*stage.remarks, *reasons, *unknown)
+    return Section(f"Figures of {stage.stage}", (*blocks, Items(lines)) if lines else tuple(blocks))
+
+
+def _work(stage: StageComparison) -> str:
+    if stage.work.relation == "different":
+        return f"Different work: {stage.work.reason}. Values are shown, no change is computed."
+    medians = "A and B are medians; the change is estimated within batches, so it need not be the ratio of the medians."
+    differing = [item.name for item in stage.work.differences]
+    names = ", ".join(differing[:NAMED])
+    if len(differing) > NAMED:
+        names += f" and {len(differing) - NAMED} more below"
+    if stage.work.relation == "same":
+        lead = "Same work: model, weights, type, execution, inputs and outputs are equal."
+    else:
+        lead = "Comparable: the same inputs, prompt tokens and numbers of new tokens in every batch."
+        names = names or "the ids of the tokens"
+    return f"{lead} Not the same: {names}. {medians}" if names else f"{lead} {medians}"
+
+
+def _unmeasured(figure: FigureChange) -> list[str]:
+    if not _measured(figure) and figure.a.reason == figure.b.reason:
+        return [f"not measured in either run: {figure.a.reason}"]
+    runs = (("A", figure.a), ("B", figure.b))
+    return [f"not measured in {name}: {run.reason}" for name, run in runs if run.median is None]
+
+
+def _measured(figure: FigureChange) -> bool:
+    return figure.a.median is not None or figure.b.median is not None
+
+
+def _both(figure: FigureChange) -> bool:
+    return figure.a.median is not None and figure.b.median is not None
+
+
+def _cells(figure: FigureChange) -> tuple[str, ...]:
+    show = in_bytes if figure.unit == "bytes" else significant
+    return (show(figure.a.median), show(figure.b.median), *_change(figure), figure.verdict)
+
+
+def _change(figure: FigureChange) -> tuple[str, str]:
+    """In percent, or in the figure's unit where there is no percentage."""
+    if figure.change_percent is not None:
+        interval = figure.change_percent_ci95
+        return signed_percent(figure.change_percent), percent_interval(interval) if interval is not None else "—"
+    if figure.difference is not None:
+        limits = figure.difference_ci95
+        ends = f"{signed(limits[0])} to {signed(limits[1])} {figure.unit}" if limits is not None else "—"
+        return f"{signed(figure.difference)} {figure.unit}", ends
+    return "—", "—"
+
+
+def _differences(comparison: Comparison) -> Section:
+    groups: list[tuple[str, tuple[Difference, ...]]] = [
+        ("setting", comparison.config),
+        *((stage.stage, stage.work.differences) for stage in comparison.stages),
+        ("environment", comparison.environment),
+        ("inputs", comparison.inputs),
+    ]
+    rows = tuple((kind, item.name, _value(item.a), _value(item.b)) for kind, items in groups for item in items)
+    title = "What differs besides the figures"
+    if not rows:
+        return Section(title, (Paragraph("Nothing: settings, model, device, environment and inputs are equal."),))
+    return Section(title, (Table(("of", "name", "A", "B"), rows),))
+
+
+def _value(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _profiles(profiles: Profiles) -> Section:
+    title = "Operators and kernels that changed most"
+    if profiles.reason is not None:
+        return Section(title, (Paragraph(f"Not compared: {profiles.reason}."),))
+    intro = (
+        "Self time of one sample under the profiler, which slows the host down: one observation a run, so there is no "
+        "interval and no gate is held against it. That of operators is host and device time together, that of a range "
+        "host work outside operators."
+    )
+    changed = (("operator", profiles.operators), ("kernel", profiles.kernels))
+    tables: list[Block] = [_self_times(what, changes) for what, changes in changed if changes]
+    return Section(title, (Paragraph(intro), *(tables or [Paragraph("No self time differs.")])))
+
+
+def _self_times(what: str, changes: tuple[SelfTimeChange, ...]) -> Table:
+    columns = ("phase", what, "calls A", "calls B", "A ms", "B ms", "change ms")
+    rows = tuple(
+        (
+            change.phase,
+            change.name,
+            f"{change.calls_a:,}",
+            f"{change.calls_b:,}",
+            significant(change.self_ms_a),
+            significant(change.self_ms_b),
+            signed(change.change_ms),
+        )
+        for change in changes
+    )
+    return Table(columns, rows, numeric=frozenset(range(2, len(columns))))

@@ -1,0 +1,67 @@
+"""`llmperf compare` on runs of the demo through the real command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llm_perf_opt.records.comparison import Comparison
+from tests.cli_process import llmperf
+
+SHORT = ["infer.max_new_tokens=4", "measure.repeats=3"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of torch_profiler: a growing cache and a static one; the demo's two pages are two batches."""
+    folder = tmp_path_factory.mktemp("compare")
+    for name, overrides in (("a", []), ("b", ["infer.cache=static"])):
+        finished = llmperf(["torch", "--output", name, *SHORT, *overrides], folder)
+        assert finished.returncode == 0, finished.stderr
+    return folder
+
+
+def test_real_runs_are_compared_batch_by_batch(runs: Path) -> None:
+    finished = llmperf(["compare", "a", "b", "--json"], runs)
+    assert finished.returncode == 0, finished.stderr
+    found = Comparison.model_validate_json(finished.stdout)
+    (stage,) = found.stages
+    assert stage.work.relation == "same"
+    figures = {figure.name: figure for figure in stage.figures}
+    for name in ("ttft_ms", "prefill.latency_ms", "decode.tpot_ms", "e2e.latency_ms"):
+        figure = figures[name]
+        # Three repeats of each of two batches reach 95 %; three of one would not.
+        assert figure.a.n == figure.b.n == 6
+        assert figure.change_percent_ci95 is not None
+        assert figure.change_percent is not None
+        assert figure.change_percent_ci95[0] <= figure.change_percent <= figure.change_percent_ci95[1]
+    assert {item.name for item in found.config} == {"infer.cache"}
+    assert found.environment == found.inputs == ()
+    assert {change.phase for change in found.profiles.operators} == {"prefill", "decode"}
+
+
+def test_a_run_against_itself(runs: Path) -> None:
+    finished = llmperf(["compare", "a", "a", "--fail-if", "memory.peak_bytes > +0%"], runs)
+    assert finished.returncode == 0, finished.stderr
+    assert "A and B are the same run: no change." in finished.stdout
+    assert "\x1b" not in finished.stdout
+
+
+def test_gates_end_the_process_with_their_codes(runs: Path) -> None:
+    for limit, code in (
+        ("e2e.latency_ms > 0.001", 4),
+        ("e2e.latency_ms < 0.001", 0),
+        ("prefill.mfu < 0.1", 5),
+        ("e2e > 1", 2),
+    ):
+        finished = llmperf(["compare", "a", "b", "--fail-if", limit], runs)
+        assert finished.returncode == code, f"{limit}\n{finished.stdout}\n{finished.stderr}"
+        assert "Traceback" not in finished.stderr
+
+
+def test_what_is_no_run_is_missing(runs: Path) -> None:
+    finished = llmperf(["compare", "a", "missing"], runs)
+    assert finished.returncode == 3
+    assert finished.stdout == ""
+    assert "missing holds no run" in finished.stderr

@@ -1,0 +1,270 @@
+"""`llmperf compare` on run directories made by hand: what it prints, and the exit codes of its gates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_perf_opt.cli import console
+from llm_perf_opt.cli import main as cli
+from llm_perf_opt.config.dump import to_yaml
+from llm_perf_opt.config.load import load_config
+from llm_perf_opt.records.comparison import Comparison
+from llm_perf_opt.records.tables import KernelRow, OperatorRow, write_tables
+from llm_perf_opt.records.workload import Profile, Workload
+from tests.records import batch, facts, hardware, measured, model, repeat, workload
+
+PAGE = Path(__file__).parents[3] / "docs" / "commands" / "compare.md"
+
+
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    console.set_level()
+
+
+def timed(scale: float = 1.0, repeats: int = 4, **changes: Any) -> Workload:
+    """A run whose repeats take `scale` times as long, each a little longer than the one before."""
+    made = [
+        repeat(
+            ttft_ms=50.0 * scale * (1 + step / 100),
+            prefill_ms=39.0 * scale * (1 + step / 100),
+            e2e_ms=70.0 * scale * (1 + step / 100),
+        )
+        for step in range(repeats)
+    ]
+    return workload(batch(*made), **changes)
+
+
+def write_run(path: Path, *workloads: Workload, overrides: tuple[str, ...] = ()) -> Path:
+    """A run directory with these measured stages."""
+    run = facts(*(measured(item) for item in workloads))
+    path.mkdir()
+    (path / "run.json").write_text(run.manifest.model_dump_json())
+    (path / "config.yaml").write_text(to_yaml(load_config(None, overrides).config))
+    (path / "env.json").write_text(run.environment.model_dump_json())
+    (path / "inputs.yaml").write_text(run.inputs.model_dump_json())  # JSON is YAML
+    for item in workloads:
+        (path / item.stage).mkdir()
+        (path / item.stage / "workload.json").write_text(item.model_dump_json())
+    return path
+
+
+def write_profile(run: Path, self_ms: float, sample: int = 0) -> None:
+    profile = Profile(sample=sample, activities=("cpu",), events=1, wall_ms=1.0, phase_ms={}, warmup_runs=0)
+    (run / "torch_profiler" / "profile.json").write_text(profile.model_dump_json())
+    operators = [OperatorRow("decode", "aten::mm", calls=2, self_cpu_ns=round(self_ms * 1e6))]
+    kernels = [KernelRow("decode", "gemm<128>", calls=2, total_ns=round(self_ms * 2e6))]
+    write_tables(run / "torch_profiler" / "profile.sqlite", operators, kernels)
+
+
+def compare(*argv: str | Path) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["compare", *map(str, argv)])
+    code = caught.value.code
+    assert isinstance(code, int)
+    return code
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    """B takes 20 % longer than A."""
+    return write_run(tmp_path / "a", timed()), write_run(tmp_path / "b", timed(1.2))
+
+
+def test_the_verdict_comes_first_and_results_go_to_stdout(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(*runs) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines()[3].startswith("B is slower than A: end-to-end time +20.0 % (95 % interval +")
+    assert "Same work" in out
+    (row,) = (line.split() for line in out.splitlines() if line.startswith("e2e.latency_ms "))
+    assert row[-1] == "worse"
+    assert "Less is better of times" in out
+
+
+def test_the_other_way_round_is_faster(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(runs[1], runs[0]) == 0
+    assert "B is faster than A: end-to-end time -16.7 %" in capsys.readouterr().out
+
+
+def test_a_run_against_itself_is_no_change(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(runs[0], runs[0]) == 0
+    out = capsys.readouterr().out
+    assert "A and B are the same run: no change." in out
+    assert "better" not in out.partition("Figures of")[2]
+    assert "worse" not in out.partition("Figures of")[2]
+    assert "Nothing: settings, model, device, environment and inputs are equal." in out
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "outcomes"),
+    [
+        (["e2e.latency_ms > +5%"], 4, ["crossed"]),
+        (["e2e.latency_ms > +30%"], 0, ["passed"]),
+        (["e2e.latency_ms > +20%"], 5, ["inconclusive"]),
+        (["e2e.latency_ms > +30%", "e2e.latency_ms > +20%"], 5, ["passed", "inconclusive"]),
+        (["e2e.latency_ms > +20%", "torch_profiler:ttft_ms > +1"], 4, ["inconclusive", "crossed"]),
+        (["e2e.latency_ms > 1"], 5, ["inconclusive"]),
+        (["memory.peak_bytes > +0%"], 0, ["passed"]),
+        (["energy.per_token_j > +5%"], 5, ["inconclusive"]),
+        (["direct_inference:ttft_ms > +5%"], 5, ["inconclusive"]),
+    ],
+)
+def test_exit_codes_of_gates_all_of_which_are_printed(
+    runs: tuple[Path, Path], limits: list[str], code: int, outcomes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [word for limit in limits for word in ("--fail-if", limit)]
+    assert compare(*runs, *options) == code
+    out, err = capsys.readouterr()
+    for limit, outcome in zip(limits, outcomes, strict=True):
+        assert f"- {outcome}: {limit} (" in out
+    assert err.startswith("error: 1 of" if code else "")
+    assert compare(*runs, *options, "--json") == code
+    gates = Comparison.model_validate_json(capsys.readouterr().out).gates
+    assert [gate.outcome for gate in gates] == outcomes
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("e2e.latency > +5%", "did you mean e2e.latency_ms?"),
+        ("direct:ttft_ms > +5%", "did you mean direct_inference?"),
+        ("ttft_ms", "quote the whole limit"),
+    ],
+)
+def test_a_wrong_limit_is_a_usage_error(
+    runs: tuple[Path, Path], limit: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(*runs, "--fail-if", limit) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+
+
+def test_what_is_no_run_is_missing(runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    for other in (tmp_path / "none", tmp_path / "empty", runs[0] / "run.json"):
+        assert compare(runs[0], other) == 3
+        assert compare(other, runs[0]) == 3
+        assert "run.json" in capsys.readouterr().err
+
+
+def test_runs_without_a_common_stage_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = write_run(tmp_path / "a", timed()), write_run(tmp_path / "b", timed(stage="direct_inference"))
+    assert compare(a, b) == 3
+    err = capsys.readouterr().err
+    assert f"A ({a}): torch_profiler; B ({b}): direct_inference" in err
+    assert compare(a, write_run(tmp_path / "c")) == 3
+
+
+def test_the_plain_stage_is_the_headline_where_both_have_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = write_run(tmp_path / "a", timed(), timed(stage="direct_inference"))
+    b = write_run(tmp_path / "b", timed(1.5), timed(0.5, stage="direct_inference"))
+    assert compare(a, b, "--json") == 0
+    found = Comparison.model_validate_json(capsys.readouterr().out)
+    assert found.headline_stage == "direct_inference"
+    assert found.verdict.startswith("B is faster than A: end-to-end time -50.0 %")
+    assert [stage.stage for stage in found.stages] == ["torch_profiler", "direct_inference"]
+    assert compare(a, write_run(tmp_path / "c", timed()), "--fail-if", "ttft_ms > +50%", "--json") == 0
+    assert Comparison.model_validate_json(capsys.readouterr().out).gates[0].stage == "torch_profiler"
+
+
+def test_different_work_shows_values_computes_no_change_and_decides_no_gate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write_run(tmp_path / "a", timed())
+    longer = workload(batch(*[repeat(new_tokens=(9,))] * 6), work_fingerprint="ef" * 32)
+    b = write_run(tmp_path / "b", longer)
+    assert compare(a, b, "--fail-if", "ttft_ms > 1") == 5
+    out = capsys.readouterr().out
+    assert "Different work, so no change is computed: batch 0 made 5 new tokens in A, 9 in B." in out
+    assert "ttft_ms" in out
+    assert "%" not in "".join(line for line in out.splitlines() if line.startswith("ttft_ms"))
+
+
+def test_comparable_work_names_what_is_not_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = write_run(tmp_path / "a", timed())
+    changed = timed(0.5, work_fingerprint="ef" * 32, model=model(dtype="bfloat16"), execution="compile")
+    b = write_run(tmp_path / "b", changed, overrides=("infer.execution=compile", "infer.cache=static"))
+    assert compare(a, b) == 0
+    out = capsys.readouterr().out
+    assert "Comparable: the same inputs, prompt tokens and numbers of new tokens" in out
+    assert "Not the same: model.dtype, execution." in out
+    (row,) = (line.split() for line in out.splitlines() if " infer.execution " in line)
+    assert row == ["setting", "infer.execution", "eager", "compile"]
+
+
+def test_a_throttled_run_says_so_beside_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = write_run(tmp_path / "a", timed()), write_run(tmp_path / "b", timed(hardware=hardware()))
+    assert compare(a, b) == 0
+    assert "- B: the GPU was throttled (sw_power_cap in 50% of samples)" in capsys.readouterr().out
+
+
+def test_operators_and_kernels_of_both_profiles(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(*runs) == 0
+    assert "Not compared: A and B recorded no profile" in capsys.readouterr().out
+    write_profile(runs[0], 1.0)
+    assert compare(*runs) == 0
+    assert "Not compared: B recorded no profile" in capsys.readouterr().out
+    write_profile(runs[1], 3.0)
+    assert compare(*runs) == 0
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines() if line.startswith("decode ")]
+    assert rows == [
+        ["decode", "aten::mm", "2", "2", "1.000", "3.000", "+2.000"],
+        ["decode", "gemm<128>", "2", "2", "2.000", "6.000", "+4.000"],
+    ]
+    assert compare(runs[0], runs[0]) == 0
+    assert "No self time differs." in capsys.readouterr().out
+    write_profile(runs[1], 3.0, sample=1)
+    assert compare(*runs) == 0
+    assert "Not compared: A profiled sample 0, B sample 1" in capsys.readouterr().out
+    (runs[1] / "torch_profiler" / "profile.sqlite").write_text("no database")
+    assert compare(*runs) == 3
+    assert "profile.sqlite cannot be read" in capsys.readouterr().err
+
+
+def test_output_writes_three_files_and_overwrites_them(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert compare(*runs, "--output", tmp_path / "out", "--fail-if", "ttft_ms > +1%") == 4
+        assert "wrote " in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "comparison.html",
+        "comparison.json",
+        "comparison.md",
+    ]
+    record = Comparison.model_validate_json((tmp_path / "out" / "comparison.json").read_bytes())
+    assert record.schema_version == 1
+    for name in ("comparison.md", "comparison.html"):
+        assert "B is slower than A" in (tmp_path / "out" / name).read_text(encoding="utf-8")
+
+
+def test_json_is_the_whole_of_stdout(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(*runs, "--json") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    (stage,) = json.loads(out)["stages"]
+    (found,) = (item for item in stage["figures"] if item["name"] == "decode.mfu")
+    assert found["change_percent"] is None
+    assert found["a"]["median"] is None
+    assert found["reason"].startswith("not measured in A: ")
+
+
+def test_help_shows_an_example_and_the_page_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare("--help") == 0
+    out = capsys.readouterr().out
+    assert "llmperf compare runs/before runs/after" in out
+    page = PAGE.read_text(encoding="utf-8")
+    options = {word.strip(",") for word in out.split() if word.startswith("--")} - {"--help"}
+    assert options == {"--fail-if", "--output", "--json"}
+    for option in options:
+        assert option in page
