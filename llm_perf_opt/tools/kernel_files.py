@@ -117,7 +117,7 @@ def _read_file(path: Path, found: Found, wanted: Wanted, source: str, *, named: 
 
 def _launches(path: Path, wanted: Wanted) -> Iterator[Launch]:
     if path.suffix == ".ncu-rep":
-        from llm_perf_opt.tools.ncu_rep import raw_csv_lines
+        from llm_perf_opt.tools.ncu_rep import raw_csv_lines  # type: ignore[import-untyped, unused-ignore]
 
         yield from read_launches(raw_csv_lines(path), str(path), wanted)
         return

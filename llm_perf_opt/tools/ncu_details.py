@@ -1,7 +1,8 @@
 """The details page of ncu as CSV (`--csv`, with `--page details` or no page): one row a metric, under display names.
 
 Rows are shorter than the header unless they carry a rule's message. The display names of sections are turned into the
-names of the metrics behind them, so that both pages read the same; docs/nsight/kernels.md says where the pairs are from.
+names of the metrics behind them, so that both pages read the same; docs/nsight/kernels.md says where the pairs are
+from.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ _PLAIN = {
         for op in ("FADD", "FMUL", "FFMA", "DADD", "DMUL", "DFMA")
     }
     | {
-        f"Theoretical Predicated-On {op} Thread Instructions Executed": f"sm__{_FP}{op.lower()}_pred_on.sum.peak_sustained"
+        f"Theoretical Predicated-On {op} Thread Instructions Executed": (
+            f"sm__{_FP}{op.lower()}_pred_on.sum.peak_sustained"
+        )
         for op in ("FFMA", "DFMA")
     }
     | {

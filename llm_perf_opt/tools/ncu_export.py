@@ -56,8 +56,9 @@ class RawPage:
         """Name → position."""
         self.metrics = {name: index for name, index in self.columns.items() if _is_metric(name)}
         rows = (row for row in reader if row and not row[0].startswith("=="))
-        first = next(rows, None)
-        units, self._rows = ([], rows) if first is None else (first, rows) if not first[0] else ([], _after(first, rows))
+        first = next(rows, [""])
+        units = [] if first[0] else first
+        self._rows = itertools.chain([first], rows)
         self.units = [*units, *[""] * (len(header) - len(units))]
         """By position; empty where the export has no unit."""
 
@@ -86,11 +87,6 @@ def csv_rows(lines: Iterable[str], called: str) -> Iterator[list[str]]:
 
 def _is_metric(name: str) -> bool:
     return name not in IDENTITY and "_Range:" not in name
-
-
-def _after(first: list[str], rows: Iterable[list[str]]) -> Iterator[list[str]]:
-    yield first
-    yield from rows
 
 
 def read_raw(lines: Iterable[str]) -> NcuFacts:

@@ -82,7 +82,8 @@ def _details(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Laun
     item_at = columns.get("Body Item Label")
     section_at, name_at, unit_at = columns["Section Name"], columns["Metric Name"], columns["Metric Unit"]
     key_at = [columns[name] for name in ("Process ID", "ID") if name in columns]
-    for _, group in itertools.groupby((row for row in reader if row), key=lambda row: [row[at : at + 1] for at in key_at]):
+    rows = (row for row in reader if row)
+    for _, group in itertools.groupby(rows, key=lambda row: [row[at : at + 1] for at in key_at]):
         values: dict[str, float] = {}
         for row in group:
             if len(row) <= value_at:

@@ -64,6 +64,7 @@ def _first(launch: Launch, names: tuple[str, ...]) -> Value:
 
 
 def missing(names: tuple[str, ...]) -> Value:
+    """A null for want of any of these metrics."""
     return Value(value=None, reason=f"the export has no value of {' or '.join(names)}")
 
 
