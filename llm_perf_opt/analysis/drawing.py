@@ -71,15 +71,6 @@ def axes(across: Scale, up: Scale, rate: str) -> list[str]:
     return parts
 
 
-def roof(peak: float, bandwidth: float, across: Scale, up: Scale, colour: str) -> str:
-    """The line of what is allowed: FLOP/s against FLOP/byte."""
-    ridge = peak / bandwidth
-    left, right = 10.0**across.low, 10.0**across.high
-    corners = [(left, left * bandwidth), (min(max(ridge, left), right), peak), (right, peak)]
-    path = " ".join(f"{across.at(x):.1f},{up.at(max(y, 10.0**up.low)):.1f}" for x, y in corners)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-
-
 def shape(kind: str, x: float, y: float, colour: str, title: str) -> str:
     """A mark (`square`, `diamond`, else a circle) that tells its title to who points at it."""
     inner = f"<title>{escape(title)}</title>"

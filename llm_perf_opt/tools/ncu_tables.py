@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.kernels import Launch
@@ -57,9 +57,7 @@ def _from_header(lines: Iterator[str]) -> Iterator[str]:
 
 def _raw(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Launch]:
     page = RawPage(lines, source)
-    columns = [
-        (name, index, to_base(page.units[index])) for name, index in page.metrics.items() if wanted(name)
-    ]  # fmt: skip
+    columns = [(name, index, to_base(page.units[index])) for name, index in page.metrics.items() if wanted(name)]
     last_identity = max((index for name, index in page.columns.items() if name not in page.metrics), default=0)
     for row in page.rows():
         if len(row) <= last_identity:
@@ -69,18 +67,17 @@ def _raw(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Launch]:
             for name, index, factor in columns
             if index < len(row) and (value := number(row[index])) is not None
         }
-        yield _launch(lambda name, row=row: page.cell(row, name), page.result_name(row), source, values)  # type: ignore[misc]
+        yield _launch(row, page.columns, source, values)
 
 
 def _details(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Launch]:
     reader = csv_rows(lines, source)
-    header = next(reader)
-    columns = {name: index for index, name in enumerate(header)}
-    value_at = columns.get("Metric Value")
-    if value_at is None:
-        raise ForeignTableError(f"{source} has no column Metric Value", _EXPECTED)
+    columns = {name: index for index, name in enumerate(next(reader))}
+    absent = [name for name in _DETAILS if name not in columns]
+    if absent:
+        raise ForeignTableError(f"{source} has no column {absent[0]}", _EXPECTED)
+    section_at, name_at, unit_at, value_at = (columns[name] for name in _DETAILS)
     item_at = columns.get("Body Item Label")
-    section_at, name_at, unit_at = columns["Section Name"], columns["Metric Name"], columns["Metric Unit"]
     key_at = [columns[name] for name in ("Process ID", "ID") if name in columns]
     rows = (row for row in reader if row)
     for _, group in itertools.groupby(rows, key=lambda row: [row[at : at + 1] for at in key_at]):
@@ -92,20 +89,22 @@ def _details(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Laun
             value = number(row[value_at]) if name is not None and wanted(name) else None
             if name is not None and value is not None:
                 values.setdefault(name, value * to_base(row[unit_at]))
-        cells = row
-        yield _launch(lambda name, cells=cells: _at(cells, columns.get(name)), None, source, values)  # type: ignore[misc]
+        yield _launch(row, columns, source, values)
 
 
-def _at(row: list[str], index: int | None) -> str:
-    return row[index] if index is not None and index < len(row) else ""
+_DETAILS = ("Section Name", "Metric Name", "Metric Unit", "Metric Value")
 
 
-def _launch(cell: Callable[[str], str], kernel: str | None, source: str, metrics: dict[str, float]) -> Launch:
+def _launch(row: Sequence[str], columns: Mapping[str, int], source: str, metrics: dict[str, float]) -> Launch:
+    def cell(name: str) -> str:
+        index = columns.get(name)
+        return row[index] if index is not None and index < len(row) else ""
+
     return Launch(
         source=source,
         process_id=cell("Process ID"),
         id=cell("ID"),
-        kernel=kernel if kernel is not None else cell("Kernel Name"),
+        kernel=cell("Kernel Name") or cell("Range Name"),
         grid=cell("Grid Size"),
         block=cell("Block Size"),
         device=cell("Device"),

@@ -16,7 +16,6 @@ from llm_perf_opt.analysis.drawing import (
     across_scale,
     axes,
     page,
-    roof,
     shape,
     up_scale,
 )
@@ -44,6 +43,14 @@ def _scales(limits: Mapping[str, Limits], dtype: str, marks: Sequence[Mark]) -> 
     rates = [mark.rate for mark in marks if mark.rate > 0] + [10.0**low * limit.bandwidth for limit in limits.values()]
     bottom, top = math.floor(math.log10(min(rates))), math.ceil(math.log10(max(peaks)) + 0.05)
     return across_scale(low, high), up_scale(bottom, top)
+
+
+def _roof(peak: float, bandwidth: float, across: Scale, up: Scale, colour: str) -> str:
+    ridge = peak / bandwidth
+    left, right = 10.0**across.low, 10.0**across.high
+    corners = [(left, left * bandwidth), (min(max(ridge, left), right), peak), (right, peak)]
+    path = " ".join(f"{across.at(x):.1f},{up.at(max(y, 10.0**up.low)):.1f}" for x, y in corners)
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
 
 
 def _legend(names: Sequence[str], phases: Sequence[str]) -> list[str]:
@@ -76,7 +83,7 @@ def roofline_svg(title: str, limits: Mapping[str, Limits], dtype: str, marks: Se
     parts = axes(across, up, "bound, FLOP/s")
     for position, name in enumerate(names):
         colour = COLOURS[position % len(COLOURS)]
-        parts.append(roof(roofs[name].peaks[dtype], roofs[name].bandwidth, across, up, colour))
+        parts.append(_roof(roofs[name].peaks[dtype], roofs[name].bandwidth, across, up, colour))
     for mark in placed:
         colour = COLOURS[names.index(mark.gpu) % len(COLOURS)]
         kind = _SHAPES.get(mark.phase, "circle")

@@ -1,0 +1,137 @@
+"""Profiled kernels for people: what limits each, and how far it is from the roof."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch, Value
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
+from llm_perf_opt.reports.roofline import NO_CEILINGS
+from llm_perf_opt.reports.units import in_bytes, percent, significant
+
+CLASSES: dict[BoundClass, str] = {
+    "compute_bound": "compute-bound",
+    "memory_bound": "memory-bound",
+    "balanced": "balanced",
+    "latency_bound": "latency-bound",
+    "unknown": "unknown",
+}
+"""Class → what people read."""
+
+
+def kernel_document(analysis: KernelAnalysis, roofline: str | None) -> Document:
+    """The whole report.
+
+    Args:
+        roofline: where the drawing is; None where there is none.
+    """
+    sections = [
+        Section("What limits each kernel", tuple(_classes(analysis))),
+        Section("Caches, occupancy and traffic", (_details_table(analysis.launches), *_gaps(analysis.launches))),
+        Section("Arithmetic", tuple(_arithmetic(analysis.launches, roofline))),
+    ]
+    if analysis.problems:
+        lines = tuple(f"{problem.path}: {problem.reason}" for problem in analysis.problems)
+        sections.append(Section("Not read", (Items(lines),)))
+    return Document("Profiled kernels", tuple(sections))
+
+
+def _classes(analysis: KernelAnalysis) -> list[Block]:
+    counts = Counter(launch.bound for launch in analysis.launches)
+    said = ", ".join(f"{counts[bound]:,} {words}" for bound, words in CLASSES.items() if counts[bound])
+    rows = tuple(
+        (
+            str(number),
+            launch.kernel,
+            CLASSES[launch.bound],
+            _shown(launch.figures["sm_pct"]),
+            _shown(launch.figures["memory_pct"]),
+            _shown(launch.figures["dram_pct"]),
+            _shown(launch.figures["duration_ns"], 1e-3),
+            launch.why,
+        )
+        for number, launch in enumerate(analysis.launches, 1)
+    )
+    columns = ("#", "kernel", "class", "SM %", "memory %", "DRAM %", "µs under ncu", "why")
+    total = f"{len(analysis.launches):,} profiled launch{'es' if len(analysis.launches) != 1 else ''}"
+    return [Paragraph(f"{total}: {said}. {analysis.note}"), Table(columns, rows, frozenset({0, 3, 4, 5, 6}))]
+
+
+def _details_table(launches: Sequence[KernelLaunch]) -> Table:
+    rows = tuple(
+        (
+            str(number),
+            launch.grid or "—",
+            launch.block or "—",
+            _device(launch),
+            _shown(launch.figures["l1_hit_pct"]),
+            _shown(launch.figures["l2_hit_pct"]),
+            _shown(launch.figures["achieved_occupancy_pct"]),
+            _shown(launch.figures["theoretical_occupancy_pct"]),
+            in_bytes(launch.figures["dram_bytes"].value),
+            f"{launch.source}, ID {launch.id}",
+        )
+        for number, launch in enumerate(launches, 1)
+    )
+    columns = ("#", "grid", "block", "GPU", "L1 hit %", "L2 hit %", "occupancy %", "possible %", "DRAM", "source")
+    return Table(columns, rows, frozenset({0, 4, 5, 6, 7, 8}))
+
+
+def _device(launch: KernelLaunch) -> str:
+    if launch.gpu is not None:
+        return launch.gpu
+    return f"CC {launch.compute_capability}" if launch.compute_capability is not None else "—"
+
+
+def _shown(value: Value, factor: float = 1.0) -> str:
+    return significant(None if value.value is None else value.value * factor)
+
+
+def _gaps(launches: Sequence[KernelLaunch]) -> list[Block]:
+    """Why figures are missing, each reason once."""
+    reasons: dict[str, dict[str, int]] = {}
+    for launch in launches:
+        for name, value in launch.figures.items():
+            if value.reason is not None:
+                of = reasons.setdefault(value.reason, {})
+                of[name] = of.get(name, 0) + 1
+    lines = tuple(
+        f"Not measured: {', '.join(_counted(name, count, len(launches)) for name, count in names.items())}: {reason}."
+        for reason, names in reasons.items()
+    )
+    return [Items(lines)] if lines else []
+
+
+def _counted(name: str, count: int, total: int) -> str:
+    return name if count == total else f"{name} ({count:,} of {total:,})"
+
+
+def _arithmetic(launches: Sequence[KernelLaunch], roofline: str | None) -> list[Block]:
+    rows = tuple(
+        (
+            str(number),
+            point.kind,
+            significant(point.flops / 1e6),
+            significant(point.flops_per_s / 1e9),
+            significant(point.intensity_flops_per_byte),
+            significant(None if point.roof_flops_per_s is None else point.roof_flops_per_s / 1e9),
+            "—" if point.share_of_roof is None else percent(point.share_of_roof),
+            point.ceiling or "—",
+        )
+        for number, launch in enumerate(launches, 1)
+        for point in launch.points
+    )
+    blocks: list[Block] = [
+        Paragraph(
+            "Executed operations by kind, per byte of DRAM traffic, and the share of what the GPU allows at that "
+            "intensity. " + (f"The drawing is {roofline}." if roofline is not None else NO_CEILINGS)
+        )
+    ]
+    columns = ("#", "kind", "MFLOP", "GFLOP/s", "FLOP/byte", "roof GFLOP/s", "of the roof", "ceilings from")
+    if rows:
+        blocks.append(Table(columns, rows, frozenset({0, 2, 3, 4, 5, 6})))
+    reasons = [value.reason for launch in launches for value in launch.flops.values() if value.reason]
+    reasons += [point.reason for launch in launches for point in launch.points if point.reason]
+    lines = tuple(f"Not known for {count:,} of {len(launches):,}: {text}." for text, count in Counter(reasons).items())
+    return [*blocks, Items(lines)] if lines else blocks
