@@ -18,6 +18,7 @@ COMMANDS = {
     "torch": Lazy("llm_perf_opt.cli.torch:torch", "The PyTorch profiler stage alone."),
     "nsys": Lazy("llm_perf_opt.cli.nsys:app", "The Nsight Systems stage alone, around any command."),
     "ncu": Lazy("llm_perf_opt.cli.ncu:app", "The Nsight Compute stage alone, around any command."),
+    "kernels": Lazy("llm_perf_opt.cli.kernels:app", "Which kernels take the time, and what limits each."),
     "infer": Lazy("llm_perf_opt.cli.infer:infer", "The plain inference stage alone."),
     "report": Lazy("llm_perf_opt.cli.report:report", "Write the reports of a run again."),
     "static": Lazy("llm_perf_opt.cli.static:static", "FLOPs, parameters and bytes of a model, without weights."),

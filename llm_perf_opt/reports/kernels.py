@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from llm_perf_opt.analysis.kernels.classify import BALANCED_WITHIN_PCT, LATENCY_BELOW_PCT
 from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch, Value
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
-from llm_perf_opt.reports.roofline import NO_CEILINGS
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Section, Table
+from llm_perf_opt.reports.roofline import NO_CEILINGS, roofline_svg
 from llm_perf_opt.reports.units import in_bytes, percent, significant
 
 CLASSES: dict[BoundClass, str] = {
@@ -20,17 +21,25 @@ CLASSES: dict[BoundClass, str] = {
 """Class → what people read."""
 
 
-def kernel_document(analysis: KernelAnalysis, roofline: str | None) -> Document:
+RULE = (
+    f"Latency-bound: compute (SM) and memory throughput are both below {LATENCY_BELOW_PCT:.0f} % of peak. Balanced: "
+    f"they are less than {BALANCED_WITHIN_PCT:.0f} points apart. Else the higher one limits."
+)
+ROOFLINE = "roofline.svg"
+
+
+def kernel_document(analysis: KernelAnalysis, *, drawn: bool) -> Document:
     """The whole report.
 
     Args:
-        roofline: where the drawing is; None where there is none.
+        drawn: put the roofline in, as the file `ROOFLINE` beside the report.
     """
     sections = [
         Section("What limits each kernel", tuple(_classes(analysis))),
-        Section("Caches, occupancy and traffic", (_details_table(analysis.launches), *_gaps(analysis.launches))),
-        Section("Arithmetic", tuple(_arithmetic(analysis.launches, roofline))),
+        Section("Caches, occupancy and traffic", (_caches(analysis.launches), *_gaps(analysis.launches))),
+        Section("Arithmetic", tuple(_arithmetic(analysis.launches, drawn=drawn))),
     ]
+    sections.append(Section("Launches", (_launches(analysis.launches),)))
     if analysis.problems:
         lines = tuple(f"{problem.path}: {problem.reason}" for problem in analysis.problems)
         sections.append(Section("Not read", (Items(lines),)))
@@ -49,33 +58,41 @@ def _classes(analysis: KernelAnalysis) -> list[Block]:
             _shown(launch.figures["memory_pct"]),
             _shown(launch.figures["dram_pct"]),
             _shown(launch.figures["duration_ns"], 1e-3),
-            launch.why,
         )
         for number, launch in enumerate(analysis.launches, 1)
     )
-    columns = ("#", "kernel", "class", "SM %", "memory %", "DRAM %", "µs under ncu", "why")
+    columns = ("#", "kernel", "class", "SM %", "memory %", "DRAM %", "µs under ncu")
     total = f"{len(analysis.launches):,} profiled launch{'es' if len(analysis.launches) != 1 else ''}"
-    return [Paragraph(f"{total}: {said}. {analysis.note}"), Table(columns, rows, frozenset({0, 3, 4, 5, 6}))]
+    blocks: list[Block] = [
+        Paragraph(f"{total}: {said}." if said else f"{total}."),
+        Table(columns, rows, frozenset({0, 3, 4, 5, 6})),
+    ]
+    unknown = Counter(launch.why for launch in analysis.launches if launch.bound == "unknown")
+    if unknown:
+        blocks.append(Items(tuple(f"Unknown for {count:,}: {why}." for why, count in unknown.items())))
+    return [*blocks, Paragraph(RULE), Paragraph(analysis.note)]
 
 
-def _details_table(launches: Sequence[KernelLaunch]) -> Table:
+def _caches(launches: Sequence[KernelLaunch]) -> Table:
+    names = ("l1_hit_pct", "l2_hit_pct", "achieved_occupancy_pct", "theoretical_occupancy_pct", "waves_per_sm")
     rows = tuple(
         (
             str(number),
-            launch.grid or "—",
-            launch.block or "—",
-            _device(launch),
-            _shown(launch.figures["l1_hit_pct"]),
-            _shown(launch.figures["l2_hit_pct"]),
-            _shown(launch.figures["achieved_occupancy_pct"]),
-            _shown(launch.figures["theoretical_occupancy_pct"]),
+            *(_shown(launch.figures[name]) for name in names),
             in_bytes(launch.figures["dram_bytes"].value),
-            f"{launch.source}, ID {launch.id}",
         )
         for number, launch in enumerate(launches, 1)
     )
-    columns = ("#", "grid", "block", "GPU", "L1 hit %", "L2 hit %", "occupancy %", "possible %", "DRAM", "source")
-    return Table(columns, rows, frozenset({0, 4, 5, 6, 7, 8}))
+    columns = ("#", "L1 hit %", "L2 hit %", "occupancy %", "possible %", "waves", "DRAM")
+    return Table(columns, rows, frozenset(range(len(columns))))
+
+
+def _launches(launches: Sequence[KernelLaunch]) -> Table:
+    rows = tuple(
+        (str(number), launch.id, launch.grid or "—", launch.block or "—", _device(launch), launch.source)
+        for number, launch in enumerate(launches, 1)
+    )
+    return Table(("#", "ID", "grid", "block", "GPU", "source"), rows, frozenset({0, 1}))
 
 
 def _device(launch: KernelLaunch) -> str:
@@ -107,7 +124,7 @@ def _counted(name: str, count: int, total: int) -> str:
     return name if count == total else f"{name} ({count:,} of {total:,})"
 
 
-def _arithmetic(launches: Sequence[KernelLaunch], roofline: str | None) -> list[Block]:
+def _arithmetic(launches: Sequence[KernelLaunch], *, drawn: bool) -> list[Block]:
     rows = tuple(
         (
             str(number),
@@ -125,12 +142,17 @@ def _arithmetic(launches: Sequence[KernelLaunch], roofline: str | None) -> list[
     blocks: list[Block] = [
         Paragraph(
             "Executed operations by kind, per byte of DRAM traffic, and the share of what the GPU allows at that "
-            "intensity. " + (f"The drawing is {roofline}." if roofline is not None else NO_CEILINGS)
+            "intensity."
         )
     ]
     columns = ("#", "kind", "MFLOP", "GFLOP/s", "FLOP/byte", "roof GFLOP/s", "of the roof", "ceilings from")
     if rows:
         blocks.append(Table(columns, rows, frozenset({0, 2, 3, 4, 5, 6})))
+    svg = roofline_svg(launches)
+    if svg is None:
+        blocks.append(Paragraph(NO_CEILINGS))
+    elif drawn:
+        blocks.append(Picture("Kernels on the roofline", ROOFLINE, svg))
     reasons = [value.reason for launch in launches for value in launch.flops.values() if value.reason]
     reasons += [point.reason for launch in launches for point in launch.points if point.reason]
     lines = tuple(f"Not known for {count:,} of {len(launches):,}: {text}." for text, count in Counter(reasons).items())

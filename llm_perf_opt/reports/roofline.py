@@ -29,6 +29,7 @@ NO_CEILINGS = (
 _SHAPES = ("circle", "square", "diamond")
 _LEGEND_CHARACTERS = 24
 _GREY = "#777777"
+_MOST_NUMBERS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,10 @@ def roofline_svg(launches: Sequence[KernelLaunch]) -> str | None:
     parts = [*axes(across, up, "executed, FLOP/s"), _slope(bandwidth, across, up)]
     for position, peak in enumerate(peaks.values()):
         parts += [] if peak is None else [_line(_flat(peak, bandwidth, across, up), COLOURS[position % len(COLOURS)])]
+    numbered = len(marks) <= _MOST_NUMBERS
     for mark in marks:
-        parts += _placed(mark, kinds, across, up)
-    return page("Kernels on the roofline", [*parts, *_legend(kinds, peaks, bandwidth)])
+        parts += _placed(mark, kinds, across, up, numbered=numbered)
+    return page("Kernels on the roofline", [*parts, *_legend(kinds, peaks, bandwidth, numbered=numbered)])
 
 
 def _marks(launches: Sequence[KernelLaunch]) -> list[_Mark]:
@@ -103,7 +105,7 @@ def _scales(marks: Sequence[_Mark], bandwidth: float, peaks: Sequence[float]) ->
     )
 
 
-def _placed(mark: _Mark, kinds: Sequence[str], across: Scale, up: Scale) -> list[str]:
+def _placed(mark: _Mark, kinds: Sequence[str], across: Scale, up: Scale, *, numbered: bool) -> list[str]:
     position = kinds.index(mark.point.kind)
     x, y = across.at(mark.intensity), up.at(mark.point.flops_per_s)
     share = "" if mark.point.share_of_roof is None else f", {percent(mark.point.share_of_roof)} of the roof"
@@ -111,13 +113,11 @@ def _placed(mark: _Mark, kinds: Sequence[str], across: Scale, up: Scale) -> list
         f"{mark.number}: {visible(mark.launch.kernel)} — {mark.point.kind}, "
         f"{significant(mark.intensity)} FLOP/byte, {significant(mark.point.flops_per_s / 1e9)} GFLOP/s{share}"
     )
-    return [
-        shape(_SHAPES[position % len(_SHAPES)], x, y, COLOURS[position % len(COLOURS)], title),
-        f'<text x="{x + 6:.1f}" y="{y - 5:.1f}">{mark.number}</text>',
-    ]
+    drawn = [shape(_SHAPES[position % len(_SHAPES)], x, y, COLOURS[position % len(COLOURS)], title)]
+    return [*drawn, f'<text x="{x + 6:.1f}" y="{y - 5:.1f}">{mark.number}</text>'] if numbered else drawn
 
 
-def _legend(kinds: Sequence[str], peaks: dict[str, float | None], bandwidth: float) -> list[str]:
+def _legend(kinds: Sequence[str], peaks: dict[str, float | None], bandwidth: float, *, numbered: bool) -> list[str]:
     x, y, parts = WIDTH - RIGHT + 14, TOP + 8, []
     for position, kind in enumerate(kinds):
         colour, peak = COLOURS[position % len(COLOURS)], peaks[kind]
@@ -128,5 +128,4 @@ def _legend(kinds: Sequence[str], peaks: dict[str, float | None], bandwidth: flo
         y += 40
     parts.append(_line((x, y, x + 12, y), _GREY))
     parts.append(f'<text x="{x + 18}" y="{y + 4}">DRAM {significant(bandwidth / 1e9)} GB/s</text>')
-    parts.append(f'<text x="{x}" y="{y + 20}">numbers: rows of the table</text>')
-    return parts
+    return [*parts, f'<text x="{x}" y="{y + 24}">numbers: rows of the table</text>'] if numbered else parts

@@ -108,11 +108,17 @@ def _read_file(path: Path, found: Found, wanted: Wanted, source: str, *, named: 
         yield from (replace(launch, source=source) for launch in _launches(path, wanted))
     except ForeignTableError as error:
         if named:
-            found.problems.append(Unreadable(path=str(path), reason=f"{error.message}; {error.remedy}"))
+            found.problems.append(_unreadable(path, error, f"; {error.remedy}"))
         else:
             found.passed_over.append(str(path))
     except LlmperfError as error:
-        found.problems.append(Unreadable(path=str(path), reason=error.message, exit_code=error.exit_code))
+        found.problems.append(_unreadable(path, error))
+
+
+def _unreadable(path: Path, error: LlmperfError, more: str = "") -> Unreadable:
+    """The error without the path, which stands beside it."""
+    reason = error.message.removeprefix(f"{path} ")
+    return Unreadable(path=str(path), reason=f"{reason}{more}", exit_code=error.exit_code)
 
 
 def _launches(path: Path, wanted: Wanted) -> Iterator[Launch]:
