@@ -30,7 +30,7 @@ _SHOWN = 6
 def to_yaml(top: TopKernels) -> str:
     """The file, a name on one line however long it is."""
     values = top.model_dump(mode="json")
-    body = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=float("inf"))
+    body = yaml.safe_dump(values, sort_keys=False, width=float("inf"))
     return _HEADER.format(source=" ".join(top.source.split())) + body
 
 

@@ -10,7 +10,7 @@ from llm_perf_opt.analysis.kernels.classify import explain
 from llm_perf_opt.analysis.kernels.figures import READ_HERE, figures
 from llm_perf_opt.records.kernels import KernelAnalysis, KernelLaunch, Launch, RooflinePoint, Unreadable, Value
 
-NOTE = (
+NOT_FOR_TIMES = (
     "ncu locks clocks, flushes caches and replays: compare its counters between kernels, never its times with those of "
     "other tools."
 )
@@ -24,7 +24,7 @@ def is_read(name: str) -> bool:
 def analyze(launches: Iterable[Launch], problems: Sequence[Unreadable] = ()) -> KernelAnalysis:
     """Every launch in the order given, with what could not be read."""
     return KernelAnalysis(
-        launches=tuple(analyze_launch(launch) for launch in launches), problems=tuple(problems), note=NOTE
+        launches=tuple(analyze_launch(launch) for launch in launches), problems=tuple(problems), note=NOT_FOR_TIMES
     )
 
 

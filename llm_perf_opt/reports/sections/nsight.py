@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llm_perf_opt.analysis.kernels.analyze import NOT_FOR_TIMES
 from llm_perf_opt.analysis.kernels.classify import classify
 from llm_perf_opt.analysis.kernels.figures import MEMORY, SM
 from llm_perf_opt.records.tools import KernelTime, NcuCapture, NcuMetric, NcuRegion, NcuResult, NsysCapture, NsysReport
@@ -14,10 +15,6 @@ from llm_perf_opt.reports.units import percent, significant
 
 ORDER = 55
 TOP = 10
-NOT_FOR_TIMES = (
-    "ncu locks clocks, flushes caches and replays: compare its counters between kernels, never its times with those of "
-    "other stages."
-)
 
 
 def section(facts: RunFacts) -> Section | None:
