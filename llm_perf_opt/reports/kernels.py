@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from llm_perf_opt.analysis.kernels.classify import BALANCED_WITHIN_PCT, LATENCY_BELOW_PCT
 from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch, Value
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Section, Table
-from llm_perf_opt.reports.roofline import NO_CEILINGS, roofline_svg
+from llm_perf_opt.reports.roofline import NO_CEILINGS, device_of, roofline_svg
 from llm_perf_opt.reports.units import in_bytes, percent, significant
 
 CLASSES: dict[BoundClass, str] = {
@@ -38,8 +38,8 @@ def kernel_document(analysis: KernelAnalysis, *, drawn: bool) -> Document:
         Section("What limits each kernel", tuple(_classes(analysis))),
         Section("Caches, occupancy and traffic", (_caches(analysis.launches), *_gaps(analysis.launches))),
         Section("Arithmetic", tuple(_arithmetic(analysis.launches, drawn=drawn))),
+        Section("Launches", (_launches(analysis.launches),)),
     ]
-    sections.append(Section("Launches", (_launches(analysis.launches),)))
     if analysis.problems:
         lines = tuple(f"{problem.path}: {problem.reason}" for problem in analysis.problems)
         sections.append(Section("Not read", (Items(lines),)))
@@ -54,9 +54,7 @@ def _classes(analysis: KernelAnalysis) -> list[Block]:
             str(number),
             launch.kernel,
             CLASSES[launch.bound],
-            _shown(launch.figures["sm_pct"]),
-            _shown(launch.figures["memory_pct"]),
-            _shown(launch.figures["dram_pct"]),
+            *(_percent(launch.figures[name]) for name in ("sm_pct", "memory_pct", "dram_pct")),
             _shown(launch.figures["duration_ns"], 1e-3),
         )
         for number, launch in enumerate(analysis.launches, 1)
@@ -74,31 +72,31 @@ def _classes(analysis: KernelAnalysis) -> list[Block]:
 
 
 def _caches(launches: Sequence[KernelLaunch]) -> Table:
-    names = ("l1_hit_pct", "l2_hit_pct", "achieved_occupancy_pct", "theoretical_occupancy_pct", "waves_per_sm")
+    names = ("l1_hit_pct", "l2_hit_pct", "achieved_occupancy_pct", "theoretical_occupancy_pct")
     rows = tuple(
         (
             str(number),
-            *(_shown(launch.figures[name]) for name in names),
+            *(_percent(launch.figures[name]) for name in names),
+            _shown(launch.figures["waves_per_sm"]),
             in_bytes(launch.figures["dram_bytes"].value),
         )
         for number, launch in enumerate(launches, 1)
     )
-    columns = ("#", "L1 hit %", "L2 hit %", "occupancy %", "possible %", "waves", "DRAM")
+    columns = ("#", "L1 hit %", "L2 hit %", "occupancy %", "theoretical %", "waves", "DRAM")
     return Table(columns, rows, frozenset(range(len(columns))))
 
 
 def _launches(launches: Sequence[KernelLaunch]) -> Table:
     rows = tuple(
-        (str(number), launch.id, launch.grid or "—", launch.block or "—", _device(launch), launch.source)
+        (str(number), launch.id, launch.grid or "—", launch.block or "—", device_of(launch), launch.source)
         for number, launch in enumerate(launches, 1)
     )
     return Table(("#", "ID", "grid", "block", "GPU", "source"), rows, frozenset({0, 1}))
 
 
-def _device(launch: KernelLaunch) -> str:
-    if launch.gpu is not None:
-        return launch.gpu
-    return f"CC {launch.compute_capability}" if launch.compute_capability is not None else "—"
+def _percent(value: Value) -> str:
+    """As ncu prints it."""
+    return "—" if value.value is None else f"{value.value:.2f}"
 
 
 def _shown(value: Value, factor: float = 1.0) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -27,7 +27,7 @@ NO_CEILINGS = (
     "No roofline was drawn: no kernel has an arithmetic intensity, or no DRAM bandwidth to hold it against is known."
 )
 _SHAPES = ("circle", "square", "diamond")
-_LEGEND_CHARACTERS = 24
+_LEGEND_CHARACTERS = 26
 _GREY = "#777777"
 _MOST_NUMBERS = 40
 
@@ -38,39 +38,56 @@ class _Mark:
     """Of the launch, counted as in the table."""
     launch: KernelLaunch
     point: RooflinePoint
+    gpu: str
     intensity: float
     bandwidth: float
+
+    @property
+    def series(self) -> tuple[str, str]:
+        """Marks of one colour: arithmetic of one kind on one GPU."""
+        return self.gpu, self.point.kind
 
 
 def roofline_svg(launches: Sequence[KernelLaunch]) -> str | None:
     """The drawing; None where there is no point with a ceiling above it.
 
     A kernel stands on it once for each kind of arithmetic. Clocks differ between launches and ceilings with them: the
-    highest of each is drawn.
+    highest of each GPU and kind is drawn.
     """
     marks = _marks(launches)
     if not marks:
         return None
-    bandwidth = max(mark.bandwidth for mark in marks)
-    kinds = sorted({mark.point.kind for mark in marks})
-    peaks = {kind: _highest(mark.point.peak_flops_per_s for mark in marks if mark.point.kind == kind) for kind in kinds}
-    across, up = _scales(marks, bandwidth, [peak for peak in peaks.values() if peak is not None])
-    parts = [*axes(across, up, "executed, FLOP/s"), _slope(bandwidth, across, up)]
-    for position, peak in enumerate(peaks.values()):
-        parts += [] if peak is None else [_line(_flat(peak, bandwidth, across, up), COLOURS[position % len(COLOURS)])]
+    series = sorted({mark.series for mark in marks})
+    peaks = {one: _highest(mark.point.peak_flops_per_s for mark in marks if mark.series == one) for one in series}
+    gpus = sorted({mark.gpu for mark in marks})
+    bandwidths = {gpu: max(mark.bandwidth for mark in marks if mark.gpu == gpu) for gpu in gpus}
+    ridges = [peak / bandwidths[gpu] for (gpu, _), peak in peaks.items() if peak is not None]
+    across, up = _scales(marks, ridges, [peak for peak in peaks.values() if peak is not None])
+    parts = axes(across, up, "executed, FLOP/s")
+    parts += [_slope(bandwidth, across, up) for bandwidth in bandwidths.values()]
+    for position, ((gpu, _), peak) in enumerate(peaks.items()):
+        if peak is not None:
+            parts.append(_line(_flat(peak, bandwidths[gpu], across, up), COLOURS[position % len(COLOURS)]))
     numbered = len(marks) <= _MOST_NUMBERS
     for mark in marks:
-        parts += _placed(mark, kinds, across, up, numbered=numbered)
-    return page("Kernels on the roofline", [*parts, *_legend(kinds, peaks, bandwidth, numbered=numbered)])
+        parts += _placed(mark, series.index(mark.series), across, up, numbered=numbered)
+    return page("Kernels on the roofline", [*parts, *_legend(peaks, bandwidths, numbered=numbered)])
 
 
 def _marks(launches: Sequence[KernelLaunch]) -> list[_Mark]:
     return [
-        _Mark(number, launch, point, point.intensity_flops_per_byte, point.bandwidth_bytes_per_s)
+        _Mark(number, launch, point, device_of(launch), point.intensity_flops_per_byte, point.bandwidth_bytes_per_s)
         for number, launch in enumerate(launches, 1)
         for point in launch.points
         if point.intensity_flops_per_byte and point.bandwidth_bytes_per_s
     ]
+
+
+def device_of(launch: KernelLaunch) -> str:
+    """The GPU as far as the export names it."""
+    if launch.gpu is not None:
+        return launch.gpu
+    return f"CC {launch.compute_capability}" if launch.compute_capability is not None else "—"
 
 
 def _highest(values: Iterable[float | None]) -> float | None:
@@ -96,17 +113,15 @@ def _line(ends: tuple[float, float, float, float], colour: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="2"/>'
 
 
-def _scales(marks: Sequence[_Mark], bandwidth: float, peaks: Sequence[float]) -> tuple[Scale, Scale]:
-    across = [mark.intensity for mark in marks] + [peak / bandwidth for peak in peaks]
+def _scales(marks: Sequence[_Mark], ridges: Sequence[float], peaks: Sequence[float]) -> tuple[Scale, Scale]:
+    across = [mark.intensity for mark in marks] + list(ridges)
     low, high = math.floor(math.log10(min(across))), math.ceil(math.log10(max(across)) + 0.3)
     rates = [mark.point.flops_per_s for mark in marks] + list(peaks)
-    return across_scale(low, high), up_scale(
-        math.floor(math.log10(min(rates))), math.ceil(math.log10(max(rates)) + 0.05)
-    )
+    bottom, top = math.floor(math.log10(min(rates))), math.ceil(math.log10(max(rates)) + 0.05)
+    return across_scale(low, high), up_scale(bottom, top)
 
 
-def _placed(mark: _Mark, kinds: Sequence[str], across: Scale, up: Scale, *, numbered: bool) -> list[str]:
-    position = kinds.index(mark.point.kind)
+def _placed(mark: _Mark, position: int, across: Scale, up: Scale, *, numbered: bool) -> list[str]:
     x, y = across.at(mark.intensity), up.at(mark.point.flops_per_s)
     share = "" if mark.point.share_of_roof is None else f", {percent(mark.point.share_of_roof)} of the roof"
     title = (
@@ -117,15 +132,26 @@ def _placed(mark: _Mark, kinds: Sequence[str], across: Scale, up: Scale, *, numb
     return [*drawn, f'<text x="{x + 6:.1f}" y="{y - 5:.1f}">{mark.number}</text>'] if numbered else drawn
 
 
-def _legend(kinds: Sequence[str], peaks: dict[str, float | None], bandwidth: float, *, numbered: bool) -> list[str]:
+def _legend(
+    peaks: Mapping[tuple[str, str], float | None], bandwidths: Mapping[str, float], *, numbered: bool
+) -> list[str]:
+    """What the marks and lines are; GPUs are named where there are several."""
     x, y, parts = WIDTH - RIGHT + 14, TOP + 8, []
-    for position, kind in enumerate(kinds):
-        colour, peak = COLOURS[position % len(COLOURS)], peaks[kind]
+    several = len(bandwidths) > 1
+    for position, ((gpu, kind), peak) in enumerate(peaks.items()):
         said = "peak unknown" if peak is None else f"peak {significant(peak / 1e12, 3)} TFLOP/s"
-        parts.append(shape(_SHAPES[position % len(_SHAPES)], x + 6, y, colour, kind))
-        parts.append(f'<text x="{x + 18}" y="{y + 4}">{escape(kind[:_LEGEND_CHARACTERS])}</text>')
-        parts.append(f'<text x="{x + 18}" y="{y + 20}">{said}</text>')
-        y += 40
-    parts.append(_line((x, y, x + 12, y), _GREY))
-    parts.append(f'<text x="{x + 18}" y="{y + 4}">DRAM {significant(bandwidth / 1e9)} GB/s</text>')
-    return [*parts, f'<text x="{x}" y="{y + 24}">numbers: rows of the table</text>'] if numbered else parts
+        parts.append(shape(_SHAPES[position % len(_SHAPES)], x + 6, y, COLOURS[position % len(COLOURS)], kind))
+        for words in (kind, *([gpu] if several else []), said):
+            parts.append(_words(x + 18, y + 4, words))
+            y += 16
+        y += 8
+    for gpu, bandwidth in bandwidths.items():
+        parts.append(_line((x, y, x + 12, y), _GREY))
+        for words in (f"DRAM {significant(bandwidth / 1e9)} GB/s", *([gpu] if several else [])):
+            parts.append(_words(x + 18, y + 4, words))
+            y += 16
+    return [*parts, _words(x, y + 8, "numbers: rows of the table")] if numbered else parts
+
+
+def _words(x: float, y: float, text: str) -> str:
+    return f'<text x="{x}" y="{y}">{escape(visible(text)[:_LEGEND_CHARACTERS])}</text>'

@@ -54,7 +54,7 @@ def _bullet(text: str) -> RenderableType:
 
     grid = Grid.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
-    grid.add_column()
+    grid.add_column(overflow="fold")
     grid.add_row("-", Text(visible(text)))
     return grid
 

@@ -108,8 +108,7 @@ def _ordinary(launch: Launch, weights: dict[str, int]) -> Value:
         if not absent:
             total = sum(weight * (counts[op] or 0.0) for op, weight in weights.items())
             return Value(value=total) if not rate else _of_rate(launch, total)
-    names = (f"smsp__{_INSTRUCTION.format(op)}.sum{PER_CYCLE}" for op in absent)
-    return missing((" and ".join(names),))
+    return missing((f"smsp__{_INSTRUCTION.format('{' + ','.join(absent) + '}')}.sum",))
 
 
 def _count(launch: Launch, op: str, rate: str) -> float | None:

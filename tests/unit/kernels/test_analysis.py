@@ -13,6 +13,7 @@ from llm_perf_opt.analysis.kernels.arithmetic import executed, tensor_paths
 from llm_perf_opt.analysis.kernels.classify import classify, explain
 from llm_perf_opt.analysis.kernels.figures import dram_bytes
 from llm_perf_opt.records.kernels import KernelLaunch, Launch, Value
+from llm_perf_opt.reports.roofline import roofline_svg
 
 OP = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
 TENSOR = "sm__ops_path_tensor_src_"
@@ -94,7 +95,7 @@ def test_rates_per_cycle_need_a_clock_and_a_duration() -> None:
     assert executed(made(whole))["fp32"].value == pytest.approx(16 * 2e9 * 1e-6)
     assert "cycles_elapsed" in (executed(made(rates))["fp32"].reason or "")
     partial = dict(list(rates.items())[:2])
-    assert executed(made(partial))["fp32"].reason == f"the export has no value of {OP.format('ffma')}.per_cycle_elapsed"
+    assert executed(made(partial))["fp32"].reason == f"the export has no value of {OP.format('{ffma}')}"
     idle = dict.fromkeys(rates, 0.0)
     assert executed(made(idle))["fp32"].value == 0.0
 
@@ -200,3 +201,17 @@ def test_what_cannot_be_known_is_null_with_a_reason() -> None:
     above = point(analyze_launch(made({**MEASURED, "gpu__time_duration.sum": 0.001})), "fp32")
     assert math.isclose(float(str(above["share_of_roof"])), 1e4)
     assert "above the roof" in str(above["reason"])
+
+
+def test_the_drawing_tells_gpus_apart_and_escapes_names() -> None:
+    found = [analyze_launch(made(MEASURED, gpu)) for gpu in ("NVIDIA <L4>", "NVIDIA H100")]
+    one, two = (roofline_svg(launches) for launches in (found[:1], found))
+    assert one is not None
+    assert two is not None
+    assert "NVIDIA" not in one
+    assert "NVIDIA &lt;L4&gt;" in two
+    assert two.count(">DRAM 100.0 GB/s<") == 2
+    assert roofline_svg([analyze_launch(made({}))]) is None
+    many = roofline_svg(found * 30)
+    assert many is not None
+    assert "numbers: rows" not in many
