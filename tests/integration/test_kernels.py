@@ -106,6 +106,35 @@ def test_the_report_of_each_run_names_the_class(nsight: Nsight, tmp_path: Path) 
     assert "Latency-bound: compute" in report
 
 
+def test_from_a_capture_to_profiles(nsight: Nsight, tmp_path: Path) -> None:
+    steps = nsight.workload(*STEPS)
+    captured = command_line(["nsys", "--output", "capture", "--", *steps], nsight, tmp_path)
+    assert captured.returncode == 0, captured.stderr
+    top = command_line(["kernels", "top", "capture"], nsight, tmp_path)
+    assert top.returncode == 0, top.stderr
+    (tmp_path / "top.yaml").write_text(top.stdout)
+    counted = {kernel["name"]: kernel["launches"] for kernel in yaml.safe_load(top.stdout)["kernels"]}
+    assert counted == {GEMM: 6, "void ns::gemm<int, (bool)10>(int)": 1, "norm": 3}
+    (tmp_path / "capture" / "nsys" / "run.sqlite").unlink()
+    facts = command_line(["kernels", "top", "capture", "--json"], nsight, tmp_path)
+    assert json.loads(facts.stdout)["kernels"] == yaml.safe_load(top.stdout)["kernels"]
+    finished = profile(nsight, tmp_path, ["artifacts.runs_dir=runs", "artifacts.run_id=p", "--json"])
+    assert finished.returncode == 0, finished.stderr
+    found = KernelAnalysis.model_validate_json(finished.stdout)
+    assert {launch.kernel for launch in found.launches} == set(counted)
+    again = command_line(["kernels", "analyze", "runs/p", "--json"], nsight, tmp_path)
+    assert len(json.loads(again.stdout)["launches"]) == 3
+
+
+def test_a_source_without_kernels(tmp_path: Path, nsight: Nsight) -> None:
+    captured = command_line(["nsys", "--output", "capture", "--", *nsight.workload("print:hello")], nsight, tmp_path)
+    assert captured.returncode == 1
+    finished = command_line(["kernels", "top", "capture"], nsight, tmp_path)
+    assert finished.returncode == 3
+    assert "has no kernels" in finished.stderr
+    assert finished.stdout == ""
+
+
 def test_dry_run_shows_every_command(nsight: Nsight, tmp_path: Path) -> None:
     top_file(tmp_path)
     arguments = ["--dry-run", "--json", "--output", "out", "--limit", "2", "pipeline.ncu.ncu_cli.launch_count=2"]

@@ -165,15 +165,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("llmperf ")
 
 
-def test_the_help_of_each_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    from llm_perf_opt.cli.config import app
-
+@pytest.mark.parametrize("group", ["config", "kernels"])
+def test_the_help_of_each_command_has_an_example(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    app = importlib.import_module(f"llm_perf_opt.cli.{group}").app
     for info in app.registered_commands:
         assert info.callback is not None
-        assert run("config", info.callback.__name__, "--help") == 0
+        assert run(group, info.callback.__name__, "--help") == 0
         out = capsys.readouterr().out
         assert "Example" in out
-        assert f"llmperf config {info.callback.__name__}" in out
+        assert f"llmperf {group} {info.callback.__name__}" in out
 
 
 def test_targets_exist() -> None:
