@@ -55,11 +55,12 @@ def write_analysis(analysis: KernelAnalysis, folder: Path) -> list[Path]:
         HTML: to_html(document),
         JSON: analysis.model_dump_json(indent=2) + "\n",
     }
-    if svg is None:
+    if svg is None and analysis.launches:
         console.note(NO_CEILINGS)
-        (folder / ROOFLINE).unlink(missing_ok=True)  # of an earlier analysis
-    else:
+    if svg is not None:
         files[ROOFLINE] = svg
     for name, text in files.items():
         write_text(folder / name, text)
+    if svg is None:
+        (folder / ROOFLINE).unlink(missing_ok=True)  # of an earlier analysis
     return [folder / name for name in files]

@@ -46,10 +46,12 @@ def top(
 
     It is the file that `kernels profile` reads.
     """
-    from llm_perf_opt.tools.top_file import to_yaml
+    from llm_perf_opt.tools.top_file import TORCH_NAMES, to_yaml
     from llm_perf_opt.tools.top_kernels import top_kernels
 
     found = top_kernels(source, limit, phase)
+    if found.spelling == "torch":
+        console.note(TORCH_NAMES)
     typer.echo(found.model_dump_json(indent=2) if as_json else to_yaml(found), nl=as_json)
 
 
@@ -87,13 +89,15 @@ def profile(
     sums them up in DIR/kernels.md.
     """
     from llm_perf_opt.cli.kernel_profiles import Request, print_plans, profile_kernels
-    from llm_perf_opt.tools.top_file import read_top
+    from llm_perf_opt.tools.top_file import TORCH_NAMES, read_top
 
     workload = workload_after(context)
     if not workload:
         raise ConfigError("which command to profile is missing", "for example: -- python my_script.py")
-    kernels = read_top(file).kernels[:limit]
-    request = Request(kernels, workload, tuple(overrides or ()), config_dirs, output)
+    listed = read_top(file)
+    if listed.spelling == "torch":
+        console.note(f"{file}: {TORCH_NAMES}")
+    request = Request(listed.kernels[:limit], workload, tuple(overrides or ()), config_dirs, output)
     if dry_run:
         print_plans(request, as_json=as_json)
         return

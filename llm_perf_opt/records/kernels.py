@@ -31,6 +31,8 @@ class TopKernels(Record):
     schema_version: Literal[1] = 1
     source: str = ""
     """The file that the times are from."""
+    spelling: Literal["nsys", "torch"] = "nsys"
+    """Whose demangled names these are: ncu's are as nsys has them, torch's differ where a kernel is a template."""
     kernels: Annotated[tuple[TopKernel, ...], Field(min_length=1)]
     """Longest total time first."""
     kernels_left_out: Annotated[int, Field(ge=0)] = 0

@@ -14,7 +14,7 @@ from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.records.kernels import Launch, Unreadable
 from llm_perf_opt.tools.ncu_tables import ForeignTableError, Wanted, read_launches
 
-MANIFEST, ENVIRONMENT = "run.json", "env.json"
+MANIFEST, ENVIRONMENT, COMMAND = "run.json", "env.json", "cmd.txt"
 SUFFIXES = (".csv", ".ncu-rep")
 
 
@@ -53,7 +53,12 @@ def _read_folder(folder: Path, found: Found, wanted: Wanted) -> None:
     if (folder / MANIFEST).is_file():
         _read_run(folder, found, wanted)
         return
-    entries = sorted(folder.iterdir())
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+        found.problems.append(Unreadable(path=str(folder), reason=reason, exit_code=MissingError.exit_code))
+        return
     files = [path for path in entries if path.suffix in SUFFIXES and path.is_file()]
     whole = (
         launch for file in files for launch in _read_file(file, found, wanted, str(folder), named=False)
@@ -65,15 +70,16 @@ def _read_folder(folder: Path, found: Found, wanted: Wanted) -> None:
 
 
 def _read_run(folder: Path, found: Found, wanted: Wanted) -> None:
-    """The ncu stage of a run: its export, else its report."""
-    raw, report = folder / "ncu" / "raw.csv", folder / "ncu" / "report.ncu-rep"
-    file = raw if raw.is_file() else report
-    if not file.is_file():
+    """The ncu stage of a run: its export, else its reports."""
+    raw = folder / "ncu" / "raw.csv"
+    files = [raw] if raw.is_file() else sorted((folder / "ncu").glob("*.ncu-rep"))
+    if not files:
         found.problems.append(Unreadable(path=str(folder), reason=_why_no_kernels(folder)))
         return
-    gpu = _only_gpu(folder / ENVIRONMENT)
-    for launch in _together(_read_file(file, found, wanted, str(folder), named=True)):
-        found.launches.append(launch if launch.gpu else replace(launch, gpu=gpu))
+    # Of a run that did not start ncu itself, the environment is not the one that was profiled.
+    gpu = _only_gpu(folder / ENVIRONMENT) if (folder / "ncu" / COMMAND).is_file() else None
+    whole = (launch for file in files for launch in _read_file(file, found, wanted, str(folder), named=True))
+    found.launches += (launch if launch.gpu else replace(launch, gpu=gpu) for launch in _together(whole))
 
 
 def _why_no_kernels(folder: Path) -> str:

@@ -24,6 +24,11 @@ _HEADER = """\
 # kernel_name is ncu's --kernel-name, matched against demangled names (--kernel-name-base demangled); widen it to take a
 # family of kernels, such as regex:gemm. launch_skip matching launches pass before the one that is profiled.
 """
+TORCH_NAMES = (
+    "these are names as torch prints them; ncu spells templates otherwise, so their patterns match nothing: take the "
+    "list from an nsys capture, or widen kernel_name"
+)
+"""What to know before profiling from a torch profile."""
 _SHOWN = 6
 
 

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -43,6 +44,7 @@ class Totals:
     total_ns: int
     """Of all kernels, those that the source does not list included."""
     not_listed: int = 0
+    spelling: Literal["nsys", "torch"] = "nsys"
 
 
 def exact_pattern(name: str) -> str:
@@ -66,6 +68,7 @@ def top_kernels(source: Path, limit: int, phase: str | None = None) -> TopKernel
     ranked = sorted(totals.kernels, key=lambda kernel: (-kernel.total_ns, kernel.name))
     return TopKernels(
         source=totals.source,
+        spelling=totals.spelling,
         kernels=tuple(_entry(kernel, totals.total_ns) for kernel in ranked[:limit]),
         kernels_left_out=len(ranked[limit:]) + totals.not_listed,
     )
@@ -165,7 +168,7 @@ def _of_profile(path: Path, phase: str | None) -> Totals:
             sums[row.name] = launches + row.calls, total + row.total_ns
     kernels = tuple(KernelTotal(name, launches, total) for name, (launches, total) in sums.items())
     shown = str(path) if phase is None else f"{path}, phase {phase}"
-    return Totals(shown, kernels, sum(kernel.total_ns for kernel in kernels))
+    return Totals(shown, kernels, sum(kernel.total_ns for kernel in kernels), spelling="torch")
 
 
 def _of_table(path: Path) -> Totals:

@@ -160,8 +160,13 @@ def test_a_run_lends_the_name_of_its_only_gpu(tmp_path: Path) -> None:
         f'{IDENTITY},"gpu__time_duration.sum"\n{row("1.5")}'
     )  # fmt: skip
     names = ["NVIDIA L4", "NVIDIA L4"]
+    command = tmp_path / "ncu" / "cmd.txt"
+    command.touch()
     for more, expected in (([], "NVIDIA L4"), (["NVIDIA T4"], None)):
         gpus = ", ".join(f'{{"name": "{name}"}}' for name in names + more)
         (tmp_path / "env.json").write_text(f'{{"gpus": {{"gpus": [{gpus}]}}}}')
         (launch,) = find_kernels([tmp_path], is_read).launches
         assert launch.gpu == expected
+    (tmp_path / "env.json").write_text('{"gpus": {"gpus": [{"name": "NVIDIA L4"}]}}')
+    command.unlink()
+    assert find_kernels([tmp_path], is_read).launches[0].gpu is None  # imported: profiled elsewhere

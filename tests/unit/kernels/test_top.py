@@ -102,6 +102,7 @@ def test_a_torch_profile_by_phase_and_without_copies(tmp_path: Path) -> None:
     decode = top_kernels(run / "torch_profiler" / "profile.sqlite", 1, "decode")
     assert [(kernel.name, kernel.share, kernel.mean_us) for kernel in decode.kernels] == [("gemm", 0.5, 0.025)]
     assert decode.kernels_left_out == 1
+    assert decode.spelling == "torch"
     assert decode.source.endswith("profile.sqlite, phase decode")
     with pytest.raises(ConfigError, match="one of decode, prefill"):
         top_kernels(run, 10, "warmup")
