@@ -13,7 +13,7 @@ from llm_perf_opt.cli import console
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.records.kernels import KernelAnalysis
 from llm_perf_opt.reports.html import to_html
-from llm_perf_opt.reports.kernels import ROOFLINE, kernel_document
+from llm_perf_opt.reports.kernels import ROOFLINE, kernel_document, terminal_document
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.roofline import NO_CEILINGS, roofline_svg
 from llm_perf_opt.tools.kernel_files import find_kernels
@@ -39,7 +39,7 @@ def print_analysis(analysis: KernelAnalysis, *, as_json: bool) -> None:
     if as_json:
         typer.echo(analysis.model_dump_json(indent=2))
     else:
-        console.show(kernel_document(analysis, drawn=False))
+        console.show(terminal_document(analysis))
 
 
 def write_analysis(analysis: KernelAnalysis, folder: Path) -> list[Path]:
@@ -48,8 +48,8 @@ def write_analysis(analysis: KernelAnalysis, folder: Path) -> list[Path]:
     Raises:
         MissingError, StageError: the folder cannot be written.
     """
+    document = kernel_document(analysis)
     svg = roofline_svg(analysis.launches)
-    document = kernel_document(analysis, drawn=True)
     files = {
         MARKDOWN: to_markdown(document),
         HTML: to_html(document),

@@ -26,19 +26,27 @@ RULE = (
     f"they are less than {BALANCED_WITHIN_PCT:.0f} points apart. Else the higher one limits."
 )
 ROOFLINE = "roofline.svg"
+MOST_ON_A_TERMINAL = 100
 
 
-def kernel_document(analysis: KernelAnalysis, *, drawn: bool) -> Document:
-    """The whole report.
+def kernel_document(analysis: KernelAnalysis) -> Document:
+    """The whole report, the roofline in it as the file `ROOFLINE` beside it."""
+    svg = roofline_svg(analysis.launches)
+    drawing = Paragraph(NO_CEILINGS) if svg is None else Picture("Kernels on the roofline", ROOFLINE, svg)
+    return _document(analysis, analysis.launches, [drawing])
 
-    Args:
-        drawn: put the roofline in, as the file `ROOFLINE` beside the report.
-    """
+
+def terminal_document(analysis: KernelAnalysis) -> Document:
+    """What a terminal shows: no drawing, and of very many launches the first."""
+    return _document(analysis, analysis.launches[:MOST_ON_A_TERMINAL], [])
+
+
+def _document(analysis: KernelAnalysis, shown: Sequence[KernelLaunch], drawing: Sequence[Block]) -> Document:
     sections = [
-        Section("What limits each kernel", tuple(_classes(analysis))),
-        Section("Caches, occupancy and traffic", (_caches(analysis.launches), *_gaps(analysis.launches))),
-        Section("Arithmetic", tuple(_arithmetic(analysis.launches, drawn=drawn))),
-        Section("Launches", (_launches(analysis.launches),)),
+        Section("What limits each kernel", tuple(_classes(analysis, shown))),
+        Section("Caches, occupancy and traffic", (_caches(shown), *_gaps(analysis.launches))),
+        Section("Arithmetic", tuple(_arithmetic(analysis.launches, shown, drawing))),
+        Section("Launches", (_launches(shown),)),
     ]
     if analysis.problems:
         lines = tuple(f"{problem.path}: {problem.reason}" for problem in analysis.problems)
@@ -46,7 +54,7 @@ def kernel_document(analysis: KernelAnalysis, *, drawn: bool) -> Document:
     return Document("Profiled kernels", tuple(sections))
 
 
-def _classes(analysis: KernelAnalysis) -> list[Block]:
+def _classes(analysis: KernelAnalysis, shown: Sequence[KernelLaunch]) -> list[Block]:
     counts = Counter(launch.bound for launch in analysis.launches)
     said = ", ".join(f"{counts[bound]:,} {words}" for bound, words in CLASSES.items() if counts[bound])
     rows = tuple(
@@ -57,7 +65,7 @@ def _classes(analysis: KernelAnalysis) -> list[Block]:
             *(_percent(launch.figures[name]) for name in ("sm_pct", "memory_pct", "dram_pct")),
             _shown(launch.figures["duration_ns"], 1e-3),
         )
-        for number, launch in enumerate(analysis.launches, 1)
+        for number, launch in enumerate(shown, 1)
     )
     columns = ("#", "kernel", "class", "SM %", "memory %", "DRAM %", "µs under ncu")
     total = f"{len(analysis.launches):,} profiled launch{'es' if len(analysis.launches) != 1 else ''}"
@@ -65,6 +73,8 @@ def _classes(analysis: KernelAnalysis) -> list[Block]:
         Paragraph(f"{total}: {said}." if said else f"{total}."),
         Table(columns, rows, frozenset({0, 3, 4, 5, 6})),
     ]
+    if len(shown) < len(analysis.launches):
+        blocks.append(Paragraph(f"{len(analysis.launches) - len(shown):,} more: see --output DIR, or --json."))
     unknown = Counter(launch.why for launch in analysis.launches if launch.bound == "unknown")
     if unknown:
         blocks.append(Items(tuple(f"Unknown for {count:,}: {why}." for why, count in unknown.items())))
@@ -122,7 +132,9 @@ def _counted(name: str, count: int, total: int) -> str:
     return name if count == total else f"{name} ({count:,} of {total:,})"
 
 
-def _arithmetic(launches: Sequence[KernelLaunch], *, drawn: bool) -> list[Block]:
+def _arithmetic(
+    launches: Sequence[KernelLaunch], shown: Sequence[KernelLaunch], drawing: Sequence[Block]
+) -> list[Block]:
     rows = tuple(
         (
             str(number),
@@ -134,7 +146,7 @@ def _arithmetic(launches: Sequence[KernelLaunch], *, drawn: bool) -> list[Block]
             "—" if point.share_of_roof is None else percent(point.share_of_roof),
             point.ceiling or "—",
         )
-        for number, launch in enumerate(launches, 1)
+        for number, launch in enumerate(shown, 1)
         for point in launch.points
     )
     blocks: list[Block] = [
@@ -146,11 +158,7 @@ def _arithmetic(launches: Sequence[KernelLaunch], *, drawn: bool) -> list[Block]
     columns = ("#", "kind", "MFLOP", "GFLOP/s", "FLOP/byte", "roof GFLOP/s", "of the roof", "ceilings from")
     if rows:
         blocks.append(Table(columns, rows, frozenset({0, 2, 3, 4, 5, 6})))
-    svg = roofline_svg(launches)
-    if svg is None:
-        blocks.append(Paragraph(NO_CEILINGS))
-    elif drawn:
-        blocks.append(Picture("Kernels on the roofline", ROOFLINE, svg))
+    blocks += drawing
     reasons = [value.reason for launch in launches for value in launch.flops.values() if value.reason]
     reasons += [point.reason for launch in launches for point in launch.points if point.reason]
     lines = tuple(f"Not known for {count:,} of {len(launches):,}: {text}." for text, count in Counter(reasons).items())

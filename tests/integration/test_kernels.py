@@ -251,6 +251,11 @@ def test_ten_thousand_launches(tmp_path: Path) -> None:
     assert "No roofline was drawn" in finished.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["kernels.html", "kernels.json", "kernels.md"]
     assert len(read_json(tmp_path / "out" / "kernels.json")["launches"]) == 10_000
+    assert "No roofline was drawn" in (tmp_path / "out" / "kernels.md").read_text()
+    shown = llmperf(["kernels", "analyze", "many.csv"], tmp_path).stdout
+    assert "10,000 profiled launches: 10,000 compute-bound." in shown
+    assert "9,900 more: see --output DIR, or --json." in shown
+    assert len(shown.splitlines()) < 400
 
 
 @pytest.mark.real_data
