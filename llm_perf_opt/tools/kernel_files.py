@@ -6,6 +6,7 @@ Files of one folder that export the same launch, each with other sections, are p
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,9 @@ from llm_perf_opt.tools.ncu_tables import ForeignTableError, Wanted, read_launch
 
 MANIFEST, ENVIRONMENT, COMMAND = "run.json", "env.json", "cmd.txt"
 SUFFIXES = (".csv", ".ncu-rep")
+DURATION = "gpu__time_duration.sum"
+PRINTED_DIGITS = 0.01
+"""The details page prints two decimals of a number above one: two pages of one launch differ by less."""
 
 
 @dataclass
@@ -60,9 +64,7 @@ def _read_folder(folder: Path, found: Found, wanted: Wanted) -> None:
         found.problems.append(Unreadable(path=str(folder), reason=reason, exit_code=MissingError.exit_code))
         return
     files = [path for path in entries if path.suffix in SUFFIXES and path.is_file()]
-    whole = (
-        launch for file in files for launch in _read_file(file, found, wanted, str(folder), named=False)
-    )  # fmt: skip
+    whole = (launch for file in files for launch in _read_file(file, found, wanted, str(folder), named=False))
     found.launches += _together(whole)
     for path in entries:
         if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
@@ -146,12 +148,21 @@ def _launches(path: Path, wanted: Wanted) -> Iterator[Launch]:
 
 def _together(launches: Iterable[Launch]) -> list[Launch]:
     """One launch of those that are the same one; where two have a metric, the first one's counts."""
-    merged: dict[tuple[str, ...], Launch] = {}
+    kept: list[Launch] = []
+    known: dict[tuple[str, ...], list[Launch]] = {}
     for launch in launches:
-        key = (launch.process_id, launch.id, launch.kernel, launch.grid, launch.block)
-        if key in merged:
-            for name, value in launch.metrics.items():
-                merged[key].metrics.setdefault(name, value)
+        same_key = known.setdefault((launch.process_id, launch.id, launch.kernel, launch.grid, launch.block), [])
+        same = next((other for other in same_key if _lasted_alike(launch, other)), None)
+        if same is None:
+            kept.append(launch)
+            same_key.append(launch)
         else:
-            merged[key] = launch
-    return list(merged.values())
+            for name, value in launch.metrics.items():
+                same.metrics.setdefault(name, value)
+    return kept
+
+
+def _lasted_alike(one: Launch, other: Launch) -> bool:
+    """False where their durations tell two launches apart; process ids repeat between containers and machines."""
+    first, second = one.metrics.get(DURATION), other.metrics.get(DURATION)
+    return first is None or second is None or math.isclose(first, second, rel_tol=PRINTED_DIGITS)

@@ -127,11 +127,12 @@ def test_files_of_one_folder_are_put_together(tmp_path: Path) -> None:
     folder = tmp_path / "kernel_1"
     folder.mkdir()
     (folder / "a.csv").write_text(DETAILS + row(SOL, "Duration", "us", "1.0"))
-    (folder / "b.csv").write_text(DETAILS + row(SOL, "Duration", "us", "9.0") + row(SOL, "DRAM Throughput", "%", "5"))
+    (folder / "b.csv").write_text(DETAILS + row(SOL, "Duration", "ns", "1,004") + row(SOL, "DRAM Throughput", "%", "5"))
     (folder / "c.csv").write_text(DETAILS + row(SOL, "Duration", "us", "2.0", pid=8))
+    (folder / "d.csv").write_text(DETAILS + row(SOL, "Duration", "us", "3.0"))  # another container's process 7
     (folder / "notes.csv").write_text("x\n1\n")
     found = find_kernels([tmp_path], is_read)
-    assert [launch.metrics.get("gpu__time_duration.sum") for launch in found.launches] == [1000.0, 2000.0]
+    assert [launch.metrics.get("gpu__time_duration.sum") for launch in found.launches] == [1000.0, 2000.0, 3000.0]
     assert found.launches[0].metrics["gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed"] == 5.0
     assert found.launches[0].source == str(folder)
     assert found.passed_over == [str(folder / "notes.csv")]
