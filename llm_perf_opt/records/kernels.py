@@ -19,7 +19,7 @@ class TopKernel(Record):
     launches: Annotated[int, Field(ge=1)] | None = None
     total_ms: float | None = None
     share: float | None = None
-    """Of the time of all kernels in the source."""
+    """Of the time of all kernels in the source; None where it does not say that time."""
     mean_us: float | None = None
     launch_skip: Annotated[int, Field(ge=0)] = 0
     """Matching launches that pass before the one that is profiled."""

@@ -41,8 +41,8 @@ class Totals:
 
     source: str
     kernels: tuple[KernelTotal, ...]
-    total_ns: int
-    """Of all kernels, those that the source does not list included."""
+    total_ns: int | None
+    """Of all kernels, those that the source does not list included; None where it does not say."""
     not_listed: int = 0
     spelling: Literal["nsys", "torch"] = "nsys"
 
@@ -74,7 +74,7 @@ def top_kernels(source: Path, limit: int, phase: str | None = None) -> TopKernel
     )
 
 
-def _entry(kernel: KernelTotal, total_ns: int) -> TopKernel:
+def _entry(kernel: KernelTotal, total_ns: int | None) -> TopKernel:
     return TopKernel(
         name=kernel.name,
         kernel_name=exact_pattern(kernel.name),
@@ -146,7 +146,9 @@ def _of_facts(path: Path) -> Totals:
         why = capture.failure.message if capture.failure is not None else "nsys recorded none"
         raise _none(str(path), why)
     kernels = tuple(KernelTotal(row.name, row.instances, row.total_ns) for row in capture.kernels)
-    total = sum(report.facts.kernel_ns for report in capture.reports)
+    total: int | None = sum(report.facts.kernel_ns for report in capture.reports)
+    if not capture.reports:  # imported as a table
+        total = None if capture.kernels_left_out else sum(row.total_ns for row in capture.kernels)
     return Totals(str(path), kernels, total, capture.kernels_left_out)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
 from llm_perf_opt.records.tables import KernelRow, write_tables
+from llm_perf_opt.records.tools import KernelTime, NsysCapture, Tool
 from llm_perf_opt.tools.nsys_export import SUMMARY_COLUMNS
 from llm_perf_opt.tools.top_file import read_top, to_yaml
 from llm_perf_opt.tools.top_kernels import exact_pattern, top_kernels
@@ -106,6 +107,25 @@ def test_a_torch_profile_by_phase_and_without_copies(tmp_path: Path) -> None:
     assert decode.source.endswith("profile.sqlite, phase decode")
     with pytest.raises(ConfigError, match="one of decode, prefill"):
         top_kernels(run, 10, "warmup")
+
+
+@pytest.mark.parametrize(("left_out", "share"), [(0, 0.75), (3, None)])
+def test_facts_without_reports_give_a_share_only_of_all_kernels(
+    tmp_path: Path, left_out: int, share: float | None
+) -> None:
+    kernels = tuple(
+        KernelTime(name=name, instances=1, total_ns=ns, mean_ns=ns, median_ns=ns, min_ns=ns, max_ns=ns, std_ns=0)
+        for name, ns in (("gemm", 300), ("norm", 100))
+    )
+    tool = Tool(name="nsys", path="nsys", version="2026.1", source="PATH")
+    capture = NsysCapture(
+        tool=tool, trigger=None, device=None, reports=(), kernels=kernels, kernels_left_out=left_out
+    )  # fmt: skip
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "nsys").mkdir()
+    (tmp_path / "nsys" / "facts.json").write_text(capture.model_dump_json())
+    found = top_kernels(tmp_path, 1)
+    assert (found.kernels[0].share, found.kernels_left_out) == (share, left_out + 1)
 
 
 def test_sources_without_kernels_say_why(tmp_path: Path) -> None:
