@@ -70,7 +70,7 @@ class TensorPath:
 
 
 def tensor_paths(names: Iterable[str], rate: str | None) -> dict[TensorPath, str]:
-    """Paths that do arithmetic on floats → their metric; of nested ones the widest, so that nothing counts twice.
+    """Paths that do arithmetic on floats → their metric.
 
     Args:
         rate: what follows `.sum`; None nothing.
@@ -82,18 +82,23 @@ def tensor_paths(names: Iterable[str], rate: str | None) -> dict[TensorPath, str
             path = TensorPath(match["op"], frozenset(match["src"].split("_")), match["dst"], match["sparsity"])
             if path.counts_flops:
                 found[path] = name
+    return found
+
+
+def widest(paths: dict[TensorPath, str]) -> dict[TensorPath, str]:
+    """Without those that another one covers, so that nothing counts twice."""
     return {
-        path: name for path, name in found.items() if not any(other != path and other.covers(path) for other in found)
+        path: name for path, name in paths.items() if not any(other != path and other.covers(path) for other in paths)
     }
 
 
 def executed(launch: Launch) -> dict[str, Value]:
     """Kind → FLOPs of the launch; null where the counters of a kind are not in the export."""
     found = {kind: _ordinary(launch, weights) for kind, weights in _ORDINARY.items()}
-    paths = tensor_paths(launch.metrics, None)
+    paths = widest(tensor_paths(launch.metrics, None))
     for path, name in paths.items():
         found[path.kind] = Value(value=launch.metrics[name])
-    for path, name in tensor_paths(launch.metrics, PER_CYCLE).items():
+    for path, name in widest(tensor_paths(launch.metrics, PER_CYCLE)).items():
         if not any(other.covers(path) or path.covers(other) for other in paths):
             found[path.kind] = _of_rate(launch, launch.metrics[name])
     if len(found) == len(_ORDINARY):

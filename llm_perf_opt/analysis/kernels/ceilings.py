@@ -70,7 +70,9 @@ def _operations_a_cycle(launch: Launch, kind: str) -> float | None:
         issued = launch.metrics.get(f"sm__sass_thread_inst_executed_op_{instruction}_pred_on.sum{PEAK}")
         return None if issued is None else issued * operations
     names = {path.kind: name for path, name in tensor_paths(launch.metrics, PEAK).items()}
-    return launch.metrics[names[kind]] if kind in names else None
+    # A path that counts dense and sparse products alike is held against the dense peak.
+    name = names.get(f"{kind} (sparsity off)") or names.get(kind)
+    return None if name is None else launch.metrics[name]
 
 
 def _catalogue_types(kind: str) -> tuple[Dtype | None, Accumulate | None]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_perf_opt.analysis.kernels.analyze import analyze_launch
-from llm_perf_opt.analysis.kernels.arithmetic import executed, tensor_paths
+from llm_perf_opt.analysis.kernels.arithmetic import executed, tensor_paths, widest
 from llm_perf_opt.analysis.kernels.classify import classify, explain
 from llm_perf_opt.analysis.kernels.figures import dram_bytes
 from llm_perf_opt.records.kernels import KernelLaunch, Launch, Value
@@ -114,7 +114,7 @@ def test_nested_tensor_paths_count_once() -> None:
         f"{TENSOR}fp16.sum.per_cycle_elapsed",
         "sm__ops_path_tensor.sum",
     ]
-    kinds = {path.kind: name for path, name in tensor_paths(names, None).items()}
+    kinds = {path.kind: name for path, name in widest(tensor_paths(names, None)).items()}
     assert kinds == {
         "tensor bf16→fp32": names[0],
         "tensor fp16": names[4],
@@ -135,7 +135,7 @@ def test_what_is_counted_covers_everything_and_never_itself(chosen: set[tuple[st
         TENSOR + src + (f"_dst_{dst}" if dst else "") + (f"_sparsity_{sparsity}" if sparsity else "") + ".sum"
         for src, dst, sparsity in chosen
     }
-    kept = tensor_paths(names, None)
+    kept = widest(tensor_paths(names, None))
     everything = {path for name in names for path in tensor_paths([name], None)}
     assert all(any(path.covers(other) for path in kept) for other in everything)
     assert not any(path != other and path.covers(other) for path in kept for other in kept)
@@ -188,6 +188,8 @@ def test_a_named_gpu_lends_the_ceilings_that_ncu_does_not_give() -> None:
     )
     reported = {**tensor, f"{TENSOR}bf16_dst_fp32.sum.peak_sustained": 5000.0}
     assert point(analyze_launch(made(reported)), "tensor bf16→fp32")["peak_flops_per_s"] == 5e12
+    dense = {**reported, f"{TENSOR}bf16_dst_fp32_sparsity_off.sum.peak_sustained": 2500.0}
+    assert point(analyze_launch(made(dense)), "tensor bf16→fp32")["peak_flops_per_s"] == 2.5e12
 
 
 def test_what_cannot_be_known_is_null_with_a_reason() -> None:
