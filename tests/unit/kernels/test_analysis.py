@@ -182,6 +182,10 @@ def test_a_named_gpu_lends_the_ceilings_that_ncu_does_not_give() -> None:
     unknown = point(analyze_launch(made(tensor, "NVIDIA GeForce RTX 9999")), "tensor bf16→fp32")
     assert unknown["share_of_roof"] is None
     assert "the catalogue does not know NVIDIA GeForce RTX 9999" in str(unknown["reason"])
+    sparse = {**MEASURED, f"{TENSOR}bf16_dst_fp32_sparsity_on.sum": 9e6}
+    assert "neither in the export nor in the catalogue" in str(
+        point(analyze_launch(made(sparse, "NVIDIA GeForce RTX 5090")), "tensor bf16→fp32 (sparsity on)")["reason"]
+    )
     half = {**MEASURED, **{OP.format(op): 1.0 for op in ("hadd", "hmul", "hfma")}}
     assert "neither in the export nor in the catalogue" in str(
         point(analyze_launch(made(half, "NVIDIA GeForce RTX 5090")), "fp16")["reason"]
