@@ -18,6 +18,7 @@ COMMANDS = {
     "torch": Lazy("llm_perf_opt.cli.torch:app", "The PyTorch profiler stage alone."),
     "nsys": Lazy("llm_perf_opt.cli.nsys:app", "The Nsight Systems stage alone, around any command."),
     "ncu": Lazy("llm_perf_opt.cli.ncu:app", "The Nsight Compute stage alone, around any command."),
+    "kernels": Lazy("llm_perf_opt.cli.kernels:app", "Which kernels take the time, and what limits each."),
     "infer": Lazy("llm_perf_opt.cli.infer:app", "The plain inference stage alone."),
     "report": Lazy("llm_perf_opt.cli.report:app", "Write the reports of a run again."),
     "compare": Lazy("llm_perf_opt.cli.compare:app", "Two runs side by side, with gates for CI."),

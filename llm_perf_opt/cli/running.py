@@ -101,7 +101,7 @@ def resume_run(run_path: Path, *, dry_run: bool, as_json: bool) -> None:
 def carry_out(plan: Plan, action: Callable[[Observer], Manifest], *, dry_run: bool, as_json: bool) -> None:
     """Run `action` under a progress display and say how it went; or print the plan."""
     if dry_run:
-        typer.echo(json.dumps(_plan_dict(plan), indent=2) if as_json else _plan_text(plan))
+        typer.echo(json.dumps(plan_dict(plan), indent=2) if as_json else plan_text(plan))
         return
     from llm_perf_opt.cli.progress import Reporter
 
@@ -143,7 +143,7 @@ def _figure(metric: Mapping[str, Any]) -> str:
     return f"{significant(median)} {metric['unit']} (median of {metric['n']})"
 
 
-def _plan_dict(plan: Plan) -> dict[str, Any]:
+def plan_dict(plan: Plan) -> dict[str, Any]:
     return {
         "run": str(plan.run_path),
         "samples": [sample.source for sample in plan.inputs.samples],
@@ -164,7 +164,7 @@ def _plan_dict(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _plan_text(plan: Plan) -> str:
+def plan_text(plan: Plan) -> str:
     lines = [f"run directory: {plan.run_path}", f"samples: {len(plan.inputs.samples)}"]
     for stage in plan.stages:
         lines += [f"{stage.name}:", *(f"  {line}" for line in _stage_lines(stage))]

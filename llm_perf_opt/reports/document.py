@@ -38,7 +38,17 @@ class Verbatim:
     text: str
 
 
-Block = Paragraph | Items | Table | Verbatim
+@dataclass(frozen=True)
+class Picture:
+    """A drawing that was written beside the report; made here, its text already escaped."""
+
+    title: str
+    file: str
+    """Relative to the report."""
+    svg: str
+
+
+Block = Paragraph | Items | Table | Verbatim | Picture
 
 
 @dataclass(frozen=True)

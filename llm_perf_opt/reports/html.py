@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape as escape_html
 
 from llm_perf_opt.escaping import visible
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Table, Verbatim
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Table, Verbatim
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -48,6 +48,8 @@ def _block(block: Block) -> str:
         return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
     if isinstance(block, Verbatim):
         return f"<pre>{escape(block.text)}</pre>"
+    if isinstance(block, Picture):
+        return f'<div class="wide" aria-label="{escape(block.title)}">{block.svg}</div>'
     return _table(block)
 
 

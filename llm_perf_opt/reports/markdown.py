@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from llm_perf_opt.escaping import as_block, as_inline, as_line
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Table, Verbatim
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Table, Verbatim
 
 
 def to_markdown(document: Document) -> str:
@@ -21,6 +23,8 @@ def _block(block: Block) -> str:
         return "\n".join(f"- {as_line(item)}" for item in block.items)
     if isinstance(block, Verbatim):
         return as_block(block.text)
+    if isinstance(block, Picture):
+        return f"![{as_inline(block.title)}]({quote(block.file)})"
     return _table(block)
 
 

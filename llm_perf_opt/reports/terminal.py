@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 from llm_perf_opt.escaping import visible
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Table, Verbatim
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Table, Verbatim
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -40,6 +40,8 @@ def _print_block(console: Console, block: Block) -> None:
     elif isinstance(block, Items):
         for item in block.items:
             console.print(_bullet(item))
+    elif isinstance(block, Picture):
+        console.print(Text(visible(f"{block.title}: {block.file}")))
     else:
         assert isinstance(block, Paragraph | Verbatim)
         console.print(Text(visible(block.text)))
@@ -52,7 +54,7 @@ def _bullet(text: str) -> RenderableType:
 
     grid = Grid.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
-    grid.add_column()
+    grid.add_column(overflow="fold")
     grid.add_row("-", Text(visible(text)))
     return grid
 

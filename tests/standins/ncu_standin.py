@@ -27,6 +27,7 @@ DEFAULT_VERSION = "2025.3.1.0"
 METRICS = {
     "gpu__time_duration": "ns",
     "sm__throughput": "%",
+    "gpu__compute_memory_throughput": "%",
     "dram__throughput": "%",
     "dram__bytes_read": "byte",
     "dram__bytes_write": "byte",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llm_perf_opt.analysis.kernels.analyze import NOT_FOR_TIMES
+from llm_perf_opt.analysis.kernels.classify import classify
+from llm_perf_opt.analysis.kernels.figures import MEMORY, SM
 from llm_perf_opt.records.tools import KernelTime, NcuCapture, NcuMetric, NcuRegion, NcuResult, NsysCapture, NsysReport
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.kernels import CLASSES, RULE
 from llm_perf_opt.reports.units import percent, significant
 
 ORDER = 55
 TOP = 10
-NOT_FOR_TIMES = (
-    "ncu locks clocks, flushes caches and replays: compare its counters between kernels, never its times with those of "
-    "other stages."
-)
 
 
 def section(facts: RunFacts) -> Section | None:
@@ -101,7 +101,8 @@ def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
     blocks += [Items(tuple(remarks))] if remarks else []
     if capture.facts is not None and capture.results:
         left = capture.facts.results - len(capture.results[:limit])
-        blocks.append(result_table(capture.results[:limit], capture.facts.metrics))
+        table = result_table(capture.results[:limit], capture.facts.metrics)
+        blocks += [table, *([Paragraph(RULE)] if "class" in table.columns else [])]
         blocks += [Paragraph(f"{left:,} more results are in ncu/raw.csv.")] if left else []
     return blocks
 
@@ -118,11 +119,19 @@ def region_blocks(region: NcuRegion, limit: int | None = None) -> list[Block]:
 
 
 def result_table(results: Sequence[NcuResult], metrics: Sequence[NcuMetric]) -> Table:
-    """One row a result, in the order of their launch; a column for each metric that was kept."""
+    """One row a result, in the order of their launch; its class, and a column for each metric that was kept."""
     units = {metric.name: metric.unit for metric in metrics}
     names = list(dict.fromkeys(name for result in results for name in result.values))
+    classified = {SM, MEMORY} <= set(names)
     cells = tuple(
-        (str(result.id), result.name, *(significant(result.values.get(name)) for name in names)) for result in results
+        (
+            str(result.id),
+            result.name,
+            *([CLASSES[classify(result.values[SM], result.values[MEMORY])]] if classified else []),
+            *(significant(result.values.get(name)) for name in names),
+        )
+        for result in results
     )
-    columns = ("ID", "name", *(f"{name}, {units[name]}" if units.get(name) else name for name in names))
-    return Table(columns, cells, numeric=frozenset({0, *range(2, len(columns))}))
+    head = ("ID", "name", "class") if classified else ("ID", "name")
+    columns = (*head, *(f"{name}, {units[name]}" if units.get(name) else name for name in names))
+    return Table(columns, cells, numeric=frozenset({0, *range(len(head), len(columns))}))

@@ -25,6 +25,9 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
     "config init": (),
     "config migrate": ("FILE", "--write"),
     "config presets": (),
+    "kernels top": ("RUN|SQLITE|CSV", "--limit"),
+    "kernels profile": ("TOP.yaml", "[-- COMMAND...]"),
+    "kernels analyze": ("PATH...", "--output"),
     "report": ("RUN", "--format", "--output"),
     "compare": ("A", "B", "--fail-if", "--json"),
     "doctor": ("--require", "--json"),
@@ -41,7 +44,7 @@ def help_of(line: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize("line", SYNOPSIS)
 def test_the_command_and_its_options(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = help_of(line, capsys)
+    words = " ".join(help_of(line, capsys).split())
     for name in SYNOPSIS[line]:
         assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", words), name
 

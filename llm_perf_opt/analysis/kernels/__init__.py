@@ -1,0 +1,1 @@
+"""What limits each profiled kernel: figures, class, arithmetic against the roof."""

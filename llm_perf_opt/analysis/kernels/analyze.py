@@ -1,0 +1,83 @@
+"""From launches as ncu exported them to what limits each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from llm_perf_opt.analysis.kernels import ceilings
+from llm_perf_opt.analysis.kernels.arithmetic import executed, is_counter
+from llm_perf_opt.analysis.kernels.classify import explain
+from llm_perf_opt.analysis.kernels.figures import READ_HERE, figures
+from llm_perf_opt.records.kernels import KernelAnalysis, KernelLaunch, Launch, RooflinePoint, Unreadable, Value
+
+NOT_FOR_TIMES = (
+    "ncu locks clocks, flushes caches and replays: compare its counters between kernels, never its times with those of "
+    "other tools."
+)
+
+
+def is_read(name: str) -> bool:
+    """Whether the analysis uses the metric; a reader may leave all others out."""
+    return name in READ_HERE or name in ceilings.READ_HERE or is_counter(name)
+
+
+def analyze(launches: Iterable[Launch], problems: Sequence[Unreadable] = ()) -> KernelAnalysis:
+    """Every launch in the order given, with what could not be read."""
+    return KernelAnalysis(
+        launches=tuple(analyze_launch(launch) for launch in launches), problems=tuple(problems), note=NOT_FOR_TIMES
+    )
+
+
+def analyze_launch(launch: Launch) -> KernelLaunch:
+    found = figures(launch)
+    flops = executed(launch)
+    bound, why = explain(found)
+    points = [_point(launch, kind, value.value, found) for kind, value in flops.items() if value.value]
+    return KernelLaunch(
+        source=launch.source,
+        id=launch.id,
+        kernel=launch.kernel,
+        grid=launch.grid or None,
+        block=launch.block or None,
+        device=launch.device or None,
+        compute_capability=launch.compute_capability or None,
+        gpu=launch.gpu,
+        bound=bound,
+        why=why,
+        figures=found,
+        flops=flops,
+        points=tuple(
+            sorted((point for point in points if point is not None), key=lambda point: (-point.flops, point.kind))
+        ),
+    )
+
+
+def _point(launch: Launch, kind: str, flops: float, found: dict[str, Value]) -> RooflinePoint | None:
+    """None where there is no duration to make a rate of."""
+    nanoseconds, moved = found["duration_ns"].value, found["dram_bytes"]
+    if not nanoseconds:
+        return None
+    rate = flops / (nanoseconds * 1e-9)
+    reasons = [] if moved.value else [moved.reason or "no DRAM traffic was counted, so there is no intensity"]
+    intensity = flops / moved.value if moved.value else None
+    peak, bandwidth = ceilings.peak(launch, kind), ceilings.bandwidth(launch)
+    reasons += [limit.reason for limit in (peak, bandwidth) if limit.reason]
+    roof = None
+    if intensity is not None and peak.value is not None and bandwidth.value is not None:
+        roof = min(peak.value, intensity * bandwidth.value)
+    share = rate / roof if roof else None
+    if share is not None and share > 1:
+        reasons.append("above the roof: a ceiling or a count is not that of this launch")
+    sources = dict.fromkeys(limit.source for limit in (peak, bandwidth) if limit.source)
+    return RooflinePoint(
+        kind=kind,
+        flops=flops,
+        flops_per_s=rate,
+        intensity_flops_per_byte=intensity,
+        peak_flops_per_s=peak.value,
+        bandwidth_bytes_per_s=bandwidth.value,
+        roof_flops_per_s=roof,
+        share_of_roof=share,
+        ceiling=" and ".join(sources) or None,
+        reason="; ".join(reasons) or None,
+    )

@@ -1,0 +1,66 @@
+"""From paths to an analysis of the kernels in them, printed or written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from llm_perf_opt.analysis.kernels.analyze import analyze, is_read
+from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.cli import console
+from llm_perf_opt.errors import LlmperfError, MissingError, StageError
+from llm_perf_opt.records.kernels import KernelAnalysis
+from llm_perf_opt.reports.html import to_html
+from llm_perf_opt.reports.kernels import ROOFLINE, kernel_document, terminal_document
+from llm_perf_opt.reports.markdown import to_markdown
+from llm_perf_opt.reports.roofline import NO_CEILINGS, roofline_svg
+from llm_perf_opt.tools.kernel_files import find_kernels
+
+JSON, MARKDOWN, HTML = "kernels.json", "kernels.md", "kernels.html"
+
+
+def analyze_paths(paths: Sequence[Path]) -> tuple[KernelAnalysis, list[str]]:
+    """The analysis, and files of folders that are not ncu's."""
+    found = find_kernels(paths, is_read)
+    return analyze(found.launches, found.problems), found.passed_over
+
+
+def failed(analysis: KernelAnalysis) -> LlmperfError:
+    """The error for an analysis without a kernel."""
+    lines = "\n".join(f"{problem.path}: {problem.reason}" for problem in analysis.problems)
+    missing = any(problem.exit_code == MissingError.exit_code for problem in analysis.problems)
+    kind = MissingError if missing else StageError
+    return kind(lines, "name runs with an ncu stage, CSVs that ncu exported, or .ncu-rep files")
+
+
+def print_analysis(analysis: KernelAnalysis, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(analysis.model_dump_json(indent=2))
+    else:
+        console.show(terminal_document(analysis))
+
+
+def write_analysis(analysis: KernelAnalysis, folder: Path) -> list[Path]:
+    """Write the report in every format and, where there are ceilings, the roofline; the files written.
+
+    Raises:
+        MissingError, StageError: the folder cannot be written.
+    """
+    document = kernel_document(analysis)
+    svg = roofline_svg(analysis.launches)
+    files = {
+        MARKDOWN: to_markdown(document),
+        HTML: to_html(document),
+        JSON: analysis.model_dump_json(indent=2) + "\n",
+    }
+    if svg is None and analysis.launches:
+        console.note(NO_CEILINGS)
+    if svg is not None:
+        files[ROOFLINE] = svg
+    for name, text in files.items():
+        write_text(folder / name, text)
+    if svg is None:
+        (folder / ROOFLINE).unlink(missing_ok=True)  # of an earlier analysis
+    return [folder / name for name in files]

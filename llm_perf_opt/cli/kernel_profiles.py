@@ -1,0 +1,126 @@
+"""One ncu run for each kernel of a list, and what they say together."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from llm_perf_opt import run
+from llm_perf_opt.artifacts.run_directory import new_path
+from llm_perf_opt.cli import console
+from llm_perf_opt.cli.kernel_analysis import JSON, MARKDOWN, analyze_paths, print_analysis, write_analysis
+from llm_perf_opt.cli.progress import Reporter
+from llm_perf_opt.cli.running import only, plan_dict, plan_text
+from llm_perf_opt.config.load import load_config
+from llm_perf_opt.config.schema import Config
+from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.plan.model import Plan
+from llm_perf_opt.records.kernels import TopKernel
+
+_CLI = "pipeline.ncu.ncu_cli"
+# Weaker than what the user writes: the kernel is chosen by name and number, so no range need be open.
+_DEFAULTS = ("pipeline.ncu.gating_nvtx=false", f"{_CLI}.replay_mode=kernel", f"{_CLI}.launch_count=1")
+_OF_THE_FILE = (f"{_CLI}.kernel_name=", f"{_CLI}.launch_skip=")
+_NAME_CHARACTERS = 40
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `kernels profile` was asked for."""
+
+    kernels: Sequence[TopKernel]
+    workload: Mapping[str, object]
+    """The option that makes the command the workload."""
+    overrides: Sequence[str]
+    config_dirs: list[Path] | None
+    output: Path | None
+
+
+def _plans(request: Request) -> Iterator[tuple[TopKernel, Plan]]:
+    """Everything that can be refused is, before the first run.
+
+    Raises:
+        ConfigError: an override sets what is in the file, is wrong, or the folder is in use.
+    """
+    for text in request.overrides:
+        if text.startswith(_OF_THE_FILE):
+            key = text.split("=", 1)[0]
+            raise ConfigError(f"{key} comes from the file of kernels", "edit it there")
+        if "=" not in text:
+            raise ConfigError(f"{text!r} is no override", "write key=value; a command goes after --")
+    configs = [_config(request, kernel) for kernel in request.kernels]
+    runs_dir, run_id = Path(configs[0].artifacts.runs_dir), configs[0].artifacts.run_id
+    folder = request.output.absolute() if request.output is not None else new_path(runs_dir, run_id).absolute()
+    _refuse_used(folder)
+    digits = max(2, len(str(len(configs))))
+    for number, (kernel, config) in enumerate(zip(request.kernels, configs, strict=True), 1):
+        yield kernel, run.prepare(config, folder / f"{number:0{digits}}-{short_name(kernel.name)}")
+
+
+def _config(request: Request, kernel: TopKernel) -> Config:
+    chosen = {f"{_CLI}.kernel_name": kernel.kernel_name, f"{_CLI}.launch_skip": kernel.launch_skip}
+    options = {**only("ncu"), **request.workload, **chosen}
+    overrides = (*_DEFAULTS, *request.overrides)
+    return load_config(None, overrides, options=options, config_dirs=tuple(request.config_dirs or ())).config
+
+
+def _refuse_used(folder: Path) -> None:
+    """Raise ConfigError where a folder holds anything: its runs, or somebody's files."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        kind = "is not empty" if folder.is_dir() else "is a file, not a directory"
+        raise ConfigError(f"{folder} {kind}", "choose another --output")
+
+
+def short_name(kernel: str) -> str:
+    """What a kernel is called in the name of a folder: its function, without arguments and namespaces."""
+    function = re.split(r"[<(]", re.sub(r"^(void|std::enable_if<.*?>::type) ", "", kernel))[0]
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", function.split("::")[-1]).strip("_.-")
+    return safe[:_NAME_CHARACTERS] or "kernel"
+
+
+def print_plans(request: Request, *, as_json: bool) -> None:
+    """What would run, kernel by kernel."""
+    plans = list(_plans(request))
+    if as_json:
+        typer.echo(json.dumps([{"kernel": kernel.name, **plan_dict(plan)} for kernel, plan in plans], indent=2))
+        return
+    for number, (kernel, plan) in enumerate(plans, 1):
+        typer.echo(f"kernel {number} of {len(plans)}: {kernel.name}\n{plan_text(plan)}\n")
+
+
+def profile_kernels(request: Request, *, as_json: bool) -> int:
+    """Run every profile, one that fails not stopping the others, and sum up what is there; the exit code.
+
+    An interrupt is raised again once what was profiled by then is summed up.
+    """
+    plans = list(_plans(request))
+    folder = plans[0][1].run_path.parent
+    codes: list[int] = []
+    try:
+        for number, (kernel, plan) in enumerate(plans, 1):
+            console.note(f"kernel {number} of {len(plans)}: {kernel.name}")
+            with Reporter() as reporter:
+                codes.append(run.execute(plan, sys.argv, reporter).exit_code or 0)
+    finally:
+        _sum_up(folder, as_json=as_json)
+    return 3 if 3 in codes else max(codes, default=0)
+
+
+def _sum_up(folder: Path, *, as_json: bool) -> None:
+    if not folder.is_dir():
+        return
+    analysis, _ = analyze_paths([folder])
+    write_analysis(analysis, folder)
+    if as_json:
+        print_analysis(analysis, as_json=True)
+    else:
+        here = Path.cwd()
+        shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
+        done = len(analysis.launches)
+        typer.echo(f"{done:,} profiled launch{'es' if done != 1 else ''}: {shown / MARKDOWN}, {shown / JSON}")

@@ -1,0 +1,145 @@
+"""`llmperf kernels`: which kernels take the time, profiles of them, and what limits each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llm_perf_opt.cli import console
+from llm_perf_opt.cli.lazy import TailCommand
+from llm_perf_opt.cli.options import ConfigDirs
+from llm_perf_opt.cli.running import DryRunOption, JsonOption, workload_after
+from llm_perf_opt.errors import ConfigError
+
+app = typer.Typer(
+    help="Which kernels take the time, and what limits each.",
+    epilog="Example: llmperf kernels top RUN > top.yaml",
+    no_args_is_help=True,
+)
+
+
+@app.command(
+    epilog="""
+    Examples:
+      llmperf kernels top tmp/profile-output/20261122-101500 > top.yaml
+      llmperf kernels top capture.sqlite --limit 20
+      llmperf kernels top summary_cuda_gpu_kern_sum.csv --json
+    """
+)
+def top(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|SQLITE|CSV", help="A run, an nsys export, or a table of nsys stats.")
+    ],
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many kernels.")] = 10,
+    phase: Annotated[
+        str | None,
+        typer.Option("--phase", metavar="PHASE", help="Only launches in this phase of a run's profiled sample."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the kernels that take the most time, as YAML.
+
+    It is the file that `kernels profile` reads.
+    """
+    from llm_perf_opt.tools.top_file import TORCH_NAMES, to_yaml
+    from llm_perf_opt.tools.top_kernels import top_kernels
+
+    found = top_kernels(source, limit, phase)
+    if found.spelling == "torch":
+        console.note(TORCH_NAMES)
+    typer.echo(found.model_dump_json(indent=2) if as_json else to_yaml(found), nl=as_json)
+
+
+@app.command(
+    cls=TailCommand,
+    epilog="""
+    Examples:
+      llmperf kernels profile top.yaml -- python my_script.py
+      llmperf kernels profile top.yaml profiling/ncu@pipeline.ncu=ncu.high --limit 3 --dry-run -- python my_script.py
+    """,
+)
+def profile(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="TOP.yaml", help="What `kernels top` printed.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[OVERRIDES]...", help="key=value or group@mount=preset.", show_default=False),
+    ] = None,
+    *,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="Only the first N kernels of the file.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="Where the runs go; must be new or empty.", show_default=False),
+    ] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    config_dirs: ConfigDirs = None,
+) -> None:
+    """Profile one launch of each kernel of TOP.yaml with ncu.
+
+    The command after `--` is run once for each kernel, each time as a run of its own in DIR; `kernels analyze` then
+    sums them up in DIR/kernels.md.
+    """
+    from llm_perf_opt.cli.kernel_profiles import Request, print_plans, profile_kernels
+    from llm_perf_opt.tools.top_file import TORCH_NAMES, read_top
+
+    workload = workload_after(context)
+    if not workload:
+        raise ConfigError("which command to profile is missing", "for example: -- python my_script.py")
+    listed = read_top(file)
+    if listed.spelling == "torch":
+        console.note(f"{file}: {TORCH_NAMES}")
+    request = Request(listed.kernels[:limit], workload, tuple(overrides or ()), config_dirs, output)
+    if dry_run:
+        print_plans(request, as_json=as_json)
+        return
+    raise typer.Exit(profile_kernels(request, as_json=as_json))
+
+
+@app.command(
+    epilog="""
+    Examples:
+      llmperf kernels analyze tmp/profile-output/20261122-101500
+      llmperf kernels analyze profiles/ other.ncu-rep raw.csv --output report
+    """
+)
+def analyze(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Runs, folders, CSVs of ncu (raw or details page), .ncu-rep files."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="DIR",
+            help="Write kernels.md, .html, .json and roofline.svg there.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what limits each profiled kernel.
+
+    Also its caches, occupancy and traffic, and how far its arithmetic is from the roof.
+    """
+    from llm_perf_opt.cli.kernel_analysis import analyze_paths, failed, print_analysis, write_analysis
+
+    analysis, passed_over = analyze_paths(paths)
+    for path in passed_over:
+        console.detail(f"{path}: no table of ncu, passed over")
+    if not analysis.launches:
+        raise failed(analysis)
+    if output is not None:
+        for written in write_analysis(analysis, output):
+            console.note(f"wrote {written}")
+    if output is None or as_json:
+        print_analysis(analysis, as_json=as_json)
+    for problem in analysis.problems:
+        console.error(f"{problem.path}: {problem.reason}")
+    raise typer.Exit(max((problem.exit_code for problem in analysis.problems), default=0))

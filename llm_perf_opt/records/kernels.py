@@ -1,0 +1,129 @@
+"""The kernels that take the time (TOP.yaml), and what limits each (`kernels.json`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llm_perf_opt.records.base import Record
+
+
+class TopKernel(Record):
+    """All launches of one kernel, and how ncu is told to profile one of them."""
+
+    name: str
+    kernel_name: Annotated[str, Field(min_length=1)]
+    """ncu's `--kernel-name`, matched against demangled names."""
+    launches: Annotated[int, Field(ge=1)] | None = None
+    total_ms: float | None = None
+    share: float | None = None
+    """Of the time of all kernels in the source; None where it does not say that time."""
+    mean_us: float | None = None
+    launch_skip: Annotated[int, Field(ge=0)] = 0
+    """Matching launches that pass before the one that is profiled."""
+
+
+class TopKernels(Record):
+    """TOP.yaml: what `kernels top` prints and `kernels profile` reads."""
+
+    schema_version: Literal[1] = 1
+    source: str = ""
+    """The file that the times are from."""
+    spelling: Literal["nsys", "torch"] = "nsys"
+    """Whose demangled names these are: ncu's are as nsys has them, torch's differ where a kernel is a template."""
+    kernels: Annotated[tuple[TopKernel, ...], Field(min_length=1)]
+    """Longest total time first."""
+    kernels_left_out: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One profiled launch (or range) as ncu exported it."""
+
+    source: str
+    """The file, or the folder of files, that it is from."""
+    process_id: str
+    id: str
+    kernel: str
+    grid: str
+    block: str
+    device: str
+    """Index; empty where the export does not say, as every text here."""
+    compute_capability: str
+    metrics: dict[str, float]
+    """ncu's metric name → value in base units (ns, bytes, Hz, bytes/s, %, …)."""
+    gpu: str | None = None
+    """Name of the GPU; None where nothing says it."""
+
+
+BoundClass = Literal["compute_bound", "memory_bound", "balanced", "latency_bound", "unknown"]
+
+
+class Value(Record):
+    """A figure, or why there is none."""
+
+    value: float | None
+    reason: str | None = None
+
+
+class RooflinePoint(Record):
+    """The arithmetic of one kind that a launch did, against what the GPU allows at its intensity."""
+
+    kind: str
+    """`fp64`, `fp32`, `fp16` on the ordinary units; `tensor bf16→fp32`, … on tensor cores."""
+    flops: float
+    """Executed."""
+    flops_per_s: float
+    intensity_flops_per_byte: float | None
+    """Per byte of DRAM traffic."""
+    peak_flops_per_s: float | None
+    bandwidth_bytes_per_s: float | None
+    roof_flops_per_s: float | None
+    """The lower of the peak and intensity × bandwidth."""
+    share_of_roof: float | None
+    ceiling: str | None
+    """Where the ceilings are from."""
+    reason: str | None = None
+    """Why something is null."""
+
+
+class KernelLaunch(Record):
+    """One profiled launch and what limits it."""
+
+    source: str
+    id: str
+    kernel: str
+    grid: str | None
+    block: str | None
+    device: str | None
+    compute_capability: str | None
+    gpu: str | None
+    bound: BoundClass
+    why: str
+    """The figures and the rule that gave `bound`."""
+    figures: dict[str, Value]
+    """See `llm_perf_opt.analysis.kernels.figures.FIGURES`."""
+    flops: dict[str, Value]
+    """Executed, by kind; a kind whose counters are not in the file is null."""
+    points: tuple[RooflinePoint, ...]
+    """Kinds with any arithmetic, most of it first."""
+
+
+class Unreadable(Record):
+    """A file, or a run, that should have held kernels and gave none, or not all."""
+
+    path: str
+    reason: str
+    exit_code: int = 1
+
+
+class KernelAnalysis(Record):
+    """`kernels.json`."""
+
+    schema_version: Literal[1] = 1
+    launches: tuple[KernelLaunch, ...]
+    problems: tuple[Unreadable, ...] = ()
+    note: str
+    """What its times are not for."""

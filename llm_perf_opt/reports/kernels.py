@@ -1,0 +1,165 @@
+"""Profiled kernels for people: what limits each, and how far it is from the roof."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from llm_perf_opt.analysis.kernels.classify import BALANCED_WITHIN_PCT, LATENCY_BELOW_PCT
+from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch, Value
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Section, Table
+from llm_perf_opt.reports.roofline import NO_CEILINGS, device_of, roofline_svg
+from llm_perf_opt.reports.units import in_bytes, percent, significant
+
+CLASSES: dict[BoundClass, str] = {
+    "compute_bound": "compute-bound",
+    "memory_bound": "memory-bound",
+    "balanced": "balanced",
+    "latency_bound": "latency-bound",
+    "unknown": "unknown",
+}
+"""Class → what people read."""
+
+
+RULE = (
+    f"Latency-bound: compute (SM) and memory throughput are both below {LATENCY_BELOW_PCT:.0f} % of peak. Balanced: "
+    f"they are less than {BALANCED_WITHIN_PCT:.0f} points apart. Else the higher one limits."
+)
+ROOFLINE = "roofline.svg"
+MOST_ON_A_TERMINAL = 100
+
+
+def kernel_document(analysis: KernelAnalysis) -> Document:
+    """The whole report, the roofline in it as the file `ROOFLINE` beside it."""
+    svg = roofline_svg(analysis.launches)
+    drawing = Paragraph(NO_CEILINGS) if svg is None else Picture("Kernels on the roofline", ROOFLINE, svg)
+    return _document(analysis, analysis.launches, [drawing])
+
+
+def terminal_document(analysis: KernelAnalysis) -> Document:
+    """What a terminal shows: no drawing, and of very many launches the first."""
+    return _document(analysis, analysis.launches[:MOST_ON_A_TERMINAL], [])
+
+
+def _document(analysis: KernelAnalysis, shown: Sequence[KernelLaunch], drawing: Sequence[Block]) -> Document:
+    sections = [
+        Section("What limits each kernel", tuple(_classes(analysis, shown))),
+        Section("Caches, occupancy and traffic", (_caches(shown), *_gaps(analysis.launches))),
+        Section("Arithmetic", tuple(_arithmetic(analysis.launches, shown, drawing))),
+        Section("Launches", (_launches(shown),)),
+    ]
+    if analysis.problems:
+        lines = tuple(f"{problem.path}: {problem.reason}" for problem in analysis.problems)
+        sections.append(Section("Not read", (Items(lines),)))
+    return Document("Profiled kernels", tuple(sections))
+
+
+def _classes(analysis: KernelAnalysis, shown: Sequence[KernelLaunch]) -> list[Block]:
+    counts = Counter(launch.bound for launch in analysis.launches)
+    said = ", ".join(f"{counts[bound]:,} {words}" for bound, words in CLASSES.items() if counts[bound])
+    rows = tuple(
+        (
+            str(number),
+            launch.kernel,
+            CLASSES[launch.bound],
+            *(_percent(launch.figures[name]) for name in ("sm_pct", "memory_pct", "dram_pct")),
+            _shown(launch.figures["duration_ns"], 1e-3),
+        )
+        for number, launch in enumerate(shown, 1)
+    )
+    columns = ("#", "kernel", "class", "SM %", "memory %", "DRAM %", "µs under ncu")
+    total = f"{len(analysis.launches):,} profiled launch{'es' if len(analysis.launches) != 1 else ''}"
+    blocks: list[Block] = [
+        Paragraph(f"{total}: {said}." if said else f"{total}."),
+        Table(columns, rows, frozenset({0, 3, 4, 5, 6})),
+    ]
+    if len(shown) < len(analysis.launches):
+        blocks.append(Paragraph(f"{len(analysis.launches) - len(shown):,} more: see --output DIR, or --json."))
+    unknown = Counter(launch.why for launch in analysis.launches if launch.bound == "unknown")
+    if unknown:
+        blocks.append(Items(tuple(f"Unknown for {count:,}: {why}." for why, count in unknown.items())))
+    return [*blocks, Paragraph(RULE), Paragraph(analysis.note)]
+
+
+def _caches(launches: Sequence[KernelLaunch]) -> Table:
+    names = ("l1_hit_pct", "l2_hit_pct", "achieved_occupancy_pct", "theoretical_occupancy_pct")
+    rows = tuple(
+        (
+            str(number),
+            *(_percent(launch.figures[name]) for name in names),
+            _shown(launch.figures["waves_per_sm"]),
+            in_bytes(launch.figures["dram_bytes"].value),
+        )
+        for number, launch in enumerate(launches, 1)
+    )
+    columns = ("#", "L1 hit %", "L2 hit %", "occupancy %", "theoretical %", "waves", "DRAM")
+    return Table(columns, rows, frozenset(range(len(columns))))
+
+
+def _launches(launches: Sequence[KernelLaunch]) -> Table:
+    rows = tuple(
+        (str(number), launch.id, launch.grid or "—", launch.block or "—", device_of(launch), launch.source)
+        for number, launch in enumerate(launches, 1)
+    )
+    return Table(("#", "ID", "grid", "block", "GPU", "source"), rows, frozenset({0, 1}))
+
+
+def _percent(value: Value) -> str:
+    """As ncu prints it."""
+    return "—" if value.value is None else f"{value.value:.2f}"
+
+
+def _shown(value: Value, factor: float = 1.0) -> str:
+    return significant(None if value.value is None else value.value * factor)
+
+
+def _gaps(launches: Sequence[KernelLaunch]) -> list[Block]:
+    """Why figures are missing, each reason once."""
+    reasons: dict[str, dict[str, int]] = {}
+    for launch in launches:
+        for name, value in launch.figures.items():
+            if value.reason is not None:
+                of = reasons.setdefault(value.reason, {})
+                of[name] = of.get(name, 0) + 1
+    lines = tuple(
+        f"Not measured: {', '.join(_counted(name, count, len(launches)) for name, count in names.items())}: {reason}."
+        for reason, names in reasons.items()
+    )
+    return [Items(lines)] if lines else []
+
+
+def _counted(name: str, count: int, total: int) -> str:
+    return name if count == total else f"{name} ({count:,} of {total:,})"
+
+
+def _arithmetic(
+    launches: Sequence[KernelLaunch], shown: Sequence[KernelLaunch], drawing: Sequence[Block]
+) -> list[Block]:
+    rows = tuple(
+        (
+            str(number),
+            point.kind,
+            significant(point.flops / 1e6),
+            significant(point.flops_per_s / 1e9),
+            significant(point.intensity_flops_per_byte),
+            significant(None if point.roof_flops_per_s is None else point.roof_flops_per_s / 1e9),
+            "—" if point.share_of_roof is None else percent(point.share_of_roof),
+            point.ceiling or "—",
+        )
+        for number, launch in enumerate(shown, 1)
+        for point in launch.points
+    )
+    blocks: list[Block] = [
+        Paragraph(
+            "Executed operations by kind, per byte of DRAM traffic, and the share of what the GPU allows at that "
+            "intensity."
+        )
+    ]
+    columns = ("#", "kind", "MFLOP", "GFLOP/s", "FLOP/byte", "roof GFLOP/s", "of the roof", "ceilings from")
+    if rows:
+        blocks.append(Table(columns, rows, frozenset({0, 2, 3, 4, 5, 6})))
+    blocks += drawing
+    reasons = [value.reason for launch in launches for value in launch.flops.values() if value.reason]
+    reasons += [point.reason for launch in launches for point in launch.points if point.reason]
+    lines = tuple(f"Not known for {count:,} of {len(launches):,}: {text}." for text, count in Counter(reasons).items())
+    return [*blocks, Items(lines)] if lines else blocks
