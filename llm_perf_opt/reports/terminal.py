@@ -23,7 +23,8 @@ def print_document(document: Document, file: TextIO, *, width: int | None = None
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=file, width=width, no_color=not colours, highlight=False, markup=False, emoji=False)
+    terminal = None if colours else False  # no bold either
+    console = Console(file=file, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False)
     console.print(Text(visible(document.title), style="bold"))
     for section in document.sections:
         console.print()
