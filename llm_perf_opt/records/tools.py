@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.timeline import Timeline
 
 
 class Tool(Record):
@@ -122,6 +123,8 @@ class NsysReport(Record):
 
     name: str
     facts: NsysFacts
+    timeline: Timeline | None = None
+    """Where the GPUs' time went in it."""
 
 
 class NsysCapture(Record):
