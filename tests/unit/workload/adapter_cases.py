@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,14 @@ def _nothing(_folder: Path) -> None:
     return None
 
 
+def _write_text(name: str, folder: Path) -> Path:
+    return write_text_model(folder, name)
+
+
+def _write_image_text(name: str, folder: Path) -> Path:
+    return write_image_text_model(folder, name)
+
+
 def _write_native_deepseek_ocr2(folder: Path) -> Path:
     """The demo as a checkpoint's directory."""
     folder.mkdir()
@@ -75,18 +84,9 @@ def _write_remote(folder: Path) -> Path:
 _REMOTE = (("trust_remote_code", True), ("preprocess", Preprocess(enable=True, base_size=128, image_size=64)))
 
 CASES = (
+    *(Case("causal_lm", name, partial(_write_text, name), texts=True, pads=True) for name in TEXT),
     *(
-        Case("causal_lm", name, lambda folder, name=name: write_text_model(folder, name), texts=True, pads=True)
-        for name in TEXT
-    ),
-    *(
-        Case(
-            "image_text",
-            name,
-            lambda folder, name=name: write_image_text_model(folder, name),
-            texts=False,
-            pads=name == "qwen2_5_vl",
-        )
+        Case("image_text", name, partial(_write_image_text, name), texts=False, pads=name == "qwen2_5_vl")
         for name in IMAGE_TEXT
     ),
     Case("demo", "deepseek_ocr2", _nothing, texts=False, pads=True),

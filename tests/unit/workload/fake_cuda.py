@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ class Ledger(FakeTensorMode):
         self.phase = OUTSIDE
         self.count = 0
         self._waits: dict[str, Counter[tuple[str, str]]] = {}
-        self._known = WeakTensorKeyDictionary()
+        self._known: MutableMapping[torch.Tensor, torch.Tensor] = WeakTensorKeyDictionary()
 
     def waits(self, phase: str) -> Waits:
         return dict(self._waits.get(phase, {}))
@@ -88,7 +89,7 @@ class Ledger(FakeTensorMode):
             self.note(name)
             return self._answer(func, args, kwargs)
         else:
-            result = super().dispatch(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+            result = super().dispatch(func, types, args, kwargs)
         if name in COPIES and isinstance(result, torch.Tensor):
             self._note_copy(args[1] if name == "copy_" else args[0], result, func, args, kwargs)
         self._remember(name, func, args, kwargs, result)
@@ -158,7 +159,7 @@ def _argument(func: Any, name: str, args: Any, kwargs: Any) -> Any:
 
 def _asker() -> str:
     """`file:line` of the innermost frame outside torch and this file."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
         if "/site-packages/torch/" not in name and name != __file__ and "<" not in name:
@@ -228,7 +229,7 @@ class LedgerRanges(Ranges):
         super().__init__(())
         self._ledger = ledger
 
-    def steps(self, count: int) -> Sequence[Any]:
+    def steps(self, count: int) -> list[Any]:
         return [self._step() for _ in range(count)]
 
     @contextlib.contextmanager

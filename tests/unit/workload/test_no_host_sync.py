@@ -41,6 +41,7 @@ NEW_TOKENS = 3
 STEPS = NEW_TOKENS - 1
 BY_ID = {case.id: case for case in CASES}
 CacheKind = Literal["dynamic", "static"]
+CACHES: tuple[CacheKind, ...] = ("dynamic", "static")
 
 SCALAR = "_local_scalar_dense"
 MASKING = "transformers/masking_utils.py"
@@ -126,7 +127,7 @@ def test_every_adapter_is_here() -> None:
     assert {case.adapter for case in CASES} == {*builtin_names(), "tiny_llama"}
 
 
-@pytest.mark.parametrize("cache", ["dynamic", "static"])
+@pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_fixed_length(case: Case, rows: int, cache: CacheKind, tmp_path: Path) -> None:
@@ -145,6 +146,18 @@ def test_fixed_length(case: Case, rows: int, cache: CacheKind, tmp_path: Path) -
         "llm_perf_opt/workload/loop.py": 1,
         "transformers/generation/utils.py": 1,
     }
+
+
+def test_the_docs_name_every_file_that_waits() -> None:
+    docs = (Path(__file__).parents[3] / "docs" / "adapters.md").read_text(encoding="utf-8")
+    known = [
+        place
+        for case in CASES
+        for cache in CACHES
+        for place in (*known_in_decode(case, cache), *known_in_prefill(case, 2, cache))
+    ]
+    for _, place in known:
+        assert f"`{Path(place).name.rpartition(':')[0]}`" in docs
 
 
 PROCESSORS: dict[str, dict[str, Any]] = {
@@ -260,7 +273,7 @@ WAITING: dict[str, Callable[[torch.Tensor], Any]] = {
     "nonzero": lambda x: x.nonzero(),
     "where": torch.where,
     "masked_select": lambda x: x.masked_select(x > 0),
-    "unique": lambda x: x.unique(),
+    "unique": torch.unique,
     "equal": lambda x: torch.equal(x, x),
     "repeat_interleave": lambda x: x.repeat_interleave(x),
     "bincount": lambda x: x.bincount(),
