@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import _pytree as pytree
 
 from llm_perf_opt.config.schema import Infer
 from llm_perf_opt.workload.adapter import builtin_names
@@ -241,18 +242,18 @@ def test_experts_that_loop_on_the_host_are_counted_and_named(tmp_path: Path) -> 
     assert {name for name, _ in ledger.waits(STEP)} == {"nonzero", SCALAR}
 
 
-@pytest.mark.parametrize("name", ["input_ids", "positions", "images_seq_mask", "images"])
-def test_an_input_that_stayed_on_the_host_is_seen(name: str, tmp_path: Path) -> None:
-    """It raises where it meets the device, as it would on a GPU, or is counted where torch copies it over."""
+@pytest.mark.parametrize("name", ["input_ids", "attention_mask", "positions", "images_seq_mask", "images"])
+def test_an_input_that_stayed_on_the_host_raises(name: str, tmp_path: Path) -> None:
+    """Where it meets the device, as it would on a GPU."""
     case, infer = BY_ID["deepseek_ocr-remote"], settings(stop_on_eos=False, batch_size=2)
     loaded = case.load(tmp_path, infer)
     with fake_cuda() as ledger:
         onto_fake_cuda(loaded, ledger)
         with ledger:
             batch = loaded.prepare(case.samples(tmp_path, 2))
-            loop = Loop(loaded, infer, LedgerClock(ledger), NoEvents())  # type: ignore[arg-type]
             holder = batch.extra if name in batch.extra else vars(batch)
-            holder[name] = torch.utils._pytree.tree_map_only(torch.Tensor, ledger.content, holder[name])
+            holder[name] = pytree.tree_map_only(torch.Tensor, ledger.content, holder[name])
+            loop = Loop(loaded, infer, LedgerClock(ledger), NoEvents())  # type: ignore[arg-type]
             with pytest.raises(RuntimeError, match=r"on the same device|two different devices"):
                 loop.generate(batch, LedgerRanges(ledger))
 
