@@ -15,6 +15,7 @@ from transformers import CompileConfig, DynamicCache, StaticCache
 from llm_perf_opt.config.schema import Infer
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
+from llm_perf_opt.workload.masks import step_masks
 
 # Runs before capture, as https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs asks for: lazy
 # initialisations must not fall into the captured region.
@@ -97,7 +98,7 @@ class _Growing:
         self._call = call
         self._cache = DynamicCache(config=loaded.model.config)
         self._positions = _first_decoded(batch)
-        self._mask = loaded.decode_mask(batch, most_new, self._cache)
+        self._mask_at = step_masks(loaded, batch, most_new, self._cache)
         self._length = batch.padded_tokens
         self._made = 0
 
@@ -107,7 +108,7 @@ class _Growing:
     def step(self, token: torch.Tensor) -> torch.Tensor:
         made = self._made
         self._made = made + 1
-        mask = None if self._mask is None else self._mask[..., : self._length + made + 1]
+        mask = None if self._mask_at is None else self._mask_at(self._length + made + 1)
         positions = self._positions
         if positions is not None and made:
             positions = positions + made

@@ -92,21 +92,6 @@ class LoadedModel(ABC):
     def modules(self) -> Mapping[str, torch.nn.Module]:
         """The submodules that get a range of their own, by the name of the range."""
 
-    def decode_mask(self, batch: Batch, most_new: int, cache: Any) -> torch.Tensor | None:
-        """Mask of the keys that decode steps see, (rows, …, padded + new tokens); a step takes what it needs from the
-        left. None where nothing is padded.
-
-        Given two dimensions, transformers looks whether anything is masked at all, which waits for the device in
-        every step; a boolean mask of four dimensions goes to SDPA as it is. Layers with a sliding window need the
-        two-dimensional one.
-        """
-        if batch.attention_mask is None:
-            return None
-        ones = batch.attention_mask.new_ones((batch.rows, most_new))
-        mask = torch.cat([batch.attention_mask, ones], dim=1)
-        plain = self.built.attention == "sdpa" and not any(cache.is_sliding)
-        return mask[:, None, None, :].bool() if plain else mask
-
     def prefill(self, batch: Batch, cache: Any) -> torch.Tensor:
         """Logits (rows, vocabulary) of the last position of the prompt; fills `cache`."""
         output = self.model(
@@ -124,7 +109,7 @@ class LoadedModel(ABC):
         self,
         token: torch.Tensor,
         cache: Any,
-        mask: torch.Tensor | None,
+        mask: torch.Tensor | dict[str, torch.Tensor] | None,
         positions: torch.Tensor | None,
         call: Any = None,
     ) -> torch.Tensor:

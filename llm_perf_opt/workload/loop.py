@@ -80,6 +80,7 @@ class Loop:
         torch.manual_seed(self.infer.seed)
         select = self.selector.for_batch(batch)
         history = History(batch.input_ids, most_new)
+        finish = _Finish(loaded, self.infer, batch.rows)
         with naming_phase("allocation of the cache", batch):
             decoding = self.execution.begin(batch)
         clock.synchronize()
@@ -87,7 +88,7 @@ class Loop:
             start = clock.mark()
             token = select(history.ids, decoding.prefill())
             prefilled = clock.mark()
-            finish = _Finish(loaded, self.infer, clock.read(token))
+            finish.look(token, clock.read(token))
             first_token_at = clock.now()
         prefill_ms = clock.elapsed_ms(start, prefilled)
         history.append(token)
@@ -137,7 +138,7 @@ class Loop:
                 events.count += 1
                 if stop_on_eos:
                     host = clock.now()
-                    stop = finish.look(clock.read(token))
+                    stop = finish.look(token, clock.read(token))
                     host_sync_s += clock.now() - host
                     if stop:
                         break
@@ -147,28 +148,26 @@ class Loop:
 class _Finish:
     """Which rows have made their end-of-sequence token; nothing is looked at when `stop_on_eos` is off."""
 
-    def __init__(self, loaded: LoadedModel, infer: Infer, first: list[int]) -> None:
+    def __init__(self, loaded: LoadedModel, infer: Infer, rows: int) -> None:
         self._eos = frozenset(loaded.eos_token_ids) if infer.stop_on_eos else frozenset()
+        self._eos_on_device = torch.tensor(sorted(self._eos), device=loaded.device)
         self._pad = loaded.pad_token_id
-        self._done = [token in self._eos for token in first]
-        self._device = loaded.device
-        self._ended = self._on_device() if any(self._done) else None
+        self._done = [False] * rows
+        self._ended: torch.Tensor | None = None
 
     @property
     def all_rows(self) -> bool:
         return all(self._done)
 
-    def look(self, token: list[int]) -> bool:
-        """Note the rows that `token` ends; True when all have ended."""
-        done = [ended or value in self._eos for ended, value in zip(self._done, token, strict=True)]
-        if done != self._done:
-            # Here, right after the host has waited for the token, and not in `fill`: copying to the device waits too.
-            self._done = done
-            self._ended = self._on_device()
+    def look(self, token: torch.Tensor, values: list[int]) -> bool:
+        """Note the rows that `token` (rows,), whose content is `values`, ends; True when all have ended."""
+        ends = [value in self._eos and not done for value, done in zip(values, self._done, strict=True)]
+        if any(ends):
+            self._done = [done or end for done, end in zip(self._done, ends, strict=True)]
+            # Worked out on the device too: a copy of the list would wait there.
+            ended = (token[:, None] == self._eos_on_device).any(-1)
+            self._ended = ended if self._ended is None else self._ended | ended
         return self.all_rows
-
-    def _on_device(self) -> torch.Tensor:
-        return torch.tensor(self._done, device=self._device)
 
     def fill(self, token: torch.Tensor) -> torch.Tensor:
         """`token` with the padding id in rows that have ended."""

@@ -120,7 +120,9 @@ class Session:
             self.notes.append(f"{late} graphs were compiled in timed repeats: their times are of compiling too")
         if self._waits:
             places = ", ".join(f"{place} ({count})" for place, count in self._waits.most_common())
-            self.notes.append(f"the model itself waits for the device in the last warm-up run, at {places}")
+            self.notes.append(
+                f"code outside llmperf makes the host wait for the device, in the last warm-up run at {places}"
+            )
         wanted = self.infer.max_new_tokens
         if any(self.loaded.most_new(work.batch, wanted) < wanted for work in measured.work):
             self.notes.append(f"generation ends at the model's window of {self.loaded.window:,} tokens")

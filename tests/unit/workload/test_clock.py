@@ -1,13 +1,18 @@
-"""The loop on a simulated device: a queue that runs behind the host, whose times are known exactly."""
+"""The loop on a simulated device: a queue that runs behind the host, whose times are known exactly.
+
+Its tensors know the queue they come out of: reading one waits for it, whoever reads it and however.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
 from llm_perf_opt.config.schema import Infer
+from llm_perf_opt.workload import loop as loop_module
 from llm_perf_opt.workload.execution import Decoding
 from llm_perf_opt.workload.loaded import Batch
 from llm_perf_opt.workload.loop import Generation, Loop
@@ -45,19 +50,28 @@ class SimulatedDevice:
         self.host_ms = max(self.host_ms, self.device_ms)
 
     def read(self, values: torch.Tensor) -> list[int]:
-        self.synchronize()
         return list(values.tolist())
 
     def elapsed_ms(self, start: float, end: float) -> float:
         return end - start
 
 
-class SynchronizesEveryStep(SimulatedDevice):
-    """The mistake this test is there to catch: waiting for the device at every mark."""
+READS = {
+    getattr(torch.Tensor, name)
+    for name in ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__")
+}
 
-    def mark(self) -> float:
-        self.synchronize()
-        return super().mark()
+
+class Queued(torch.Tensor):
+    """A tensor that is computed in the device's queue, as is all that is made of it."""
+
+    device_of_all: SimulatedDevice
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in READS:
+            cls.device_of_all.synchronize()
+        return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
 
 
 class _Decoding:
@@ -76,7 +90,8 @@ class _Decoding:
 
     def _logits(self) -> torch.Tensor:
         self.made += 1
-        return torch.nn.functional.one_hot(torch.tensor([EOS if self.made == self.end_after else TOKEN]), 4).float()
+        token = torch.tensor([EOS if self.made == self.end_after else TOKEN])
+        return torch.nn.functional.one_hot(token, 4).float().as_subclass(Queued)
 
 
 class _Execution:
@@ -112,6 +127,7 @@ class _Loaded:
 def generate(
     device: SimulatedDevice, *, new_tokens: int, stop_on_eos: bool, end_after: int | None = None
 ) -> Generation:
+    Queued.device_of_all = device
     loop = Loop.__new__(Loop)
     loop.loaded = _Loaded()  # type: ignore[assignment]
     loop.infer = Infer(max_new_tokens=new_tokens, stop_on_eos=stop_on_eos)
@@ -123,15 +139,18 @@ def generate(
     return loop.generate(batch, Ranges(()))
 
 
-@pytest.mark.parametrize("new_tokens", [2, 17, 101])
-def test_fixed_length_steps_take_exactly_what_the_device_takes(new_tokens: int) -> None:
+def check_fixed_length(new_tokens: int) -> None:
     """Launches hide behind the device's work: a step is STEP_MS, but the first, whose launch follows a wait."""
-    device = SimulatedDevice()
-    generation = generate(device, new_tokens=new_tokens, stop_on_eos=False)
+    generation = generate(SimulatedDevice(), new_tokens=new_tokens, stop_on_eos=False)
     assert generation.prefill_ms == PREFILL_MS + LAUNCH_MS
     assert generation.step_ms == (STEP_MS + LAUNCH_MS, *[STEP_MS] * (new_tokens - 2))
     assert generation.decode_ms == sum(generation.step_ms)
     assert generation.host_sync_ms == 0.0
+
+
+@pytest.mark.parametrize("new_tokens", [2, 17, 101])
+def test_fixed_length_steps_take_exactly_what_the_device_takes(new_tokens: int) -> None:
+    check_fixed_length(new_tokens)
 
 
 @pytest.mark.parametrize("new_tokens", [2, 101])
@@ -142,9 +161,34 @@ def test_fixed_length_waits_at_the_edges_of_phases_only(new_tokens: int) -> None
     assert device.waits == 3
 
 
-def test_the_known_time_per_token_catches_a_wait_in_every_step() -> None:
+WAITS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "synchronize": lambda token: Queued.device_of_all.synchronize(),
+    "item": lambda token: token.item(),
+    "tolist": lambda token: token.tolist(),
+    "cpu": lambda token: token.cpu(),
+    "if": lambda token: 1 if token == EOS else 0,
+    "int": int,
+}
+
+
+@pytest.mark.parametrize("where", ["append", "fill"])
+@pytest.mark.parametrize("name", WAITS)
+def test_the_known_time_per_token_catches_a_wait_in_every_step(
+    name: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Waiting in every step uncovers every launch: the known TPOT is missed by LAUNCH_MS."""
-    generation = generate(SynchronizesEveryStep(), new_tokens=17, stop_on_eos=False)
+    owner = {"append": loop_module.History, "fill": loop_module._Finish}[where]
+    right = getattr(owner, where)
+
+    def waits(self: Any, token: torch.Tensor) -> Any:
+        WAITS[name](token)
+        return right(self, token)
+
+    check_fixed_length(17)
+    monkeypatch.setattr(owner, where, waits)
+    with pytest.raises(AssertionError):
+        check_fixed_length(17)
+    generation = generate(SimulatedDevice(), new_tokens=17, stop_on_eos=False)
     assert generation.step_ms == (STEP_MS + LAUNCH_MS,) * 16
 
 
