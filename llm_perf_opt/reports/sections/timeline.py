@@ -23,8 +23,8 @@ RANGES = (
     "idle",
 )
 READING = (
-    "A kernel belongs to the ranges that were open where it was launched. GPU span is from the start of a range's first "
-    "kernel to the end of its last, idle the part of it in which none of them ran, over all streams."
+    "A kernel belongs to the ranges that were open where it was launched. GPU span is from the start of a range's "
+    "first kernel to the end of its last, idle the part of it in which none of them ran, over all streams."
 )
 
 
@@ -50,10 +50,10 @@ def timeline_blocks(name: str, timeline: Timeline) -> list[Block]:
 
 
 def _sentence(device: DeviceBusy) -> str:
-    busy = device.busy_ns / device.span_ns if device.span_ns else 1.0
+    share = percent(device.busy_ns / device.span_ns if device.span_ns else 1.0)
     copies = f", {_ms(device.copy_ns)} ms of copies and sets among it" if device.copy_ns else ""
     return (
-        f"GPU {device.device} was busy for {_ms(device.busy_ns)} of {_ms(device.span_ns)} ms ({percent(busy)}){copies}; "
+        f"GPU {device.device} was busy for {_ms(device.busy_ns)} of {_ms(device.span_ns)} ms ({share}){copies}; "
         f"idle for {_ms(device.idle_ns)} ms."
     )
 
@@ -86,8 +86,8 @@ def _remarks(timeline: Timeline) -> tuple[str, ...]:
         late = timeline.without_launch
         before = f", {late:,} of them before the capture began" if late else ""
         lines.append(
-            f"Unattributed: {timeline.unattributed_kernels:,} kernels of {_ms(timeline.unattributed_ns)} ms were launched "
-            f"in no range{before}."
+            f"Unattributed: {timeline.unattributed_kernels:,} kernels of {_ms(timeline.unattributed_ns)} ms were "
+            f"launched in no range{before}."
         )
     return tuple(lines)
 
