@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from llm_perf_opt import __version__
 from llm_perf_opt.artifacts.files import sha256_of, write_text, writing
 from llm_perf_opt.errors import ConfigError, MissingError
-from llm_perf_opt.records.manifest import Manifest, StageEntry
+from llm_perf_opt.records.manifest import ImportedFile, Manifest, StageEntry
 from llm_perf_opt.records.outcome import Outcome
 
 MANIFEST = "run.json"
@@ -134,6 +134,11 @@ class RunDirectory:
             work_fingerprint=outcome.work_fingerprint,
         )
         self._update(stage, entry)
+
+    def record_imports(self, files: Sequence[ImportedFile]) -> None:
+        """Say which files of elsewhere this run is made of."""
+        self.manifest = self.manifest.model_copy(update={"imported": tuple(files)})
+        self._save()
 
     def interrupt(self) -> None:
         """Say of the stages that were running that they were interrupted."""

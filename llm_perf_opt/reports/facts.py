@@ -48,9 +48,10 @@ class RunFacts:
 
     path: Path
     manifest: Manifest
-    config: Config
-    environment: EnvironmentRecord
-    inputs: Inputs
+    config: Config | None
+    """None, like environment and inputs, for imported files: how they were captured is not known."""
+    environment: EnvironmentRecord | None
+    inputs: Inputs | None
     measured: dict[str, Measured]
     """By stage."""
     profile: Profile | None = None
@@ -73,7 +74,10 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
     Raises:
         MissingError: a record that every run has is not there, or a record is broken; the message names the file.
     """
-    config = _read(path / "config.yaml", lambda data: Config.model_validate_json(_yaml_as_json(data)))
+    imported = bool(manifest.imported)
+    config = (
+        None if imported else _read(path / "config.yaml", lambda data: Config.model_validate_json(_yaml_as_json(data)))
+    )
     profiler = path / "torch_profiler"
     tables = profiler / "profile.sqlite"
     ncu = _read_if_there(path / "ncu" / "facts.json", NcuCapture.model_validate_json)
@@ -81,9 +85,11 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
         path=path,
         manifest=manifest,
         config=config,
-        environment=_read(path / "env.json", EnvironmentRecord.model_validate_json),
-        inputs=_read(path / "inputs.yaml", lambda data: Inputs.model_validate_json(_yaml_as_json(data))),
-        measured=_measured(path, config),
+        environment=None if imported else _read(path / "env.json", EnvironmentRecord.model_validate_json),
+        inputs=None
+        if imported
+        else _read(path / "inputs.yaml", lambda data: Inputs.model_validate_json(_yaml_as_json(data))),
+        measured=_measured(path, config) if config is not None else {},
         profile=_read_if_there(profiler / "profile.json", Profile.model_validate_json),
         operators=read_operators(tables) if tables.exists() else [],
         kernels=read_kernels(tables) if tables.exists() else [],

@@ -30,6 +30,8 @@ SAID = Prediction(source="/a.png", text="line\u2028one\nline two", prompt_tokens
 def run_directory(path: Path, config: Config) -> Path:
     """A run of torch_profiler with a prediction and a gallery."""
     facts = records.facts()
+    assert facts.environment is not None
+    assert facts.inputs is not None
     stage = path / "torch_profiler"
     for folder in (stage / "pred", stage / "viz"):
         folder.mkdir(parents=True)
