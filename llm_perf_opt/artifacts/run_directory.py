@@ -36,7 +36,9 @@ def new_path(runs_dir: Path, run_id: str | None) -> Path:
 def refuse_existing(path: Path) -> None:
     """Raise ConfigError when `path` already holds a run or is no directory."""
     if (path / MANIFEST).exists():
-        raise ConfigError(f"{path} already holds a run", "choose another --output, or go on with it: --resume")
+        raise ConfigError(
+            f"{path} already holds a run", "choose another --output, or go on with it: llmperf run --resume DIR"
+        )
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path} is a file, not a directory", "choose another --output")
 

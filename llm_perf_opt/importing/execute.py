@@ -61,7 +61,8 @@ def _refuse_same(items: Sequence[Item]) -> None:
         status = item.source.stat()
         first = seen.setdefault((status.st_dev, status.st_ino), item.source)
         if first is not item.source:
-            raise ConfigError(f"{item.source} and {first} are the same file", "name it once")
+            same = "is named twice" if first == item.source else f"and {first} are the same file"
+            raise ConfigError(f"{item.source} {same}", "name it once")
 
 
 def _refuse_several(items: Sequence[Item]) -> None:

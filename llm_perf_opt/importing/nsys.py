@@ -22,6 +22,11 @@ from llm_perf_opt.tools.failures import Ending, judge_nsys
 from llm_perf_opt.tools.nsys_export import kernel_summary, read_facts, read_summary
 from llm_perf_opt.tools.process import run
 
+CAPTURE_AGAIN = (
+    "capture again: the workload on the GPU, cuda in --trace, --cuda-graph-trace=node for kernels in CUDA graphs, an "
+    "nsys at least as new as the driver"
+)
+
 
 @dataclass(frozen=True)
 class _Read:
@@ -115,7 +120,8 @@ def _judged(reports: Sequence[NsysReport]) -> Outcome | None:
     """The verdict of the stage on a capture: one without a kernel is none."""
     names, facts = [report.name for report in reports], [report.facts for report in reports]
     failure = judge_nsys(Ending(output="", how="", ok=True), trigger=None, reports=names, facts=facts)
-    return None if failure is None else Outcome.failed(failure.message, failure.remedy, failure.exit_code)
+    # The stage's remedies are for the machine and the configuration that captured, which are not here.
+    return None if failure is None else Outcome.failed(" ".join(failure.message.split()), CAPTURE_AGAIN)
 
 
 def _import_table(item: Item, folder: Path, progress: Progress) -> Outcome:
@@ -123,7 +129,7 @@ def _import_table(item: Item, folder: Path, progress: Progress) -> Outcome:
         with (folder / SUMMARY).open(encoding="utf-8", errors="replace") as lines:
             kernels = read_summary(lines)
         if not kernels:
-            raise StageError("the table lists no kernel", "capture again with cuda among the traced APIs")
+            raise StageError("the table lists no kernel", CAPTURE_AGAIN)
         write_capture(folder, _record([], kernels), None)
 
     if item.copy(folder / SUMMARY, progress):

@@ -18,17 +18,18 @@ from llm_perf_opt.workload.order import PROFILE, TABLES, TRACE
 
 def import_trace(items: list[Item], folder: Path, scratch: Path, progress: Progress) -> Outcome:
     (item,) = items
+    notes: list[str] = []
 
     def read() -> None:
-        write_profile(read_trace(item.source), folder)
+        notes.extend(write_profile(read_trace(item.source), folder).notes)
 
     if item.copy(folder / TRACE, progress, pack=True):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
         item.attempt(read)
-    return outcome_of(items)
+    return outcome_of(items, Outcome(status="completed", reason=" ".join(notes) or None))
 
 
-def write_profile(trace: Trace, folder: Path) -> None:
+def write_profile(trace: Trace, folder: Path) -> Profile:
     """Write the tables and facts of a trace into `folder`.
 
     Raises:
@@ -52,6 +53,7 @@ def write_profile(trace: Trace, folder: Path) -> None:
         notes=tuple(_notes(trace)),
     )
     write_text(folder / PROFILE, profile.model_dump_json(indent=2) + "\n")
+    return profile
 
 
 def _notes(trace: Trace) -> list[str]:

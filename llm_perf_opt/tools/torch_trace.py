@@ -22,6 +22,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 # Recorded traces shrink 10 to 20 times; a file that unfolds far more was made to fill memory or disks.
 MOST_TIMES_LARGER = 200
 ALWAYS_ALLOWED_BYTES = 256 << 20
+# Nor is there ever so much text without an event in it: one endless string would be collected in memory.
+MOST_BETWEEN_EVENTS_BYTES = 64 << 20
+READ_AT_ONCE_BYTES = 1 << 20
 # A time in microseconds beyond this cannot be told to the nanosecond any more, nor is it one.
 MOST_MICROSECONDS = 1e15 * 9
 
@@ -83,7 +86,9 @@ def read_trace(path: Path, on_progress: Callable[[int, int], None] = lambda done
             stream = _Unpacked(file, size)
             columns = _Columns()
             prefix = "item" if stream.peek_first() == b"[" else "traceEvents.item"
-            for number, event in enumerate(ijson.items(stream, prefix, use_float=True)):
+            events = ijson.items(stream, prefix, use_float=True, buf_size=READ_AT_ONCE_BYTES)
+            for number, event in enumerate(events):
+                stream.since_event_bytes = 0
                 columns.add(event)
                 if number % EVERY == 0:
                     on_progress(file.tell(), size)
@@ -96,7 +101,7 @@ def read_trace(path: Path, on_progress: Callable[[int, int], None] = lambda done
 
 
 class _TooLarge(Exception):
-    """A packed file unfolds to more than a trace does."""
+    """It holds more than a trace does."""
 
 
 class _Unpacked:
@@ -108,6 +113,8 @@ class _Unpacked:
         self._stream: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
         self._left = max(ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER * size) if packed else None
         self._start = b""
+        self.since_event_bytes = 0
+        """Text read since this was last set to 0."""
 
     def peek_first(self) -> bytes:
         """The first byte that is no white space; it is read again later."""
@@ -125,6 +132,9 @@ class _Unpacked:
             self._left -= len(data)
             if self._left < 0:
                 raise _TooLarge(f"it unfolds to more than {MOST_TIMES_LARGER} times its size, which no trace does")
+        self.since_event_bytes += len(data)
+        if self.since_event_bytes > MOST_BETWEEN_EVENTS_BYTES:
+            raise _TooLarge(f"{MOST_BETWEEN_EVENTS_BYTES >> 20} MiB of it hold no event")
         return data
 
 
