@@ -13,9 +13,18 @@ from llm_perf_opt.cli.options import load
 from llm_perf_opt.cli.running import JsonOption, OutputOption
 from llm_perf_opt.records.manifest import Manifest
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
+EXAMPLES = """
+Examples:
+  llmperf import run.sqlite report.ncu-rep trace.json.gz
+  llmperf import run.1.sqlite run.2.sqlite --output from-the-cluster
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def import_files(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What was captured; told by its content.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="What was captured; told by its content.")],
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -19,7 +19,7 @@ COMMANDS = {
     "nsys": Lazy("llm_perf_opt.cli.nsys:app", "The Nsight Systems stage alone, around any command."),
     "ncu": Lazy("llm_perf_opt.cli.ncu:app", "The Nsight Compute stage alone, around any command."),
     "infer": Lazy("llm_perf_opt.cli.infer:infer", "The plain inference stage alone."),
-    "import": Lazy("llm_perf_opt.cli.import_:import_files", "Make a run of files captured elsewhere, and report it."),
+    "import": Lazy("llm_perf_opt.cli.import_:app", "Make a run of files captured elsewhere, and report it."),
     "report": Lazy("llm_perf_opt.cli.report:report", "Write the reports of a run again."),
     "static": Lazy("llm_perf_opt.cli.static:static", "FLOPs, parameters and bytes of a model, without weights."),
     "doctor": Lazy("llm_perf_opt.cli.doctor:doctor", "What this machine can measure, and how to get the rest."),

@@ -59,8 +59,9 @@ def _refuse_same(items: Sequence[Item]) -> None:
     seen: dict[tuple[int, int], Path] = {}
     for item in items:
         status = item.source.stat()
-        first = seen.setdefault((status.st_dev, status.st_ino), item.source)
-        if first is not item.source:
+        first = seen.get((status.st_dev, status.st_ino))
+        seen[status.st_dev, status.st_ino] = item.source
+        if first is not None:
             same = "is named twice" if first == item.source else f"and {first} are the same file"
             raise ConfigError(f"{item.source} {same}", "name it once")
 

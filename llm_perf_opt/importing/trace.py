@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from llm_perf_opt.analysis.events import fold
@@ -41,8 +42,11 @@ def write_profile(trace: Trace, folder: Path) -> Profile:
             "the trace holds no operators and no kernels", "record it with torch.profiler and its CPU or CUDA activity"
         )
     tables = fold(trace.host, trace.device)
-    with writing(folder / TABLES):
-        write_tables(folder / TABLES, tables.operators.values(), tables.kernels.values())
+    try:
+        with writing(folder / TABLES):
+            write_tables(folder / TABLES, tables.operators.values(), tables.kernels.values())
+    except sqlite3.Error as error:
+        raise StageError(f"cannot write {folder / TABLES}: {error}", "free space there, or use --output") from error
     profile = Profile(
         sample=None,
         activities=tuple(name for name, there in (("cpu", host), ("cuda", device)) if there),

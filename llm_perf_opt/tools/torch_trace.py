@@ -10,8 +10,9 @@ import contextlib
 import gzip
 import zlib
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,14 +26,12 @@ ALWAYS_ALLOWED_BYTES = 256 << 20
 # Nor is there ever so much text without an event in it: one endless string would be collected in memory.
 MOST_BETWEEN_EVENTS_BYTES = 64 << 20
 READ_AT_ONCE_BYTES = 1 << 20
-# A time in microseconds beyond this cannot be told to the nanosecond any more, nor is it one.
-MOST_MICROSECONDS = 1e15 * 9
+MOST_MICROSECONDS = 9_000_000_000_000_000
+"""A time beyond this is none (and its nanoseconds do not fit into a column)."""
 
 HOST = frozenset({"cpu_op", "operator", "user_annotation"})
 DEVICE = frozenset({"kernel", "gpu_memcpy", "gpu_memset", "memcpy", "memset"})
 """Categories, in lower case: torch before 1.13 wrote `Kernel`, `Memcpy`, `Operator`, `Runtime`."""
-EVERY = 20_000
-"""Events between two words about how far the reading is."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,8 @@ def unpacked_start(path: Path, length: int) -> bytes:
     return start
 
 
-def read_trace(path: Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Trace:
+def read_trace(path: Path) -> Trace:
     """The host and device events of a trace.
-
-    Args:
-        on_progress: called now and then with the bytes of the file that are read, and its size.
 
     Raises:
         MissingError: the file is not there or cannot be opened.
@@ -82,16 +78,12 @@ def read_trace(path: Path, on_progress: Callable[[int, int], None] = lambda done
     remedy = "export the trace again: torch.profiler.profile.export_chrome_trace"
     try:
         with path.open("rb") as file:
-            size = path.stat().st_size
-            stream = _Unpacked(file, size)
+            stream = _Unpacked(file, path.stat().st_size)
             columns = _Columns()
             prefix = "item" if stream.peek_first() == b"[" else "traceEvents.item"
-            events = ijson.items(stream, prefix, use_float=True, buf_size=READ_AT_ONCE_BYTES)
-            for number, event in enumerate(events):
+            for event in ijson.items(stream, prefix, buf_size=READ_AT_ONCE_BYTES):
                 stream.since_event_bytes = 0
                 columns.add(event)
-                if number % EVERY == 0:
-                    on_progress(file.tell(), size)
     except (ijson.JSONError, gzip.BadGzipFile, EOFError, zlib.error, _TooLarge) as error:
         words = " ".join(str(error).split())[:200]
         raise StageError(f"{path} cannot be read as a trace of torch.profiler: {words}", remedy) from error
@@ -222,12 +214,14 @@ class _Columns:
 
 def _ns(value: Any) -> int | None:
     """Nanoseconds of a time in microseconds; None where it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST_MICROSECONDS:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
-    return value * 1000 if isinstance(value, int) else round(value * 1000)
+    if not -MOST_MICROSECONDS < value < MOST_MICROSECONDS:
+        return None
+    return round(value * 1000)
 
 
 def _id(args: Any, *keys: str) -> int:
     """A positive id under the first of these keys; 0 where there is none."""
-    found = next((args[key] for key in keys if key in args), 0) if isinstance(args, dict) else 0
+    found: Any = next((args[key] for key in keys if key in args), 0) if isinstance(args, dict) else 0
     return found if isinstance(found, int) and 0 < found < 1 << 63 else 0
