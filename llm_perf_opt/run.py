@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -54,7 +54,10 @@ def prepare_resume(run_path: Path) -> Plan:
     Raises:
         ConfigError, MissingError: `run_path` holds no run, or something it needs is gone.
     """
-    entries = read_manifest(run_path).stages
+    manifest = read_manifest(run_path)
+    if manifest.imported:
+        raise ConfigError(f"{run_path} holds imported files, so there is nothing to go on with", "start a new run")
+    entries = manifest.stages
     config = load_config(run_path / "config.yaml", environ={}).config
     if any(HIDDEN in word for word in config.pipeline.workload.command or ()):
         raise ConfigError(
@@ -128,14 +131,23 @@ def _as_yaml(inputs: Inputs) -> str:
 
 
 def _run_stages(directory: RunDirectory, plan: Plan, stages: Sequence[Stage], observer: Observer) -> None:
+    def work_of(stage: Stage) -> Callable[[Progress], Outcome]:
+        return lambda progress: stage.execute(
+            StageContext(plan.config, plan.inputs, directory.path, stage.name, progress)
+        )
+
+    carry_out(directory, {stage.name: work_of(stage) for stage in stages}, observer)
+
+
+def carry_out(directory: RunDirectory, stages: Mapping[str, Callable[[Progress], Outcome]], observer: Observer) -> None:
+    """Do the work of every stage, in order, record its outcome, then write the reports and end the run."""
     try:
-        for stage in stages:
-            directory.begin(stage.name)
-            progress = observer.stage_begins(stage.name)
-            context = StageContext(plan.config, plan.inputs, directory.path, stage.name, progress)
-            outcome = _attempt(lambda stage=stage, context=context: stage.execute(context), directory)  # type: ignore[misc]
-            directory.end(stage.name, outcome)
-            observer.stage_ends(stage.name, outcome)
+        for name, work in stages.items():
+            directory.begin(name)
+            progress = observer.stage_begins(name)
+            outcome = _attempt(lambda work=work, progress=progress: work(progress), directory)  # type: ignore[misc]
+            directory.end(name, outcome)
+            observer.stage_ends(name, outcome)
     except BaseException:
         directory.interrupt()
         _report(directory, observer)

@@ -23,7 +23,7 @@ from llm_perf_opt.records.workload import (
     Repeat,
     Workload,
 )
-from llm_perf_opt.reports.facts import Measured, RunFacts
+from llm_perf_opt.reports.facts import Measured, RunFacts, Setup
 
 PEAKS = Peaks(1e12, 1e11, "a made-up GPU, dense float16")
 NO_PEAKS = Peaks(None, None, "", "no peak is known for this device")
@@ -158,10 +158,12 @@ def facts(*found: Measured, **changes: Any) -> RunFacts:
         "manifest": Manifest(
             llmperf_version="0", argv=("llmperf", "run"), created="2026-01-01T00:00:00Z", stages=stages
         ),
-        "config": Config(),
-        "environment": environment(),
-        "inputs": Inputs(
-            samples=(Sample(kind="prompt", path=None, text="hi", size_bytes=2, sha256="0" * 64),), epochs=((0,),)
+        "setup": Setup(
+            config=Config(),
+            environment=environment(),
+            inputs=Inputs(
+                samples=(Sample(kind="prompt", path=None, text="hi", size_bytes=2, sha256="0" * 64),), epochs=((0,),)
+            ),
         ),
         "measured": {item.workload.stage: item for item in found},
     }

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, BinaryIO
 
 from llm_perf_opt.errors import MissingError, StageError
+
+COPIED_AT_ONCE_BYTES = 1 << 20
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 @contextlib.contextmanager
@@ -45,6 +50,49 @@ def write_text(path: Path, text: str) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def copy_file(source: Path, target: Path, *, pack: bool = False) -> str:
+    """Copy a file's contents, whole or not at all, and return their hex sha256; a link is followed.
+
+    Args:
+        pack: write the copy as gzip, unless it is that already; the digest is that of the source.
+
+    Raises:
+        MissingError: the source cannot be read, or there is no permission to write.
+        StageError: the disk is full, …
+    """
+    digest = hashlib.sha256()
+    try:
+        reader = source.open("rb")
+    except OSError as error:
+        raise MissingError(f"{source} cannot be read: {error.strerror}", "name a file that can be read") from error
+    with reader, writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            block = reader.read(COPIED_AT_ONCE_BYTES)
+            pack = pack and not block.startswith(GZIP_MAGIC)
+            with os.fdopen(descriptor, "wb") as file, _packed(file, pack) as writer:
+                while block:
+                    digest.update(block)
+                    writer.write(block)
+                    block = reader.read(COPIED_AT_ONCE_BYTES)
+            Path(name).chmod(0o644)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _packed(file: BinaryIO, pack: bool) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    if not pack:
+        yield file
+        return
+    with gzip.GzipFile(fileobj=file, filename="", mode="wb", compresslevel=3, mtime=0) as packed:
+        yield packed
 
 
 def sha256_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from llm_perf_opt import __version__
 from llm_perf_opt.artifacts.files import sha256_of, write_text, writing
 from llm_perf_opt.errors import ConfigError, MissingError
-from llm_perf_opt.records.manifest import Manifest, StageEntry
+from llm_perf_opt.records.manifest import ImportedFile, Manifest, StageEntry
 from llm_perf_opt.records.outcome import Outcome
 
 MANIFEST = "run.json"
@@ -39,7 +39,9 @@ def new_path(runs_dir: Path, run_id: str | None) -> Path:
 def refuse_existing(path: Path) -> None:
     """Raise ConfigError when `path` already holds a run or is no directory."""
     if (path / MANIFEST).exists():
-        raise ConfigError(f"{path} already holds a run", "choose another --output, or go on with it: --resume")
+        raise ConfigError(
+            f"{path} already holds a run", "choose another --output, or go on with it: llmperf run --resume DIR"
+        )
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path} is a file, not a directory", "choose another --output")
 
@@ -146,6 +148,11 @@ class RunDirectory:
         )
         self._update(stage, entry)
         self.log(f"{stage}: {outcome.status}" + (f": {outcome.reason}" if outcome.reason else ""))
+
+    def record_imports(self, files: Sequence[ImportedFile]) -> None:
+        """Say which files of elsewhere this run is made of."""
+        self.manifest = self.manifest.model_copy(update={"imported": tuple(files)})
+        self._save()
 
     def interrupt(self) -> None:
         """Say of the stages that were running that they were interrupted."""

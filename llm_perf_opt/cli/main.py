@@ -20,6 +20,7 @@ COMMANDS = {
     "ncu": Lazy("llm_perf_opt.cli.ncu:app", "The Nsight Compute stage alone, around any command."),
     "kernels": Lazy("llm_perf_opt.cli.kernels:app", "Which kernels take the time, and what limits each."),
     "infer": Lazy("llm_perf_opt.cli.infer:app", "The plain inference stage alone."),
+    "import": Lazy("llm_perf_opt.cli.import_:app", "Make a run of files captured elsewhere, and report it."),
     "report": Lazy("llm_perf_opt.cli.report:app", "Write the reports of a run again."),
     "compare": Lazy("llm_perf_opt.cli.compare:app", "Two runs side by side, with gates for CI."),
     "static": Lazy("llm_perf_opt.cli.static:app", "FLOPs, parameters and bytes of a model, without weights."),

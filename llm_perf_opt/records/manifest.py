@@ -24,6 +24,24 @@ class StageEntry(Record):
     work_fingerprint: str | None = None
 
 
+FileKind = Literal["nsys_sqlite", "nsys_report", "nsys_kernel_table", "ncu_report", "ncu_raw_csv", "torch_trace"]
+
+
+class ImportedFile(Record):
+    """One file that was captured elsewhere."""
+
+    source: str
+    """Its absolute path when it was imported."""
+    kind: FileKind
+    size_bytes: int
+    sha256: str | None
+    """Null where it could not be copied."""
+    stored: str | None
+    """Where its copy is, relative to the run directory; null where there is none."""
+    problem: str | None = None
+    """Why nothing was read from it."""
+
+
 class Manifest(Record):
     """The run."""
 
@@ -39,5 +57,7 @@ class Manifest(Record):
     ended: str | None = None
     stages: dict[str, StageEntry]
     """In the order they run."""
+    imported: tuple[ImportedFile, ...] = ()
+    """Files that `llmperf import` put together: such a run has no configuration, environment or inputs."""
     artifacts: dict[str, str] = Field(default_factory=dict)
     """Path relative to the run directory → sha256; filled when the run ends."""

@@ -131,9 +131,10 @@ class NsysCapture(Record):
     """`nsys/facts.json`: what one capture left."""
 
     schema_version: Literal[1] = 1
-    tool: Tool
+    tool: Tool | None
+    """None for imported files: how they were captured is not known."""
     trigger: str | None
-    """What opened the capture, in words; None when it was open from the start."""
+    """What opened the capture, in words; None when it was open from the start, or that is not known."""
     device: str | None
     """What the workload ran on; None where it is not llmperf's own."""
     reports: tuple[NsysReport, ...]
@@ -172,8 +173,10 @@ class NcuCapture(Record):
     """`ncu/facts.json`: what one run of ncu left."""
 
     schema_version: Literal[1] = 1
-    tool: Tool
-    replay_mode: str
+    tool: Tool | None
+    """None for an imported report: how it was captured is not known."""
+    replay_mode: str | None
+    """None where that is not known."""
     filters: tuple[str, ...]
     """NVTX expressions as ncu got them."""
     steady_step: bool

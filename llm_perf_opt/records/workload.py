@@ -184,12 +184,15 @@ class Profile(Record):
     """`profile.json`: the profiled sample; its tables are in `profile.sqlite`."""
 
     schema_version: Literal[1] = 1
-    sample: int
+    sample: int | None
+    """None for an imported trace: what ran is not known; nor is what else is None here."""
     activities: tuple[str, ...]
     events: int
-    """Events the profiler recorded."""
-    wall_ms: float
+    """Operators, calls and kernels that the profiler recorded."""
+    wall_ms: float | None
     """Profiled run of the sample, host clock; slower than an unprofiled one."""
     phase_ms: dict[str, float]
     """Host time of the ranges in the profiled run."""
-    warmup_runs: int
+    warmup_runs: int | None
+    notes: tuple[str, ...] = ()
+    """What could not be read or linked, in words."""

@@ -16,7 +16,7 @@ from llm_perf_opt.analysis.metrics import throttle_note
 from llm_perf_opt.analysis.self_times import kernel_changes, operator_changes
 from llm_perf_opt.errors import MissingError
 from llm_perf_opt.records.comparison import Comparison, FigureChange, Profiles, RunIdentity, StageComparison
-from llm_perf_opt.reports.facts import MEASURED_STAGES, RunFacts
+from llm_perf_opt.reports.facts import MEASURED_STAGES, RunFacts, Setup
 from llm_perf_opt.reports.sections.figures import shared_remarks
 from llm_perf_opt.reports.units import percent_interval, signed_percent
 
@@ -46,11 +46,11 @@ def compare_runs(a: RunFacts, b: RunFacts, gates: Sequence[Gate] = ()) -> Compar
         headline_stage=headline,
         gates=tuple(decide(gate, headline, stages) for gate in gates),
         stages=stages,
-        config=config_differences(a.config, b.config),
+        config=config_differences(_setup(a).config, _setup(b).config),
         environment=environment_differences(
-            a.environment, a.manifest.llmperf_version, b.environment, b.manifest.llmperf_version
+            _setup(a).environment, a.manifest.llmperf_version, _setup(b).environment, b.manifest.llmperf_version
         ),
-        inputs=input_differences(a.inputs, b.inputs),
+        inputs=input_differences(_setup(a).inputs, _setup(b).inputs),
         profiles=_profiles(a, b, stages),
     )
 
@@ -71,10 +71,15 @@ def _named(a: RunFacts, b: RunFacts) -> tuple[tuple[str, RunFacts], ...]:
     return (("A", a), ("B", b))
 
 
+def _setup(run: RunFacts) -> Setup:
+    assert run.setup is not None, "imported files time no stage"
+    return run.setup
+
+
 def _identity(run: RunFacts) -> RunIdentity:
     return RunIdentity(
         path=str(run.path),
-        experiment=run.config.experiment,
+        experiment=_setup(run).config.experiment,
         created=run.manifest.created,
         llmperf_version=run.manifest.llmperf_version,
     )
@@ -82,7 +87,7 @@ def _identity(run: RunFacts) -> RunIdentity:
 
 def _stage(stage: str, a: RunFacts, b: RunFacts) -> StageComparison:
     one, other = a.measured[stage], b.measured[stage]
-    work = compare_work(one.workload, a.inputs, other.workload, b.inputs)
+    work = compare_work(one.workload, _setup(a).inputs, other.workload, _setup(b).inputs)
     different = f"different work: {work.reason}" if work.reason is not None else None
     return StageComparison(
         stage=stage,

@@ -43,14 +43,22 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Setup:
+    """What a run was asked for, where it ran, and on what."""
+
+    config: Config
+    environment: EnvironmentRecord
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """A run; what it does not hold is None or empty."""
 
     path: Path
     manifest: Manifest
-    config: Config
-    environment: EnvironmentRecord
-    inputs: Inputs
+    setup: Setup | None
+    """None for imported files: how they were captured is not known."""
     measured: dict[str, Measured]
     """By stage."""
     profile: Profile | None = None
@@ -73,17 +81,15 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
     Raises:
         MissingError: a record that every run has is not there, or a record is broken; the message names the file.
     """
-    config = _read(path / "config.yaml", lambda data: Config.model_validate_json(_yaml_as_json(data)))
+    setup = None if manifest.imported else _setup(path)
     profiler = path / "torch_profiler"
     tables = profiler / "profile.sqlite"
     ncu = _read_if_there(path / "ncu" / "facts.json", NcuCapture.model_validate_json)
     return RunFacts(
         path=path,
         manifest=manifest,
-        config=config,
-        environment=_read(path / "env.json", EnvironmentRecord.model_validate_json),
-        inputs=_read(path / "inputs.yaml", lambda data: Inputs.model_validate_json(_yaml_as_json(data))),
-        measured=_measured(path, config),
+        setup=setup,
+        measured=_measured(path, setup.config) if setup is not None else {},
         profile=_read_if_there(profiler / "profile.json", Profile.model_validate_json),
         operators=read_operators(tables) if tables.exists() else [],
         kernels=read_kernels(tables) if tables.exists() else [],
@@ -91,6 +97,14 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
         ncu=ncu,
         ncu_regions=tuple(_region(path, folder) for folder in ncu.regions) if ncu is not None else (),
         static=_read_if_there(path / "static_analysis" / "static_compute.json", StaticRecord.model_validate_json),
+    )
+
+
+def _setup(path: Path) -> Setup:
+    return Setup(
+        config=_read(path / "config.yaml", lambda data: Config.model_validate_json(_yaml_as_json(data))),
+        environment=_read(path / "env.json", EnvironmentRecord.model_validate_json),
+        inputs=_read(path / "inputs.yaml", lambda data: Inputs.model_validate_json(_yaml_as_json(data))),
     )
 
 

@@ -27,15 +27,15 @@ def write_reports(path: Path, manifest: Manifest) -> None:
     facts = read_run(path, manifest)
     for stage, measured in facts.measured.items():
         write_text(path / stage / "metrics.json", measured.metrics.model_dump_json(indent=2) + "\n")
-    if "torch_profiler" in facts.measured:
-        _write_profiler(path / "torch_profiler", facts)
+    _write_profiler(path / "torch_profiler", facts)
     _write_nsight(path, facts)
     write_run_reports(facts, path, FORMATS)
 
 
 def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -> list[Path]:
     """Write the report of a whole run into `folder`; the files written."""
-    document = Document(f"llmperf: {facts.config.experiment}", build_sections(facts))
+    title = "imported files" if facts.setup is None else facts.setup.config.experiment
+    document = Document(f"llmperf: {title}", build_sections(facts))
     made: dict[str, tuple[str, Callable[[], str]]] = {
         "md": ("report.md", lambda: to_markdown(document)),
         "html": ("report.html", lambda: to_html(document)),
@@ -54,9 +54,10 @@ def summary(facts: RunFacts) -> dict[str, Any]:
     manifest = facts.manifest
     return {
         "schema_version": 1,
-        "experiment": facts.config.experiment,
+        "experiment": None if facts.setup is None else facts.setup.config.experiment,
         "llmperf_version": manifest.llmperf_version,
         "created": manifest.created,
+        "imported": [file.model_dump(mode="json") for file in manifest.imported],
         "stages": {name: entry.model_dump(mode="json") for name, entry in manifest.stages.items()},
         "measured": {stage: _summary_of(measured) for stage, measured in facts.measured.items()},
         "nsys": _summary_of_capture(facts.nsys),
@@ -100,15 +101,17 @@ def _write_nsight(path: Path, facts: RunFacts) -> None:
 
 
 def _write_profiler(folder: Path, facts: RunFacts) -> None:
-    measured = facts.measured["torch_profiler"]
-    figures = Section("Figures", tuple(metric_blocks("torch_profiler", measured.metrics)))
-    sections = [figures]
+    sections = []
+    if (measured := facts.measured.get("torch_profiler")) is not None:
+        sections.append(Section("Figures", tuple(metric_blocks("torch_profiler", measured.metrics))))
     if facts.profile is not None:
         tables: list[Block] = [operator_table(facts.operators)]
         if facts.kernels:
             tables.append(kernel_table(facts.kernels))
-        intro = Paragraph("Sums over one profiled sample; self time leaves out what an operator called.")
+        what = "the recorded trace" if facts.profile.sample is None else "one profiled sample"
+        intro = Paragraph(f"Sums over {what}; self time leaves out what an operator called.")
         document = Document("Operators", (Section("All operators", (intro, *tables)),))
         write_text(folder / "operators.md", to_markdown(document))
         sections.append(Section("Top operators", (intro, operator_table(facts.operators, 20))))
-    write_text(folder / "report.md", to_markdown(Document("PyTorch profiler", tuple(sections))))
+    if sections:
+        write_text(folder / "report.md", to_markdown(Document("PyTorch profiler", tuple(sections))))

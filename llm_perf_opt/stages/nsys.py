@@ -12,7 +12,7 @@ from llm_perf_opt.errors import StageError
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.plan.paths import stage_dir
 from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.records.tools import NsysCapture, NsysReport
+from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
 from llm_perf_opt.stages.base import Stage, StageContext
 from llm_perf_opt.stages.wrapped import Launch, changed_environment, launched_command, planned_tool
 from llm_perf_opt.tools import nsys
@@ -79,10 +79,15 @@ def execute(context: StageContext) -> Outcome:
         kernels_left_out=max(0, len(kernels) - MOST_KERNELS),
         failure=failure,
     )
-    write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
-    if exports.files:
-        write_text(directory / SUMMARY, summary_csv(kernels))
+    write_capture(directory, record, kernels if exports.files else None)
     return launch.outcome(failure)
+
+
+def write_capture(directory: Path, record: NsysCapture, kernels: list[KernelTime] | None) -> None:
+    """Write what a capture left: the record, and with `kernels` the table of all of them."""
+    write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
+    if kernels is not None:
+        write_text(directory / SUMMARY, summary_csv(kernels))
 
 
 def _traces_cuda(settings: Nsys) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -89,6 +90,16 @@ def read_facts(path: Path) -> NsysFacts:
         )
 
 
+def is_export(path: Path) -> bool:
+    """Whether an SQLite file has a table that every recorded nsys export has.
+
+    Raises:
+        StageError: the file cannot be read.
+    """
+    with open_export(path) as connection:
+        return not table_names(connection).isdisjoint({"StringIds", "META_DATA_EXPORT", "EXPORT_META_DATA"})
+
+
 def kernel_summary(*paths: Path) -> list[KernelTime]:
     """The kernels of all these exports by demangled name, longest total time first.
 
@@ -159,6 +170,47 @@ def summary_csv(rows: list[KernelTime]) -> str:
         spread = [f"{row.mean_ns:.1f}", f"{row.median_ns:.1f}", row.min_ns, row.max_ns, f"{row.std_ns:.1f}"]
         writer.writerow([f"{share:.1f}", row.total_ns, row.instances, *spread, row.name])
     return text.getvalue()
+
+
+def read_summary(lines: Iterable[str]) -> list[KernelTime]:
+    """The kernels of a table that `nsys stats --report cuda_gpu_kern_sum --format csv` wrote.
+
+    Raises:
+        StageError: there is no such table, or a row of it is not what its header says.
+    """
+    try:
+        rows = csv.reader(itertools.dropwhile(lambda line: not is_summary_header(line), lines))
+        if next(rows, None) is None:
+            raise StageError(f"there is no table with the columns {', '.join(SUMMARY_COLUMNS)}", _SUMMARY_REMEDY)
+        return [_kernel_time(row) for row in rows if row]
+    except csv.Error as error:
+        raise StageError(f"the kernel table cannot be read: {error}", _SUMMARY_REMEDY) from error
+
+
+def is_summary_header(line: str) -> bool:
+    """Whether a line is the header of a kernel summary."""
+    return tuple(cell.strip().strip('"') for cell in line.split(",")) == SUMMARY_COLUMNS
+
+
+_SUMMARY_REMEDY = "write it again: nsys stats --report cuda_gpu_kern_sum --format csv REPORT"
+
+
+def _kernel_time(row: list[str]) -> KernelTime:
+    try:
+        _, total, instances, mean, median, low, high, std = (float(cell.replace(",", "")) for cell in row[:8])
+        return KernelTime(
+            name=row[8],
+            instances=int(instances),
+            total_ns=int(total),
+            mean_ns=mean,
+            median_ns=median,
+            min_ns=int(low),
+            max_ns=int(high),
+            std_ns=std,
+        )
+    except (ValueError, IndexError, OverflowError) as error:
+        shown = ",".join(row)[:100]
+        raise StageError(f"a row of the kernel table is not what its header says: {shown}", _SUMMARY_REMEDY) from error
 
 
 def _sample_deviation(count: int, mean: float, mean_square: float) -> float:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from llm_perf_opt.workload.profiling import fold
+from llm_perf_opt.analysis.events import fold
+from llm_perf_opt.workload.profiling import live_events
 
 EVENTS = 600_000
 SAMPLE = 20_000
@@ -31,7 +32,7 @@ def main() -> None:
     torch.set_num_threads(1)
     profiler = record(EVENTS)
     start = time.process_time()
-    tables = fold(profiler.profiler.kineto_results.events())
+    tables = fold(*live_events(profiler.profiler.kineto_results.events()))
     ours_s = time.process_time() - start
     assert sum(row.calls for row in tables.operators.values()) == tables.events
     small = record(SAMPLE)

@@ -27,8 +27,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": {"errors", "records", "config", "artifacts", "plan", "tools", "hardware", "analysis", "workload"},
     "reports": {"errors", "escaping", "records", "config", "artifacts", "hardware", "analysis", "plan"},
     "run": {"errors", "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "reports", "redact"},
+    "importing": {"errors", "records", "config", "artifacts", "plan", "tools", "analysis", "workload", "stages"}
+    | {"redact", "run"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}
-    | {"stages", "reports", "run"},
+    | {"stages", "reports", "run", "importing"},
 }
 HEAVY = {"torch", "transformers", "numpy", "rich", "tokenizers", "PIL", "nvtx", "accelerate"}
 # Modules that run in a child, where the model is.

@@ -29,8 +29,11 @@ def section(facts: RunFacts) -> Section | None:
 
 def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
     """The reports of an nsys capture and its kernels."""
-    opened = "from the start" if capture.trigger is None else f"at {capture.trigger}"
-    blocks: list[Block] = [Paragraph(f"nsys {capture.tool.version} recorded {opened}.")]
+    if capture.tool is None:
+        blocks: list[Block] = [Paragraph("Captured elsewhere with nsys; what opened the capture is not known.")]
+    else:
+        opened = "from the start" if capture.trigger is None else f"at {capture.trigger}"
+        blocks = [Paragraph(f"nsys {capture.tool.version} recorded {opened}.")]
     if capture.failure is not None:
         blocks.append(Paragraph(f"The capture failed: {capture.failure.message}"))
     if capture.reports:
@@ -82,8 +85,7 @@ def nsys_kernel_table(rows: Sequence[KernelTime], everything: Sequence[KernelTim
 
 def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
     """What one run of ncu profiled."""
-    what = "one decode step" if capture.steady_step else ", ".join(capture.filters) or "all launches"
-    words = f"ncu {capture.tool.version} profiled {what} with {capture.replay_mode} replay"
+    words = _how(capture)
     if capture.passes:
         few, many = min(capture.passes), max(capture.passes)
         words += f", {few} passes each" if few == many else f", {few} to {many} passes each"
@@ -105,6 +107,13 @@ def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
         blocks += [table, *([Paragraph(RULE)] if "class" in table.columns else [])]
         blocks += [Paragraph(f"{left:,} more results are in ncu/raw.csv.")] if left else []
     return blocks
+
+
+def _how(capture: NcuCapture) -> str:
+    if capture.tool is None:
+        return "Captured elsewhere with ncu; which launches were asked for, and how they were replayed, is not known"
+    what = "one decode step" if capture.steady_step else ", ".join(capture.filters) or "all launches"
+    return f"ncu {capture.tool.version} profiled {what} with {capture.replay_mode} replay"
 
 
 def region_blocks(region: NcuRegion, limit: int | None = None) -> list[Block]:

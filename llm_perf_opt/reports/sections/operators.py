@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llm_perf_opt.records.tables import KernelRow, OperatorRow
-from llm_perf_opt.reports.document import Block, Paragraph, Section, Table
+from llm_perf_opt.records.workload import Profile
+from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.units import percent, significant
 
@@ -18,14 +19,21 @@ def section(facts: RunFacts) -> Section | None:
     if profile is None:
         return None
     intro = (
-        f"One sample under the profiler ({', '.join(profile.activities)}; {profile.events:,} events) took "
-        f"{significant(profile.wall_ms)} ms; the profiler slows the host down, so times here are for comparing "
+        f"{_what(profile)}; the profiler slows the host down, so times here are for comparing "
         "operators with each other. Self time leaves out what an operator called; that of a range is host work outside "
         "operators. All rows: torch_profiler/operators.md and profile.sqlite."
     )
     blocks: list[Block] = [Paragraph(intro), operator_table(facts.operators, TOP)]
+    blocks += [Items(profile.notes)] if profile.notes else []
     blocks.append(kernel_table(facts.kernels, TOP) if facts.kernels else Paragraph("No device kernels were recorded."))
     return Section("Top operators", tuple(blocks))
+
+
+def _what(profile: Profile) -> str:
+    recorded = f"{', '.join(profile.activities)}; {profile.events:,} events"
+    if profile.wall_ms is None:
+        return f"A trace recorded elsewhere ({recorded})"
+    return f"One sample under the profiler ({recorded}) took {significant(profile.wall_ms)} ms"
 
 
 def operator_table(rows: Sequence[OperatorRow], limit: int | None = None) -> Table:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from llm_perf_opt.reports.document import Items, Section, Table
+from llm_perf_opt.records.manifest import FileKind, ImportedFile
+from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.units import in_bytes
 
 ORDER = 10
+KIND_WORDS: dict[FileKind, str] = {
+    "nsys_sqlite": "nsys export (SQLite)",
+    "nsys_report": "nsys report",
+    "nsys_kernel_table": "nsys kernel table (CSV)",
+    "ncu_report": "ncu report",
+    "ncu_raw_csv": "ncu raw page (CSV)",
+    "torch_trace": "torch.profiler trace",
+}
 
 
 def section(facts: RunFacts) -> Section:
     manifest = facts.manifest
     rows = tuple((name, entry.status, entry.reason or "") for name, entry in manifest.stages.items())
-    blocks: list[Items | Table] = [Table(("stage", "status", "reason"), rows)]
+    blocks: list[Block] = [Table(("stage", "status", "reason"), rows)]
     remedies = tuple(f"{name}: {entry.remedy}" for name, entry in manifest.stages.items() if entry.remedy)
     if remedies:
         blocks.append(Items(remedies))
@@ -21,4 +31,14 @@ def section(facts: RunFacts) -> Section:
         blocks.append(
             Items((f"Different work: the stages did not run the same thing ({listed}); do not compare them.",))
         )
+    if manifest.imported:
+        blocks += [
+            Paragraph("Imported: the configuration, the machine and the inputs of what was captured are not known."),
+            Table(("kind", "size", "stored as", "imported from"), tuple(_file_row(file) for file in manifest.imported)),
+        ]
     return Section("Outcome", tuple(blocks))
+
+
+def _file_row(file: ImportedFile) -> tuple[str, ...]:
+    stored = file.stored or "not stored"
+    return (KIND_WORDS[file.kind], in_bytes(file.size_bytes), stored, file.source)

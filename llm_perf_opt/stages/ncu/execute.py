@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
@@ -103,6 +105,21 @@ def _without_gpu(failure: Failure | None, launch: Launch) -> Failure | None:
     )
 
 
+def read_export(file: Path, asked: Sequence[str]) -> tuple[NcuFacts, tuple[NcuResult, ...]]:
+    """The facts of a raw export and its first results, with their values of the asked metrics and of the usual ones.
+
+    Raises:
+        StageError: it is no raw export.
+    """
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            facts = read_raw(lines)
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            return facts, read_results(lines, asked, MOST_RESULTS)
+    except csv.Error as error:
+        raise StageError(f"the ncu export cannot be read: {error}", "export the report again") from error
+
+
 class Export:
     """What ncu prints of its report: whole, and region by region."""
 
@@ -146,10 +163,7 @@ class Export:
         argv = ncu.raw_csv_argv(self._program, self._report, include)
         log = self._import(argv)
         try:
-            with log.open(errors="replace") as lines:
-                facts = read_raw(lines)
-            with log.open(errors="replace") as lines:
-                results = read_results(lines, self._request.metrics, MOST_RESULTS)
+            facts, results = read_export(log, self._request.metrics)
             if target is not None:
                 with log.open(errors="replace") as lines, writing(target), target.open("w") as file:
                     file.writelines(table_lines(lines))

@@ -43,11 +43,12 @@ def timed(scale: float = 1.0, repeats: int = 4, **changes: Any) -> Workload:
 def write_run(path: Path, *workloads: Workload, overrides: tuple[str, ...] = ()) -> Path:
     """A run directory with these measured stages."""
     run = facts(*(measured(item) for item in workloads))
+    assert run.setup is not None
     path.mkdir()
     (path / "run.json").write_text(run.manifest.model_dump_json())
     (path / "config.yaml").write_text(to_yaml(load_config(None, overrides).config))
-    (path / "env.json").write_text(run.environment.model_dump_json())
-    (path / "inputs.yaml").write_text(run.inputs.model_dump_json())  # JSON is YAML
+    (path / "env.json").write_text(run.setup.environment.model_dump_json())
+    (path / "inputs.yaml").write_text(run.setup.inputs.model_dump_json())  # JSON is YAML
     for item in workloads:
         (path / item.stage).mkdir()
         (path / item.stage / "workload.json").write_text(item.model_dump_json())

@@ -28,6 +28,7 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
     "kernels top": ("RUN|SQLITE|CSV", "--limit"),
     "kernels profile": ("TOP.yaml", "[-- COMMAND...]"),
     "kernels analyze": ("PATH...", "--output"),
+    "import": ("FILE...", "--output"),
     "report": ("RUN", "--format", "--output"),
     "compare": ("A", "B", "--fail-if", "--json"),
     "doctor": ("--require", "--json"),

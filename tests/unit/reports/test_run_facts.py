@@ -30,12 +30,13 @@ SAID = Prediction(source="/a.png", text="line\u2028one\nline two", prompt_tokens
 def run_directory(path: Path, config: Config) -> Path:
     """A run of torch_profiler with a prediction and a gallery."""
     facts = records.facts()
+    assert facts.setup is not None
     stage = path / "torch_profiler"
     for folder in (stage / "pred", stage / "viz"):
         folder.mkdir(parents=True)
     (path / "config.yaml").write_text(to_yaml(config))
-    (path / "env.json").write_text(facts.environment.model_dump_json())
-    (path / "inputs.yaml").write_text(facts.inputs.model_dump_json())  # JSON is YAML
+    (path / "env.json").write_text(facts.setup.environment.model_dump_json())
+    (path / "inputs.yaml").write_text(facts.setup.inputs.model_dump_json())  # JSON is YAML
     (stage / "workload.json").write_text(records.workload().model_dump_json())
     (stage / "pred" / "predictions.jsonl").write_text(SAID.model_dump_json() + "\n")
     (stage / "viz" / "predictions.md").write_text("# gallery\n")

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
 
-from llm_perf_opt.workload.profiling import fold
+from llm_perf_opt.analysis.events import Tables
+from llm_perf_opt.analysis.events import fold as fold_columns
+from llm_perf_opt.workload.profiling import live_events
 
 
 @dataclass(eq=False)
@@ -26,6 +28,7 @@ class Event:
     correlation: int = 0
     linked: int = 0
     annotation: bool = False
+    activity: str = "cpu_op"
     children: list[Event] = field(default_factory=list)
 
     def name(self) -> str:
@@ -52,8 +55,18 @@ class Event:
     def is_user_annotation(self) -> bool:
         return self.annotation
 
+    def is_python_function(self) -> bool:
+        return self.activity == "python_function"
+
+    def activity_type(self) -> str:
+        return self.activity
+
     def shapes(self) -> list[list[int]]:
         return [[1]]
+
+
+def fold(events: Sequence[Event]) -> Tables:
+    return fold_columns(*live_events(events))
 
 
 NAMES = st.sampled_from(["aten::mm", "aten::add", "prefill", "decode", "module"])
@@ -125,6 +138,30 @@ def test_kernels_go_to_the_phase_and_operator_that_launched_them() -> None:
     assert tables.kernels["outside", "memset"].total_ns == 5
     assert set(tables.kernels) == {("decode", "gemm"), ("outside", "memset")}
     assert tables.operators["decode", "aten::mm", ""].device_ns == 100
+
+
+def test_ids_of_operators_and_of_launches_are_two_series() -> None:
+    events = [
+        Event("prefill", 0, 50, correlation=1),
+        Event("aten::mm", 10, 20, correlation=7),
+        Event("decode", 100, 50, correlation=2),
+        Event("cudaLaunchKernel", 110, 5, correlation=7, activity="cuda_runtime"),
+        Event("of mm", 500, 40, on=DeviceType.CUDA, correlation=99, linked=7),
+        Event("of the call", 600, 60, on=DeviceType.CUDA, correlation=7),
+        Event("of nobody", 700, 60, on=DeviceType.CUDA),
+    ]
+    for order in (events, events[::-1]):
+        assert set(fold(order).kernels) == {("prefill", "of mm"), ("decode", "of the call"), ("outside", "of nobody")}
+
+
+def test_frames_of_python_are_no_operators() -> None:
+    tables = fold([Event("forward.py(3)", 0, 100, activity="python_function"), Event("aten::mm", 10, 20)])
+    assert [(row.name, row.self_cpu_ns) for row in tables.operators.values()] == [("aten::mm", 20)]
+
+
+def test_a_child_that_ends_after_its_parent_takes_no_more_than_the_parent_has() -> None:
+    tables = fold([Event("parent", 0, 10), Event("child", 4, 8)])
+    assert {row.name: row.self_cpu_ns for row in tables.operators.values()} == {"parent": 4, "child": 8}
 
 
 def test_the_label_of_the_schedule_is_no_operator() -> None:

@@ -1,0 +1,137 @@
+"""Reports and exports of nsys, and kernel tables of nsys stats."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.errors import MissingError, StageError
+from llm_perf_opt.importing.item import Item, outcome_of
+from llm_perf_opt.records.manifest import FileKind
+from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
+from llm_perf_opt.stages.base import Progress
+from llm_perf_opt.stages.nsys import MOST_KERNELS, SUMMARY, write_capture
+from llm_perf_opt.tools import nsys
+from llm_perf_opt.tools.command import profiled_environment
+from llm_perf_opt.tools.discovery import find_tool
+from llm_perf_opt.tools.failures import Ending, judge_nsys
+from llm_perf_opt.tools.nsys_export import kernel_summary, read_facts, read_summary
+from llm_perf_opt.tools.process import run
+
+CAPTURE_AGAIN = (
+    "capture again: the workload on the GPU, cuda in --trace, --cuda-graph-trace=node for kernels in CUDA graphs, an "
+    "nsys at least as new as the driver"
+)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One export that could be read."""
+
+    file: Path
+    report: NsysReport
+    kernels: list[KernelTime]
+
+
+def import_nsys(items: list[Item], folder: Path, scratch: Path, progress: Progress) -> Outcome:
+    if items[0].kind == "nsys_kernel_table":
+        return _import_table(items[0], folder, progress)
+    captures = _captures(items)
+    found: list[_Read] = []
+    for number, capture in enumerate(captures, 1):
+        name = nsys.OUTPUT if len(captures) == 1 else f"{nsys.OUTPUT}.{number}"
+        log = scratch / f"export.{number}.log"
+        item = _bring_in(capture, folder / name, log, progress)
+        if item.problem is None:
+            progress.update(f"reading {item.source.name}", 0, 1, 0)
+            item.attempt(lambda item=item, name=name: found.append(_read(folder / f"{name}.sqlite", item)))  # type: ignore[misc]
+    if not found:
+        return outcome_of(items)
+    reports = [item.report for item in found]
+    kernels = found[0].kernels if len(found) == 1 else kernel_summary(*(item.file for item in found))
+    write_capture(folder, _record(reports, kernels), kernels)
+    return outcome_of(items, _judged(reports))
+
+
+def _captures(items: Sequence[Item]) -> list[dict[FileKind, Item]]:
+    """A report and its export together, where both are there: same folder, same name but for the ending."""
+    captures: dict[Path, dict[FileKind, Item]] = {}
+    for item in items:
+        stem = item.source.absolute().with_suffix("")
+        if item.kind in captures.get(stem, {}):
+            stem = item.source.absolute()
+        captures.setdefault(stem, {})[item.kind] = item
+    return list(captures.values())
+
+
+def _bring_in(capture: dict[FileKind, Item], target: Path, log: Path, progress: Progress) -> Item:
+    """Copy a report, its export, or both; a report without one is exported. The file that is to be read."""
+    report, export = capture.get("nsys_report"), capture.get("nsys_sqlite")
+    copied = report is not None and report.copy(Path(f"{target}.nsys-rep"), progress)
+    if export is not None:
+        export.copy(Path(f"{target}.sqlite"), progress)
+        return export
+    assert report is not None
+    if copied:
+        progress.update(f"exporting {report.source.name}", 0, 1, 0)
+        report.attempt(lambda: _export(Path(f"{target}.nsys-rep"), report.source, log))
+    return report
+
+
+def _export(stored: Path, source: Path, log: Path) -> None:
+    tool = find_tool("nsys")
+    if tool is None:
+        raise MissingError(
+            f"{source} was copied; reading it takes nsys, which was found neither on PATH nor in the usual folders",
+            "where nsys is installed: nsys export --type sqlite REPORT, and import the SQLite file; or set "
+            "LLMPERF_NSYS to the path of nsys",
+        )
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+    environment = profiled_environment(os.environ)[0]
+    finished = run(nsys.export_argv(tool.path, stored), log=log, cwd=Path.cwd(), env=environment)
+    if not finished.ok:
+        raise StageError(
+            f"nsys {tool.version} could not export {source}: it {finished.how_it_ended()}; see {log}",
+            "export it with the version that captured it, or a later one",
+        )
+
+
+def _read(file: Path, item: Item) -> _Read:
+    return _Read(file, NsysReport(name=item.source.name, facts=read_facts(file)), kernel_summary(file))
+
+
+def _record(reports: Sequence[NsysReport], kernels: list[KernelTime]) -> NsysCapture:
+    return NsysCapture(
+        tool=None,
+        trigger=None,
+        device=None,
+        reports=tuple(reports),
+        kernels=tuple(kernels[:MOST_KERNELS]),
+        kernels_left_out=max(0, len(kernels) - MOST_KERNELS),
+    )
+
+
+def _judged(reports: Sequence[NsysReport]) -> Outcome | None:
+    """The verdict of the stage on a capture: one without a kernel is none."""
+    names, facts = [report.name for report in reports], [report.facts for report in reports]
+    failure = judge_nsys(Ending(output="", how="", ok=True), trigger=None, reports=names, facts=facts)
+    # The stage's remedies are for the machine and the configuration that captured, which are not here.
+    return None if failure is None else Outcome.failed(" ".join(failure.message.split()), CAPTURE_AGAIN)
+
+
+def _import_table(item: Item, folder: Path, progress: Progress) -> Outcome:
+    def read() -> None:
+        with (folder / SUMMARY).open(encoding="utf-8", errors="replace") as lines:
+            kernels = read_summary(lines)
+        if not kernels:
+            raise StageError("the table lists no kernel", CAPTURE_AGAIN)
+        write_capture(folder, _record([], kernels), None)
+
+    if item.copy(folder / SUMMARY, progress):
+        item.attempt(read)
+    return outcome_of([item])

@@ -1,0 +1,124 @@
+"""`llmperf import` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from llm_perf_opt.cli.main import COMMANDS
+from tests.cli_process import llmperf, read_json
+from tests.unit.importing.test_import import RAW, TABLE, export, made
+from tests.unit.tools.test_torch_trace import EVENTS
+
+NSYS = """#!{python}
+import shutil, sys
+if "--version" in sys.argv:
+    print("NVIDIA Nsight Systems version {version}.1-0")
+elif "broken" in open(sys.argv[-1]).read():
+    print("Failed to load the report")
+    sys.exit(1)
+else:
+    assert sys.argv[1:4] == ["export", "--type", "sqlite"], sys.argv
+    shutil.copy({export!r}, sys.argv[sys.argv.index("-o") + 1])
+"""
+
+
+@pytest.fixture
+def nsys(tmp_path: Path) -> Path:
+    """A program that exports every report to the same SQLite file, unless it says that it is broken."""
+    sqlite = export(tmp_path / "prepared", [("f", 10), ("g", 5)])
+    path = made(tmp_path, "nsys", NSYS.format(python=sys.executable, version="2026.1", export=str(sqlite)))
+    path.chmod(0o755)
+    return path
+
+
+def test_import_then_report(tmp_path: Path) -> None:
+    files = [
+        made(tmp_path, "trace of me.json", json.dumps(EVENTS)).name,
+        export(tmp_path / "x.sqlite", [("f", 10)]).name,
+        made(tmp_path, "raw.csv", RAW).name,
+    ]
+    finished = llmperf(["import", *files, "--output", "out"], tmp_path)
+    assert (finished.returncode, finished.stdout.splitlines()[-1]) == (0, "run directory: out")
+    assert f"nsys/run.sqlite: {tmp_path / 'x.sqlite'}" in finished.stdout
+    assert "torch_profiler: completed" in finished.stderr
+    pages = {name: (tmp_path / "out" / name).read_bytes() for name in ("report.md", "report.html", "summary.json")}
+    assert llmperf(["report", "out"], tmp_path).returncode == 0
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in pages} == pages
+    again = llmperf(["import", *files, "--output", "out"], tmp_path)
+    assert (again.returncode, "already holds a run" in again.stderr) == (2, True)
+    resumed = llmperf(["run", "--resume", "out"], tmp_path)
+    assert (resumed.returncode, "holds imported files" in resumed.stderr) == (2, True)
+
+
+def test_json_and_quiet(tmp_path: Path) -> None:
+    made(tmp_path, "t", TABLE)
+    finished = llmperf(["-q", "import", "t", "--json"], tmp_path)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    found = json.loads(finished.stdout)
+    assert found["exit_code"] == 0
+    assert found["experiment"] is None
+    assert found["stages"]["nsys"]["status"] == "completed"
+    assert found["imported"][0]["stored"] == "nsys/summary_cuda_gpu_kern_sum.csv"
+    assert Path(found["run"]).parent == tmp_path / "tmp" / "profile-output"
+    assert read_json(Path(found["run"]) / "run.json")["imported"] == found["imported"]
+
+
+def test_a_report_is_exported_by_an_installed_nsys(tmp_path: Path, nsys: Path) -> None:
+    made(tmp_path, "a", b"NVIDIA Tegra Profiler Report 2026@1")
+    finished = llmperf(["import", "a", "--output", "out"], tmp_path, LLMPERF_NSYS=str(nsys))
+    assert finished.returncode == 0, finished.stderr
+    kernels = read_json(tmp_path / "out" / "nsys" / "facts.json")["kernels"]
+    assert [row["name"] for row in kernels] == ["f", "g"]
+    made(tmp_path, "b", b"NVIDIA Tegra Profiler Report 2026@1, broken")
+    finished = llmperf(["import", "a", "b", "--output", "two"], tmp_path, LLMPERF_NSYS=str(nsys))
+    assert finished.returncode == 1
+    assert "could not export b: it " in finished.stderr
+    assert (tmp_path / "two" / "nsys" / "run.1.sqlite").is_file()
+    assert "Failed to load" in (tmp_path / "two" / "tmp" / "workload" / "nsys" / "export.2.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["missing"], 3, "missing cannot be read"),
+        (["."], 2, ". is a directory"),
+        (["notes.txt"], 2, "notes.txt is none of the files"),
+        (["raw.csv", "raw.csv"], 2, "raw.csv is named twice"),
+        ([], 2, "missing argument"),
+        (["raw.csv", "--output", "notes.txt"], 2, "notes.txt is a file"),
+        (["cut.json"], 1, "cut.json cannot be read as a trace"),
+    ],
+)
+def test_mistakes(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+    made(tmp_path, "raw.csv", RAW)
+    made(tmp_path, "notes.txt", "hello")
+    made(tmp_path, "cut.json", json.dumps(EVENTS)[:-1])
+    finished = llmperf(["import", *arguments], tmp_path)
+    assert finished.returncode == code
+    assert words in finished.stderr
+    assert "remedy:" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_help_has_an_example(tmp_path: Path) -> None:
+    assert list(COMMANDS)[list(COMMANDS).index("import") - 1] in ("infer", "kernels")
+    out = llmperf(["import", "--help"], tmp_path).stdout
+    assert "Usage: llmperf import [OPTIONS] {FILE}..." in out
+    assert "llmperf import run.sqlite" in out
+
+
+@pytest.mark.real_data
+def test_recorded_files_of_three_tools_make_one_run(shared_data: Path, tmp_path: Path) -> None:
+    names = ["nsys/h100-2gpu-nsys2026.2.sqlite", "ncu/gtx1660ti-ncu2022.4.ncu-rep", "torch/b200-eager-vllm.json.gz"]
+    finished = llmperf(["import", *(str(shared_data / name) for name in names), "--output", "out", "--json"], tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    found = json.loads(finished.stdout)
+    assert found["nsys"]["reports"][0]["facts"]["kernels"] == 3442
+    assert found["ncu"]["facts"]["results"] == 4
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "vllm::moe_forward" in page
+    assert "mathKernel3" in page

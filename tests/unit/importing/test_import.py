@@ -1,0 +1,393 @@
+"""From files to a run, without any process."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_perf_opt.artifacts.files import copy_file
+from llm_perf_opt.artifacts.run_directory import read_manifest
+from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
+from llm_perf_opt.importing.execute import execute, prepare
+from llm_perf_opt.records.manifest import Manifest
+from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.reports.facts import RunFacts, read_run
+from llm_perf_opt.run import prepare_resume
+from llm_perf_opt.tools.nsys_export import SUMMARY_COLUMNS, read_summary
+from llm_perf_opt.tools.recognise import recognise
+from tests.unit.tools.ncu_rep_writer import block, kernel, report
+from tests.unit.tools.test_torch_trace import EVENTS, event
+
+RAW = '"ID","Process ID","Kernel Name","gpu__time_duration.sum"\n"","","","ns"\n"0","7","f","12"\n'
+TABLE = (
+    ",".join(SUMMARY_COLUMNS) + '\n75.0,120,4,30.0,25.0,10,60,21.6,"f<int, float>"\n25.0,40,1,40.0,40.0,40,40,0.0,g\n'
+)
+
+
+class Quiet:
+    """Nobody watches."""
+
+    def __init__(self) -> None:
+        self.ended: dict[str, Outcome] = {}
+
+    def update(self, phase: str, done: int, total: int, steps: int) -> None: ...
+
+    def stage_begins(self, name: str) -> Quiet:
+        return self
+
+    def stage_ends(self, name: str, outcome: Outcome) -> None:
+        self.ended[name] = outcome
+
+    def note(self, message: str) -> None:
+        raise AssertionError(message)
+
+
+def made(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def export(path: Path, kernels: Sequence[tuple[str, int]], ranges: int = 0) -> Path:
+    """An nsys export with kernels of these names and durations."""
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("CREATE TABLE META_DATA_EXPORT (name TEXT, value TEXT)")
+        connection.execute("CREATE TABLE StringIds (id INTEGER, value TEXT)")
+        if kernels:
+            connection.execute(
+                "CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL "
+                "(start INTEGER, end INTEGER, demangledName INTEGER, globalPid INTEGER)"
+            )
+        for number, (name, ns) in enumerate(kernels):
+            connection.execute("INSERT INTO StringIds VALUES (?, ?)", (number, name))
+            connection.execute("INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (?, ?, ?, ?)", (0, ns, number, 7 << 24))
+        connection.execute(
+            "CREATE TABLE NVTX_EVENTS (start INTEGER, end INTEGER, eventType INTEGER, text TEXT, textId INTEGER, "
+            "domainId INTEGER)"
+        )
+        rows = [(n, n + 1, 59, f"step[{n}]", None, 0) for n in range(ranges)]
+        connection.executemany("INSERT INTO NVTX_EVENTS VALUES (?, ?, ?, ?, ?, ?)", rows)
+    connection.close()
+    return path
+
+
+def imported(tmp_path: Path, *files: Path) -> tuple[Manifest, RunFacts]:
+    run_path = tmp_path / "the run"
+    manifest = execute(prepare(files, tmp_path, run_path), ["llmperf", "import"], Quiet())
+    assert manifest == read_manifest(run_path)
+    assert {file.name for file in run_path.iterdir()} <= {
+        *("run.json", "report.md", "report.html", "summary.json", "llmperf.log", "tmp", *manifest.stages)
+    }
+    return manifest, read_run(run_path, manifest)
+
+
+def statuses(manifest: Manifest) -> dict[str, tuple[str, int]]:
+    return {name: (entry.status, entry.exit_code) for name, entry in manifest.stages.items()}
+
+
+def test_one_of_each(tmp_path: Path) -> None:
+    content = report(block(kernels=[kernel("f()", {0: 12.5})], strings=["gpu__time_duration.sum"]))
+    files = [
+        made(tmp_path, "odd #name%41?", content),
+        export(tmp_path / "x.sqlite", [("a", 10), ("b", 30), ("a", 20)]),
+        made(tmp_path, "t", json.dumps(EVENTS)),
+    ]
+    manifest, facts = imported(tmp_path, *files)
+    assert (manifest.status, manifest.exit_code) == ("completed", 0)
+    assert [(file.kind, file.stored, file.source) for file in manifest.imported] == [
+        ("torch_trace", "torch_profiler/trace.json.gz", str(files[2])),
+        ("nsys_sqlite", "nsys/run.sqlite", str(files[1])),
+        ("ncu_report", "ncu/report.ncu-rep", str(files[0])),
+    ]
+    assert manifest.imported[2].sha256 == hashlib.sha256(content).hexdigest()
+    assert manifest.imported[2].size_bytes == len(content)
+    assert (facts.setup, facts.measured) == (None, {})
+    assert facts.profile is not None
+    assert (facts.profile.sample, facts.profile.wall_ms, facts.profile.activities) == (None, None, ("cpu", "cuda"))
+    assert {row.name for row in facts.kernels} == {"gemm", "graphed", "Memcpy HtoD"}
+    assert facts.nsys is not None
+    assert [(row.name, row.instances, row.total_ns) for row in facts.nsys.kernels] == [("a", 2, 30), ("b", 1, 30)]
+    assert (facts.nsys.tool, facts.nsys.trigger, facts.nsys.device) == (None, None, None)
+    assert facts.ncu is not None
+    assert facts.ncu.results[0].values == {"gpu__time_duration.sum": 12.5}
+    assert (facts.ncu.tool, facts.ncu.replay_mode) == (None, None)
+    stored = facts.path / "torch_profiler" / "trace.json.gz"
+    assert json.loads(gzip.decompress(stored.read_bytes())) == EVENTS
+    page = (facts.path / "report.md").read_text(encoding="utf-8")
+    assert "the configuration, the machine and the inputs of what was captured are not known" in page
+    assert "None" not in page
+    assert (facts.path / "torch_profiler" / "operators.md").is_file()
+    assert (facts.path / "nsys" / "kernels.md").is_file()
+
+
+def test_several_exports_are_added_up(tmp_path: Path) -> None:
+    one, two = export(tmp_path / "a.sqlite", [("f", 10)], 10_000), export(tmp_path / "b.sqlite", [("f", 30), ("g", 5)])
+    manifest, facts = imported(tmp_path, one, two)
+    assert [file.stored for file in manifest.imported] == ["nsys/run.1.sqlite", "nsys/run.2.sqlite"]
+    assert facts.nsys is not None
+    assert [(row.name, row.instances, row.total_ns) for row in facts.nsys.kernels] == [("f", 2, 40), ("g", 1, 5)]
+    first, second = facts.nsys.reports
+    assert (first.facts.nvtx_events, first.facts.nvtx_ranges_left_out, second.name) == (10_000, 9_800, "b.sqlite")
+
+
+def test_a_report_beside_its_export_needs_no_nsys(tmp_path: Path) -> None:
+    files = [
+        made(tmp_path, "run.nsys-rep", b"NVIDIA Tegra Profiler Report 2026@1"),
+        export(tmp_path / "run.sqlite", [("f", 10)]),
+    ]
+    manifest, facts = imported(tmp_path, *files)
+    assert statuses(manifest) == {"nsys": ("completed", 0)}
+    assert [file.stored for file in manifest.imported] == ["nsys/run.nsys-rep", "nsys/run.sqlite"]
+    assert facts.nsys is not None
+    assert len(facts.nsys.reports) == 1
+
+
+def test_a_report_without_nsys_is_copied_and_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_perf_opt.importing.nsys.find_tool", lambda name: None)
+    content = b"NVIDIA Tegra Profiler Report 2026@1"
+    manifest, facts = imported(tmp_path, made(tmp_path, "x", content), export(tmp_path / "y", [("f", 10)]))
+    assert (manifest.exit_code, statuses(manifest)) == (3, {"nsys": ("failed", 3)})
+    assert "nsys export --type sqlite" in (manifest.stages["nsys"].remedy or "")
+    assert (facts.path / "nsys" / "run.1.nsys-rep").read_bytes() == content
+    assert manifest.imported[0].problem is not None
+    assert facts.nsys is not None  # the other one was read
+    assert [row.name for row in facts.nsys.kernels] == ["f"]
+
+
+def test_a_kernel_table(tmp_path: Path) -> None:
+    manifest, facts = imported(tmp_path, made(tmp_path, "k.txt", "Processing [x.sqlite]...\n\n" + TABLE))
+    assert statuses(manifest) == {"nsys": ("completed", 0)}
+    assert facts.nsys is not None
+    assert facts.nsys.reports == ()
+    first, second = facts.nsys.kernels
+    assert (first.name, first.instances, first.total_ns, first.median_ns, first.std_ns) == (
+        "f<int, float>", 4, 120, 25.0, 21.6
+    )  # fmt: skip
+    assert (second.name, second.max_ns) == ("g", 40)
+    assert (facts.path / "nsys" / "summary_cuda_gpu_kern_sum.csv").read_text().endswith(TABLE)
+
+
+@pytest.mark.parametrize("row", ["1,2,3", "a,b,c,d,e,f,g,h,name", "1,nan,1,1,1,1,1,1,x", "1,inf,1,1,1,1,1,1,x"])
+def test_a_broken_row_of_a_kernel_table_is_shown(row: str) -> None:
+    with pytest.raises(StageError, match="a row of the kernel table") as raised:
+        read_summary([TABLE.splitlines()[0] + "\n", row + "\n"])
+    assert row in raised.value.message
+    with pytest.raises(StageError, match="no table"):
+        read_summary(["nothing\n"])
+
+
+def test_a_raw_page(tmp_path: Path) -> None:
+    manifest, facts = imported(tmp_path, made(tmp_path, "r", "==PROF== Connected to process 7\n" + RAW))
+    assert statuses(manifest) == {"ncu": ("completed", 0)}
+    assert facts.ncu is not None
+    assert facts.ncu.facts is not None
+    assert (facts.ncu.facts.processes, facts.ncu.results[0].values) == ((7,), {"gpu__time_duration.sum": 12.0})
+
+
+def test_a_file_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
+    good = export(tmp_path / "good.sqlite", [("f", 10)])
+    cut = made(tmp_path, "cut.sqlite", good.read_bytes()[:5000])
+    files = [
+        made(tmp_path, "cut.json", json.dumps({"traceEvents": EVENTS})[:-9]),
+        cut,
+        good,
+        made(tmp_path, "cut.ncu-rep", report(block(kernels=[kernel("f()", {})]))[:-1]),
+    ]
+    manifest, facts = imported(tmp_path, *files)
+    assert manifest.exit_code == 1
+    assert statuses(manifest) == dict.fromkeys(("torch_profiler", "nsys", "ncu"), ("failed", 1))
+    for stage, name in (("torch_profiler", "cut.json"), ("nsys", "cut.sqlite"), ("ncu", "cut.ncu-rep")):
+        assert name in (manifest.stages[stage].reason or "")
+        assert manifest.stages[stage].remedy
+    assert [file.problem is None for file in manifest.imported] == [False, False, True, False]
+    assert all(file.stored is not None for file in manifest.imported)
+    assert facts.nsys is not None
+    assert [item.name for item in facts.nsys.reports] == ["good.sqlite"]
+    assert facts.profile is None
+    assert facts.ncu is None
+    assert not (facts.path / "ncu" / "raw.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"traceEvents": []}', "no operators and no kernels"),
+        (RAW.splitlines()[0] + "\n", "it holds no result"),
+        (TABLE.splitlines()[0] + "\n", "lists no kernel"),
+        (report(block()), "it holds no result"),
+    ],
+)
+def test_nothing_empty_passes_for_success(tmp_path: Path, content: str | bytes, reason: str) -> None:
+    manifest, _ = imported(tmp_path, made(tmp_path, "empty", content))
+    (entry,) = manifest.stages.values()
+    assert (entry.status, manifest.exit_code) == ("failed", 1)
+    assert reason in (entry.reason or "")
+
+
+def test_an_export_without_kernels_fails(tmp_path: Path) -> None:
+    manifest, facts = imported(tmp_path, export(tmp_path / "x", [], ranges=3))
+    assert statuses(manifest) == {"nsys": ("failed", 1)}
+    assert "no kernel" in (manifest.stages["nsys"].reason or "")
+    assert facts.nsys is not None  # what there is, is reported
+    assert facts.nsys.reports[0].facts.nvtx_events == 3
+
+
+def test_a_trace_without_kernels_says_so(tmp_path: Path) -> None:
+    manifest, facts = imported(tmp_path, made(tmp_path, "t", json.dumps([event("cpu_op", "a", 1, 2)])))
+    (entry,) = manifest.stages.values()
+    assert entry.status == "completed"
+    assert "no kernels" in (entry.reason or "")
+    assert facts.profile is not None
+    assert facts.profile.activities == ("cpu",)
+
+
+# What is refused before anything is written
+
+
+def refusal(tmp_path: Path, *files: Path, output: Path | None = None) -> LlmperfError:
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises((ConfigError, MissingError)) as raised:
+        prepare(files, tmp_path / "runs", output)
+    assert sorted(tmp_path.rglob("*")) == before
+    error: Any = raised.value
+    assert error.remedy
+    assert isinstance(error, LlmperfError)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"\0\0\0\0", "none of the files"),
+        ("model: demo\n", "none of the files"),
+        ('{"a": 1}', "none of the files"),
+        ("a,b\n1,2\n", "none of the files"),
+        ('"ID","Kernel Name","Metric Name","Metric Value"\n', "details page"),
+        (gzip.compress(b"hello"), "none of the files"),
+        (b"\x1f\x8b broken", "none of the files"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str | bytes, words: str) -> None:
+    error = refusal(tmp_path, made(tmp_path, "some.file", content))
+    assert (error.exit_code, "some.file" in error.message) == (2, True)
+    assert words in error.message
+
+
+def test_an_sqlite_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "profile.sqlite")
+    with connection:
+        connection.execute("CREATE TABLE operators (name TEXT)")
+    connection.close()
+    assert "none of the files" in refusal(tmp_path, tmp_path / "profile.sqlite").message
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a directory" in refusal(tmp_path, tmp_path / "folder").message
+    assert "no regular file" in refusal(tmp_path, tmp_path / "pipe").message
+    missing = refusal(tmp_path, tmp_path / "missing")
+    assert (missing.exit_code, "missing cannot be read" in missing.message) == (3, True)
+    assert refusal(tmp_path, Path("a\0b")).exit_code == 3
+    if os.geteuid():
+        secret = made(tmp_path, "secret", RAW)
+        secret.chmod(0)
+        assert refusal(tmp_path, secret).exit_code == 3
+
+
+def test_the_same_file_twice_is_refused(tmp_path: Path) -> None:
+    file = made(tmp_path, "r.csv", RAW)
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    assert "named twice" in refusal(tmp_path, file, file).message
+    assert "are the same file" in refusal(tmp_path, file, link).message
+
+
+def test_what_cannot_be_added_up_is_refused(tmp_path: Path) -> None:
+    raw, other = made(tmp_path, "r", RAW), made(tmp_path, "q", RAW)
+    table, timeline = made(tmp_path, "t", TABLE), export(tmp_path / "x.sqlite", [("f", 1)])
+    trace, again = made(tmp_path, "a", json.dumps(EVENTS)), made(tmp_path, "b", json.dumps(EVENTS))
+    for pair in ((raw, other), (table, timeline), (trace, again)):
+        error = refusal(tmp_path, *pair)
+        assert (error.exit_code, "cannot be added up" in error.message) == (2, True)
+
+
+def test_an_output_that_holds_a_run_is_refused(tmp_path: Path) -> None:
+    file = made(tmp_path, "r", RAW)
+    (tmp_path / "run").mkdir()
+    made(tmp_path / "run", "run.json", "{}")
+    assert "already holds a run" in refusal(tmp_path, file, output=tmp_path / "run").message
+
+
+def test_an_imported_run_cannot_be_resumed(tmp_path: Path) -> None:
+    _, facts = imported(tmp_path, made(tmp_path, "r", RAW))
+    with pytest.raises(ConfigError, match="holds imported files"):
+        prepare_resume(facts.path)
+
+
+def test_links_are_followed_and_originals_left_alone(tmp_path: Path) -> None:
+    file = made(tmp_path, "r.csv", RAW)
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    manifest, facts = imported(tmp_path, link)
+    copy = facts.path / "ncu" / "raw.csv"
+    assert (copy.is_symlink(), copy.read_text(), file.read_text()) == (False, RAW, RAW)
+    assert manifest.imported[0].source == str(link)
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = made(tmp_path, "source", b"x" * 100)
+
+    def full(self: Any, target: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        with pytest.raises(StageError, match="No space left on device"):
+            copy_file(source, tmp_path / "folder" / "copy")
+    assert list((tmp_path / "folder").iterdir()) == []
+    packed = gzip.compress(b"y")
+    for content, stored in ((b"plain", b"plain"), (packed, b"y")):
+        digest = copy_file(made(tmp_path, "s", content), tmp_path / "c", pack=True)
+        assert digest == hashlib.sha256(content).hexdigest()
+        assert gzip.decompress((tmp_path / "c").read_bytes()) == stored
+
+
+KINDS = {
+    "nsys/h100-2gpu-nsys2026.2.sqlite": "nsys_sqlite",
+    "nsys/rtx5060ti-no-kernels-nsys2025.1.sqlite": "nsys_sqlite",
+    "nsys/rtx4060-nsys2025.5.nsys-rep": "nsys_report",
+    "nsys/dsocr-rtx5090-decode-cuda_gpu_kern_sum.csv": "nsys_kernel_table",
+    "ncu/rtx3070-ncu2020.3.ncu-rep": "ncu_report",
+    "ncu/gtx1660ti-ncu2022.4.ncu-rep": "ncu_report",
+    "torch/mi250-minitoy.json.gz": "torch_trace",
+    "torch/h100-qwen1.5-0.5b.json.gz": "torch_trace",
+}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", KINDS)
+def test_recorded_files_are_recognised(shared_data: Path, name: str) -> None:
+    assert recognise(shared_data / name) == KINDS[name]
+
+
+@pytest.mark.real_data
+def test_a_recorded_kernel_table(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "nsys" / "dsocr-rtx5090-prefill-cuda_gpu_kern_sum.csv"
+    with path.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    with path.open(encoding="utf-8") as lines:
+        kernels = read_summary(lines)
+    assert [(row.name, row.total_ns) for row in kernels] == [(row["Name"], int(row["Total Time (ns)"])) for row in rows]
+    assert sum(row.instances for row in kernels) == sum(int(row["Instances"]) for row in rows)
