@@ -14,12 +14,12 @@ from llm_perf_opt.records.manifest import FileKind
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
 from llm_perf_opt.stages.base import Progress
-from llm_perf_opt.stages.nsys import MOST_KERNELS, SUMMARY, write_capture
+from llm_perf_opt.stages.nsys import MOST_KERNELS, SUMMARY, read_report, write_capture
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import find_tool
 from llm_perf_opt.tools.failures import Ending, judge_nsys
-from llm_perf_opt.tools.nsys_export import kernel_summary, read_facts, read_summary
+from llm_perf_opt.tools.nsys_export import kernel_summary, read_summary
 from llm_perf_opt.tools.process import run
 
 CAPTURE_AGAIN = (
@@ -102,7 +102,7 @@ def _export(stored: Path, source: Path, log: Path) -> None:
 
 
 def _read(file: Path, item: Item) -> _Read:
-    return _Read(file, NsysReport(name=item.source.name, facts=read_facts(file)), kernel_summary(file))
+    return _Read(file, read_report(item.source.name, file), kernel_summary(file))
 
 
 def _record(reports: Sequence[NsysReport], kernels: list[KernelTime]) -> NsysCapture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from llm_perf_opt.analysis.timeline import busy_of, timeline
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.config.pipeline import Nsys
 from llm_perf_opt.config.schema import Config
@@ -19,7 +20,8 @@ from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import require_tool
 from llm_perf_opt.tools.failures import judge_nsys
-from llm_perf_opt.tools.nsys_export import kernel_summary, read_facts, summary_csv
+from llm_perf_opt.tools.nsys_export import kernel_summary, open_export, read_facts, summary_csv
+from llm_perf_opt.tools.nsys_timeline import copy_ns, device_intervals, device_numbers, device_work, range_spans
 from llm_perf_opt.workload.order import Capture
 
 COMMAND, FACTS, SUMMARY = "cmd.txt", "facts.json", "summary_cuda_gpu_kern_sum.csv"
@@ -83,6 +85,21 @@ def execute(context: StageContext) -> Outcome:
     return launch.outcome(failure)
 
 
+def read_report(name: str, export: Path) -> NsysReport:
+    """What one report holds, from its export.
+
+    Raises:
+        StageError: the export cannot be read.
+    """
+    with open_export(export) as connection:
+        devices = [
+            busy_of(device, device_intervals(connection, device), copy_ns(connection, device))
+            for device in device_numbers(connection)
+        ]
+        found = timeline(device_work(connection), range_spans(connection), devices) if devices else None
+    return NsysReport(name=name, facts=read_facts(export), timeline=found)
+
+
 def write_capture(directory: Path, record: NsysCapture, kernels: list[KernelTime] | None) -> None:
     """Write what a capture left: the record, and with `kernels` the table of all of them."""
     write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
@@ -127,7 +144,7 @@ class _Exports:
     def _read(self, report: Path) -> None:
         file = report.with_suffix(".sqlite")
         try:
-            self.reports.append(NsysReport(name=report.name, facts=read_facts(file)))
+            self.reports.append(read_report(report.name, file))
             self.files.append(file)
         except StageError as error:
             self.output += f"\n{error.message}"

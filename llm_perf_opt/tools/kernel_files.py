@@ -13,6 +13,7 @@ from pathlib import Path
 
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.records.kernels import Launch, Unreadable
+from llm_perf_opt.tools.ncu_rep import raw_csv_lines
 from llm_perf_opt.tools.ncu_tables import ForeignTableError, Wanted, read_launches
 
 MANIFEST, ENVIRONMENT, COMMAND = "run.json", "env.json", "cmd.txt"
@@ -131,8 +132,6 @@ def _unreadable(path: Path, error: LlmperfError, more: str = "") -> Unreadable:
 
 def _launches(path: Path, wanted: Wanted) -> Iterator[Launch]:
     if path.suffix == ".ncu-rep":
-        from llm_perf_opt.tools.ncu_rep import raw_csv_lines  # type: ignore[import-untyped, unused-ignore]
-
         yield from read_launches(raw_csv_lines(path), str(path), wanted)
         return
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -178,11 +177,13 @@ def read_summary(lines: Iterable[str]) -> list[KernelTime]:
     Raises:
         StageError: there is no such table, or a row of it is not what its header says.
     """
+    rest = iter(lines)
+    above = next((number for number, line in enumerate(rest, 1) if is_summary_header(line)), None)
+    if above is None:
+        raise StageError(f"there is no table with the columns {', '.join(SUMMARY_COLUMNS)}", _SUMMARY_REMEDY)
+    rows = csv.reader(rest, strict=True)
     try:
-        rows = csv.reader(itertools.dropwhile(lambda line: not is_summary_header(line), lines))
-        if next(rows, None) is None:
-            raise StageError(f"there is no table with the columns {', '.join(SUMMARY_COLUMNS)}", _SUMMARY_REMEDY)
-        return [_kernel_time(row) for row in rows if row]
+        return [_kernel_time(row, above + rows.line_num) for row in rows if row]
     except csv.Error as error:
         raise StageError(f"the kernel table cannot be read: {error}", _SUMMARY_REMEDY) from error
 
@@ -195,9 +196,11 @@ def is_summary_header(line: str) -> bool:
 _SUMMARY_REMEDY = "write it again: nsys stats --report cuda_gpu_kern_sum --format csv REPORT"
 
 
-def _kernel_time(row: list[str]) -> KernelTime:
+def _kernel_time(row: list[str], line: int) -> KernelTime:
     try:
         _, total, instances, mean, median, low, high, std = (float(cell.replace(",", "")) for cell in row[:8])
+        if not row[8] or instances < 1:
+            raise ValueError("a kernel without a name or launches")
         return KernelTime(
             name=row[8],
             instances=int(instances),
@@ -210,7 +213,9 @@ def _kernel_time(row: list[str]) -> KernelTime:
         )
     except (ValueError, IndexError, OverflowError) as error:
         shown = ",".join(row)[:100]
-        raise StageError(f"a row of the kernel table is not what its header says: {shown}", _SUMMARY_REMEDY) from error
+        raise StageError(
+            f"line {line} of the kernel table is not what its header says: {shown}", _SUMMARY_REMEDY
+        ) from error
 
 
 def _sample_deviation(count: int, mean: float, mean_square: float) -> float:

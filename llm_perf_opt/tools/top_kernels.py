@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -15,12 +14,12 @@ from pydantic import ValidationError
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
 from llm_perf_opt.records.tables import read_kernels
-from llm_perf_opt.records.tools import NsysCapture
-from llm_perf_opt.tools.nsys_export import SUMMARY_COLUMNS, kernel_summary, open_export
+from llm_perf_opt.records.tools import KernelTime, NsysCapture
+from llm_perf_opt.tools.nsys_export import kernel_summary, open_export, read_summary, table_names
+from llm_perf_opt.tools.recognise import SQLITE_MAGIC
 
 _EXPECTED = "name a run directory, an SQLite export of nsys, or a CSV of nsys stats --report cuda_gpu_kern_sum"
 MANIFEST = "run.json"
-_SQLITE = b"SQLite format 3\0"
 _METACHARACTERS = re.compile(r"[.^$*+?()\[\]{}|\\]")
 # What the torch profiler records on the device beside kernels; ncu profiles kernels only.
 _NOT_KERNELS = ("Memcpy ", "Memset ")
@@ -92,21 +91,21 @@ def _totals(source: Path, phase: str | None) -> Totals:
         return _of_run(source, phase)
     try:
         with source.open("rb") as file:
-            start = file.read(len(_SQLITE))
+            start = file.read(len(SQLITE_MAGIC))
     except FileNotFoundError as error:
         raise MissingError(f"{source}: no such file or directory", _EXPECTED) from error
     except OSError as error:
         raise MissingError(f"{source} cannot be read: {error.strerror}", _EXPECTED) from error
-    if start == _SQLITE:
+    if start == SQLITE_MAGIC:
         with open_export(source) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            tables = table_names(connection)
         if {"kernels", "operators"} <= tables:
             return _of_profile(source, phase)
     if phase is not None:
         raise ConfigError(
             f"--phase {phase}: {source} has no phases", "name a run directory with a torch_profiler stage"
         )
-    return _of_exports([source]) if start == _SQLITE else _of_table(source)
+    return _of_exports([source]) if start == SQLITE_MAGIC else _of_table(source)
 
 
 def _of_run(run: Path, phase: str | None) -> Totals:
@@ -133,8 +132,12 @@ def _of_exports(paths: Sequence[Path]) -> Totals:
     shown = ", ".join(map(str, paths))
     if not rows:
         raise _none(shown, "nothing was captured, or CUDA was not traced")
+    return _of_rows(shown, rows)
+
+
+def _of_rows(source: str, rows: Sequence[KernelTime]) -> Totals:
     kernels = tuple(KernelTotal(row.name, row.instances, row.total_ns) for row in rows)
-    return Totals(shown, kernels, sum(row.total_ns for row in rows))
+    return Totals(source, kernels, sum(row.total_ns for row in rows))
 
 
 def _of_facts(path: Path) -> Totals:
@@ -174,33 +177,16 @@ def _of_profile(path: Path, phase: str | None) -> Totals:
 
 
 def _of_table(path: Path) -> Totals:
-    wanted = ("Total Time (ns)", "Instances", "Name")
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, strict=True)
-            if not set(wanted) <= set(reader.fieldnames or ()):
-                raise StageError(
-                    f"{path} is no table of kernels: expected the columns {', '.join(SUMMARY_COLUMNS)}", _EXPECTED
-                )
-            kernels = tuple(_row(path, reader.line_num, [row[name] for name in wanted]) for row in reader)
+            rows = read_summary(lines)
     except UnicodeDecodeError as error:
         raise StageError(f"{path} is neither SQLite nor UTF-8 text", _EXPECTED) from error
-    except csv.Error as error:
-        raise StageError(f"{path} is not a whole CSV: {error}", "export it again with nsys stats") from error
-    if not kernels:
+    except StageError as error:
+        raise StageError(f"{path}: {error.message}", _EXPECTED) from error
+    if not rows:
         raise _none(str(path), "its table is empty")
-    return Totals(str(path), kernels, sum(kernel.total_ns for kernel in kernels))
-
-
-def _row(path: Path, line: int, cells: list[str | None]) -> KernelTotal:
-    total, launches, name = cells
-    try:
-        kernel = KernelTotal(name or "", int((launches or "").replace(",", "")), int((total or "").replace(",", "")))
-    except ValueError as error:
-        raise StageError(f"{path}:{line}: {error}", "export it again with nsys stats") from error
-    if not kernel.name or kernel.launches < 1:
-        raise StageError(f"{path}:{line}: a kernel without a name or launches", "export it again with nsys stats")
-    return kernel
+    return _of_rows(str(path), rows)
 
 
 def _none(source: str, why: str) -> MissingError:

@@ -66,17 +66,19 @@ def export(path: Path, kernels: Sequence[tuple[str, int]], ranges: int = 0) -> P
         if kernels:
             connection.execute(
                 "CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL "
-                "(start INTEGER, end INTEGER, demangledName INTEGER, globalPid INTEGER)"
+                "(start INTEGER, end INTEGER, demangledName INTEGER, globalPid INTEGER, deviceId INTEGER, "
+                "correlationId INTEGER)"
             )
         for number, (name, ns) in enumerate(kernels):
             connection.execute("INSERT INTO StringIds VALUES (?, ?)", (number, name))
-            connection.execute("INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (?, ?, ?, ?)", (0, ns, number, 7 << 24))
+            row = (0, ns, number, 7 << 24, number)
+            connection.execute("INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (?, ?, ?, ?, 0, ?)", row)
         connection.execute(
             "CREATE TABLE NVTX_EVENTS (start INTEGER, end INTEGER, eventType INTEGER, text TEXT, textId INTEGER, "
-            "domainId INTEGER)"
+            "domainId INTEGER, globalTid INTEGER)"
         )
-        rows = [(n, n + 1, 59, f"step[{n}]", None, 0) for n in range(ranges)]
-        connection.executemany("INSERT INTO NVTX_EVENTS VALUES (?, ?, ?, ?, ?, ?)", rows)
+        rows = [(n, n + 1, 59, f"step[{n}]", None, 0, 7) for n in range(ranges)]
+        connection.executemany("INSERT INTO NVTX_EVENTS VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     connection.close()
     return path
 

@@ -30,6 +30,7 @@ COLUMNS = {
     "achieved_occupancy_pct": ("achieved_occupancy_pct", 1.0),
     "theoretical_occupancy_pct": ("theoretical_occupancy_pct", 1.0),
 }
+WITHOUT_WORK = ("warmingUp", "mathKernel1", "mathKernel2", "mathKernel3")
 WITHOUT_FILES = {"kernel_0009_60b6526c428eef70c521b6a4c8ca71db", "kernel_0016_d5dc19ab8d6c32669179c164a1a4c9a5"}
 
 
@@ -150,3 +151,16 @@ def test_the_roofline_of_the_recorded_kernels(launches: dict[str, KernelLaunch])
     assert "tensor bf16→fp32" in svg
     assert "peak unknown" in svg
     assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_reports_are_analysed_without_ncu(shared_data: Path) -> None:
+    """The same launches as in the files' own names for them; their figures are checked in tests/unit/tools."""
+    folder = shared_data / "ncu"
+    found = find_kernels([folder / "rtx3070-ncu2020.3.ncu-rep", folder / "gtx1660ti-ncu2022.4.ncu-rep"], is_read)
+    assert found.problems == []
+    analysed = analyze(found.launches).launches
+    assert [(item.kernel.split("(")[0], item.grid, item.block, item.gpu) for item in analysed] == [
+        ("kernel", "(19532, 1, 1)", "(512, 1, 1)", "NVIDIA GeForce RTX 3070"),
+        *((name, "(1, 1, 1)", "(64, 1, 1)", "NVIDIA GeForce GTX 1660 Ti") for name in WITHOUT_WORK),
+    ]
+    assert {item.bound for item in analysed} == {"latency_bound"}

@@ -149,14 +149,14 @@ def test_sources_without_kernels_say_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "expected the columns"),
-        (b"a,b\n1,2\n", "expected the columns Time"),
+        (b"", "no table with the columns"),
+        (b"a,b\n1,2\n", "no table with the columns Time"),
         (bytes(range(256)), "neither SQLite nor UTF-8"),
         (b"SQLite format 3\0" + b"\xff" * 200, "not a readable nsys export"),
-        (f'{HEADER}\n1.0,10,2,1,1,1,1,1,"cut'.encode(), "not a whole CSV"),
-        (f"{HEADER}\n1.0,10\n".encode(), ":2: "),
-        (f"{HEADER}\n1.0,ten,2,1,1,1,1,1,a\n".encode(), ":2: "),
-        (f"{HEADER}\n1.0,10,0,1,1,1,1,1,a\n".encode(), ":2: a kernel without a name or launches"),
+        (f'{HEADER}\n1.0,10,2,1,1,1,1,1,"cut'.encode(), "unexpected end of data"),
+        (f"{HEADER}\n1.0,10\n".encode(), "line 2 of the kernel table"),
+        (f"{HEADER}\n1.0,ten,2,1,1,1,1,1,a\n".encode(), "line 2 of the kernel table"),
+        (f"{HEADER}\n1.0,10,0,1,1,1,1,1,a\n".encode(), "line 2 of the kernel table"),
     ],
 )
 def test_files_of_another_kind(tmp_path: Path, content: bytes, words: str) -> None:

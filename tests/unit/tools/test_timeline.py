@@ -7,21 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.analysis.timeline import busy_of, timeline
+from llm_perf_opt.analysis.timeline import timeline
 from llm_perf_opt.records.timeline import Timeline
+from llm_perf_opt.stages.nsys import read_report
 from llm_perf_opt.tools.nsys_export import open_export
-from llm_perf_opt.tools.nsys_timeline import copy_ns, device_intervals, device_numbers, device_work, range_spans
+from llm_perf_opt.tools.nsys_timeline import device_numbers
 
 PID = 1 << 24
 
 
 def read(path: Path) -> Timeline:
-    with open_export(path) as export:
-        devices = [
-            busy_of(device, device_intervals(export, device), copy_ns(export, device))
-            for device in device_numbers(export)
-        ]
-        return timeline(device_work(export), range_spans(export), devices)
+    found = read_report("run.nsys-rep", path).timeline
+    return found if found is not None else timeline((), (), ())
 
 
 @pytest.fixture
