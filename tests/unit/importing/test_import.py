@@ -181,7 +181,7 @@ def test_a_kernel_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", ["1,2,3", "a,b,c,d,e,f,g,h,name", "1,nan,1,1,1,1,1,1,x", "1,inf,1,1,1,1,1,1,x"])
 def test_a_broken_row_of_a_kernel_table_is_shown(row: str) -> None:
-    with pytest.raises(StageError, match="a row of the kernel table") as raised:
+    with pytest.raises(StageError, match="line 2 of the kernel table") as raised:
         read_summary([TABLE.splitlines()[0] + "\n", row + "\n"])
     assert row in raised.value.message
     with pytest.raises(StageError, match="no table"):
