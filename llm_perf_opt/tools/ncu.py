@@ -18,6 +18,52 @@ def filters(settings: Ncu) -> list[TranslatedFilter]:
     return translate_nvtx_include(settings.ncu_cli.nvtx.include) if settings.gating_nvtx else []
 
 
+ONE_LAUNCH = frozenset({"kernel-id", "kernel-name", "launch-count", "launch-skip", "launch-skip-before-match"})
+"""Options that choose among launches. With ranges they would count or name something else."""
+
+
+def choose_replay(settings: Ncu, *, own: bool) -> tuple[Ncu, str | None]:
+    """The settings with a replay mode that ncu knows in place of `auto`, and why; None where it was written down.
+
+    A range of the model is profiled as a whole, by running the workload again for each pass (app-range): thousands of
+    launches are not replayed one by one, and none of them has to be replayable. That needs ranges, and a workload that
+    does the same every time, which only our own promises. Everything else is kernel replay.
+
+    Args:
+        own: the workload is llmperf's own.
+    """
+    cli = settings.ncu_cli
+    if cli.replay_mode != "auto":
+        return settings, None
+    why_not = _why_not_ranges(settings, own=own)
+    if why_not is None:
+        mode, why = "app-range", "nvtx.include names ranges of llmperf's own workload, and each is profiled as a whole"
+    else:
+        mode, why = "kernel", why_not
+    return settings.model_copy(update={"ncu_cli": cli.model_copy(update={"replay_mode": mode})}), why
+
+
+def _why_not_ranges(settings: Ncu, *, own: bool) -> str | None:
+    cli = settings.ncu_cli
+    if not own:
+        return "a command of one's own need not do the same in every run"
+    if cli.nvtx.include is not None and not settings.gating_nvtx:
+        return "gating_nvtx is false, so no range is sent"
+    if not filters(settings):
+        return "nvtx.include names no range"
+    keys = {"kernel_name": cli.kernel_name, "launch_skip": cli.launch_skip, "launch_count": cli.launch_count}
+    chosen = [key for key, value in keys.items() if value is not None]
+    if chosen:
+        return f"{chosen[0]} chooses among launches"
+    for used in used_options("ncu", "", cli.extra_args):
+        name = used.option.name if used.option is not None else ""
+        if name in ONE_LAUNCH:
+            return f"--{name} in extra_args chooses among launches"
+        if name in refused_in("app-range"):
+            return f"ncu refuses --{name} in extra_args with ranges"
+    return None
+
+
 def profile_options(
     settings: Ncu,
     *,
@@ -31,6 +77,7 @@ def profile_options(
     """Options of `ncu` but for its output and `extra_args`.
 
     Args:
+        settings: with a replay mode that `choose_replay` has chosen.
         metrics, sections: instead of those of the settings, once unknown names were dropped; None takes the settings'.
         include: filters instead of those of the settings, to profile one region of several.
         launch_skip, launch_count: used where the settings leave them open.
@@ -38,6 +85,7 @@ def profile_options(
             option, since the same calls delimit its ranges.
     """
     cli = settings.ncu_cli
+    assert cli.replay_mode != "auto", "choose_replay comes first"
     options = ["--target-processes", cli.target_processes, "--replay-mode", cli.replay_mode]
     nvtx = filters(settings) if include is None else include
     if nvtx:

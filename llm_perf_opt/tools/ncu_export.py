@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.records.tools import NcuFacts, NcuMetric, NcuResult
+from llm_perf_opt.records.tools import NcuFacts, NcuMetric, NcuProcess, NcuResult
 
 # Columns that say which launch a row is of; what follows them are metrics. NVTX columns (`…Push/Pop_Range…`) are
 # of the first kind and lie between.
@@ -52,7 +53,7 @@ def read_raw(lines: Iterable[str]) -> NcuFacts:
     metrics = [index for index, name in enumerate(header) if name not in IDENTITY and "_Range:" not in name]
     units = [""] * len(header)
     names: dict[str, None] = {}
-    processes: dict[int, None] = {}
+    processes: Counter[tuple[int, str]] = Counter()
     results = 0
     with_value: set[int] = set()
     for row in reader:
@@ -64,12 +65,15 @@ def read_raw(lines: Iterable[str]) -> NcuFacts:
         results += 1
         names.setdefault(_cell(row, columns, "Kernel Name") or _cell(row, columns, "Range Name"))
         if (pid := _cell(row, columns, "Process ID")).isdigit():
-            processes.setdefault(int(pid))
+            processes[int(pid), _cell(row, columns, "Process Name")] += 1
         with_value.update(index for index in metrics if index < len(row) and row[index].strip() not in NO_VALUE)
     return NcuFacts(
         results=results,
         kernels=tuple(name for name in names if name),
-        processes=tuple(processes),
+        processes=tuple(
+            NcuProcess(pid=pid, name=name or None, results=count)
+            for (pid, name), count in sorted(processes.items(), key=lambda item: (-item[1], item[0]))
+        ),
         metrics=tuple(NcuMetric(name=header[index], unit=units[index]) for index in metrics),
         empty_metrics=tuple(header[index] for index in metrics if index not in with_value) if results else (),
     )

@@ -58,6 +58,7 @@ def execute(context: StageContext) -> Outcome:
     record = NcuCapture(
         tool=tool,
         replay_mode=settings.ncu_cli.replay_mode,
+        replay_reason=request.replay_reason,
         filters=tuple(item.sent for item in request.filters),
         steady_step=request.steady_step,
         device=launch.device,

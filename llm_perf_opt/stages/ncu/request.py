@@ -29,6 +29,9 @@ class Request:
     """One run of ncu."""
 
     settings: Ncu
+    """With the replay mode that is sent."""
+    replay_reason: str | None
+    """Why `auto` became that mode; None where the configuration names one."""
     own: bool
     """The workload is llmperf's own."""
     steady_step: bool
@@ -76,9 +79,9 @@ def make_request(config: Config, program: str | None) -> Request:
     Raises:
         ConfigError: one decode step is to be profiled, and there is none.
     """
-    settings = config.pipeline.ncu
-    cli = settings.ncu_cli
     own = foreign_command(config) is None
+    settings, replay_reason = ncu.choose_replay(config.pipeline.ncu, own=own)
+    cli = settings.ncu_cli
     steady = own and not ncu.bounds_launches(settings)
     if steady and config.infer.max_new_tokens == 1:
         raise ConfigError(
@@ -96,6 +99,7 @@ def make_request(config: Config, program: str | None) -> Request:
     folders = folder_names(list(asked)) if len(asked) > 1 else {}
     return Request(
         settings=settings,
+        replay_reason=replay_reason,
         own=own,
         steady_step=steady,
         filters=filters,
@@ -151,6 +155,11 @@ def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
 def _notes(request: Request) -> list[str]:
     found = []
     mode = request.settings.ncu_cli.replay_mode
+    by_range = mode in ("range", "app-range")
+    if request.replay_reason is not None:
+        found.append(f"replay_mode: auto is {mode}: {request.replay_reason}")
+    if by_range and len(request.filters) > 1:
+        found.append("ranges of nvtx.include that overlap, such as a module's and its phase's, make one result together")
     if request.steady_step:
         marked = f"the range {STEADY_STEP}" if request.settings.gating_nvtx else "cudaProfilerStart and -Stop"
         found.append(f"nothing bounds the launches: the middle decode step is profiled, marked by {marked}")
@@ -158,7 +167,7 @@ def _notes(request: Request) -> list[str]:
         found.append(
             "nothing bounds the launches: every kernel of the command is replayed; set launch_count, kernel_name or "
             "nvtx.include"
-            if mode in ("kernel", "application")
+            if not by_range
             else f"replay_mode: {mode} profiles ranges, and nvtx.include names none: only cudaProfilerStart and -Stop "
             "can delimit them"
         )

@@ -24,7 +24,7 @@ EMPTY = NsysFacts(
     diagnostics=(),
 )
 GOOD = EMPTY.model_copy(update={"kernels": 3})
-PROFILED = NcuFacts(results=1, kernels=("k",), processes=(1,), metrics=(), empty_metrics=())
+PROFILED = NcuFacts(results=1, kernels=("k",), processes=(), metrics=(), empty_metrics=())
 TRIGGER = 'the NVTX range "decode"'
 
 
