@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llm_perf_opt.config.pipeline import Ncu
 from llm_perf_opt.tools.nvtx import TranslatedFilter, translate_nvtx_include
-from llm_perf_opt.tools.options import Version, check, refused_in, used_options
+from llm_perf_opt.tools.options import Version, check, refused, used_options
 
 OUTPUT = "report"
 
@@ -56,12 +56,10 @@ def _why_not_ranges(settings: Ncu, *, own: bool) -> str | None:
     if chosen:
         return f"{chosen[0]} chooses among launches"
     for used in used_options("ncu", "", cli.extra_args):
-        name = used.option.name if used.option is not None else ""
-        if name in ONE_LAUNCH:
-            return f"--{name} in extra_args chooses among launches"
-        if name in refused_in("app-range"):
-            return f"ncu refuses --{name} in extra_args with ranges"
-    return None
+        if used.option is not None and used.option.name in ONE_LAUNCH:
+            return f"--{used.option.name} in extra_args chooses among launches"
+    no = refused("app-range", cli.extra_args)
+    return f"ncu refuses {no[0]} in extra_args with ranges" if no else None
 
 
 def profile_options(
@@ -92,7 +90,7 @@ def profile_options(
         options.append("--nvtx")
     for item in nvtx:
         options += ["--nvtx-include", item.sent]
-    if not from_start and "profile-from-start" not in refused_in(cli.replay_mode):
+    if not from_start and not refused(cli.replay_mode, ["--profile-from-start", "off"]):
         options += ["--profile-from-start", "off"]
     if cli.set is not None:
         options += ["--set", cli.set]
@@ -186,11 +184,11 @@ def reports(output_dir: Path) -> list[Path]:
 def notes(settings: Ncu, version: Version | None = None) -> list[str]:
     """What a reader of the plan should know about this run."""
     cli = settings.ncu_cli
-    found = check("ncu", "", profile_options(settings), version)
+    options = profile_options(settings)
+    found = check("ncu", "", options, version)
     found += [f"extra_args: {problem}" for problem in check("ncu", "", cli.extra_args, version)]
-    for used in used_options("ncu", "", cli.extra_args):
-        if used.option is not None and used.option.name in refused_in(cli.replay_mode):
-            found.append(f"extra_args: ncu refuses --{used.option.name} with replay_mode: {cli.replay_mode}")
+    for no in refused(cli.replay_mode, [*options, *cli.extra_args]):
+        found.append(f"ncu refuses {no} with replay_mode: {cli.replay_mode}, so the stage will fail")
     for item in filters(settings):
         if item.sent != item.written:
             found.append(f"nvtx.include: {item.written} is sent as {item.sent}")

@@ -72,6 +72,14 @@ def refuse(problem: str) -> NoReturn:
 
 
 @dataclass
+class OpenRange:
+    """A range that lasts: the expressions it was inside of so far, and how many kernels ran."""
+
+    inside: dict[str, None] = field(default_factory=dict)
+    kernels: int = 0
+
+
+@dataclass
 class Pass:
     """One run of the application: the launches (or ranges) that the filters let through."""
 
@@ -80,13 +88,15 @@ class Pass:
     profiling: bool
     results: list[dict[str, Any]] = field(default_factory=list)
     seen: dict[str, None] = field(default_factory=dict)
-    inside: dict[str, list[str]] = field(default_factory=dict)
+    open: dict[int, OpenRange] = field(default_factory=dict)
+    """By process."""
     matched: int = 0
 
     def handle(self, event: Event) -> None:
-        if self.by_range:
-            self._close_ranges(event)
+        within = self._expressions(event) if self.by_range else []
         self.ranges.apply(event)
+        if self.by_range:
+            self._follow_range(event, within)
         if event.event == "mark" and event.name in PROFILER_CALLS:
             self.profiling = event.name == PROFILER_CALLS[0]
         kernel = kernel_of(event)
@@ -96,11 +106,8 @@ class Pass:
         if not self.profiling and not self.by_range:
             return
         if self.by_range:
-            for expression in self.includes:
-                if matches(expression, self.ranges, event):
-                    self.inside.setdefault(expression, []).append(kernel)
-            if not self.includes and self.profiling:
-                self.inside.setdefault("", []).append(kernel)
+            if event.pid in self.open:
+                self.open[event.pid].kernels += 1
         elif self._wanted(kernel, event):
             self._take(kernel, event.pid, [item for item in self.includes if matches(item, self.ranges, event)])
 
@@ -136,23 +143,24 @@ class Pass:
             return
         self.results.append({"name": name, "pid": pid, "inside": list(inside)})
 
-    def _close_ranges(self, event: Event) -> None:
-        """A range that is about to end and in which kernels ran is one result."""
-        stop = event.event == "mark" and event.name == PROFILER_CALLS[1]
-        for expression in list(self.inside):
-            before = expression != "" and matches(expression, self.ranges, event)
-            ends = event.event in ("pop", "end") and before and not self._still_inside(expression, event)
-            if ends or (expression == "" and stop):
-                del self.inside[expression]
-                self._take("range", event.pid, [expression])
+    def _expressions(self, event: Event) -> list[str]:
+        """The expressions that what happens at `event` is inside of; without any, the profiler calls delimit."""
+        if self.includes:
+            return [expression for expression in self.includes if matches(expression, self.ranges, event)]
+        return [""] if self.profiling else []
 
-    def _still_inside(self, expression: str, event: Event) -> bool:
-        after = Ranges(self.ranges.per_process)
-        for key, stack in self.ranges.stacks.items():
-            after.stacks[key] = list(stack)
-        after.started = dict(self.ranges.started)
-        after.apply(event)
-        return matches(expression, after, event)
+    def _follow_range(self, event: Event, before: Sequence[str]) -> None:
+        """A range lasts while any of the expressions matches; one in which kernels ran is one result."""
+        if event.event == "mark" and event.name in PROFILER_CALLS:
+            now = [] if self.includes or event.name == PROFILER_CALLS[1] else [""]
+        else:
+            now = self._expressions(event)
+        if now:
+            self.open.setdefault(event.pid, OpenRange()).inside.update(dict.fromkeys(now))
+        elif before and event.pid in self.open:
+            ended = self.open.pop(event.pid)
+            if ended.kernels:
+                self._take("range", event.pid, list(ended.inside))
 
 
 def profile(arguments: Arguments) -> int:
