@@ -18,7 +18,7 @@ from llm_perf_opt.stages.wrapped import Launch, changed_environment, launched_co
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import require_tool
-from llm_perf_opt.tools.failures import judge_nsys
+from llm_perf_opt.tools.failures import judge_nsys, workload_remark
 from llm_perf_opt.tools.nsys_export import kernel_summary, read_facts, summary_csv
 from llm_perf_opt.workload.order import Capture
 
@@ -61,8 +61,9 @@ def execute(context: StageContext) -> Outcome:
     if not finished.timed_out:
         exports.make(directory)
 
+    ending = launch.ending(finished, exports.output)
     failure = judge_nsys(
-        launch.ending(finished, exports.output),
+        ending,
         trigger=nsys.trigger_words(settings),
         reports=[report.name for report in nsys.reports(directory)],
         streams=[stream.name for stream in nsys.raw_streams(directory)],
@@ -82,7 +83,8 @@ def execute(context: StageContext) -> Outcome:
     write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
     if exports.files:
         write_text(directory / SUMMARY, summary_csv(kernels))
-    return launch.outcome(failure)
+    remark = workload_remark("nsys", ending, ended_by_tool=nsys.ends_workload(settings))
+    return launch.outcome(failure, [remark] if remark is not None else [])
 
 
 def _traces_cuda(settings: Nsys) -> bool:

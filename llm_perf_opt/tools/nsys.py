@@ -52,6 +52,11 @@ def trigger_words(settings: Nsys) -> str | None:
     return words[settings.capture_range]
 
 
+def ends_workload(settings: Nsys) -> bool:
+    """Whether nsys may end the workload at the end of a range."""
+    return waits_for_trigger(settings) and "shutdown" in (settings.capture_range_end or DEFAULT_RANGE_END)
+
+
 def profile_argv(nsys: str | Path, settings: Nsys, output_dir: Path, command: Sequence[str]) -> list[str]:
     """`nsys profile … COMMAND`, which leaves `run*.nsys-rep` in `output_dir`; `extra_args` come last."""
     return [

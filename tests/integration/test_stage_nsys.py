@@ -13,7 +13,7 @@ import pytest
 
 from llm_perf_opt.records.tools import NsysCapture
 from tests.cli_process import LLMPERF, environment, llmperf
-from tests.stage_runs import Expected, command_line, profile, stage_entry
+from tests.stage_runs import Expected, command_line, profile, running, stage_entry
 from tests.standins.fixtures import Nsight
 
 pytestmark = pytest.mark.integration
@@ -68,16 +68,6 @@ def test_every_range_is_a_report_and_a_killed_workload_is_no_failure(nsight: Nsi
     assert [report.name for report in found.reports] == ["run.1.nsys-rep", "run.2.nsys-rep"]
     assert {kernel.name: kernel.instances for kernel in found.kernels} == {"a": 2, "b": 2}
     assert not (tmp_path / "done").exists()
-
-
-def test_processes_of_a_command_are_told_apart(nsight: Nsight, tmp_path: Path) -> None:
-    words = " ".join(nsight.workload("kernel:x"))
-    command = ["sh", "-c", f"{words} & {words} kernel:y & wait"]
-    finished = profile("nsys", nsight, tmp_path, ["--", *command])
-    assert finished.returncode == 0, finished.stderr
-    processes = capture(tmp_path).reports[0].facts.processes
-    assert sorted(process.kernels for process in processes) == [1, 2]
-    assert len({process.pid for process in processes}) == 2
 
 
 def test_the_workload_of_a_file_needs_no_model(nsight: Nsight, tmp_path: Path) -> None:
@@ -191,16 +181,3 @@ def test_a_killed_parent_leaves_nothing_running(nsight: Nsight, tmp_path: Path) 
         time.sleep(0.05)
     assert not running(ready)
     assert stage_entry(tmp_path, "nsys").status == "running"
-
-
-def running(marker: Path) -> list[int]:
-    """Processes but llmperf's own whose command line names `marker`."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            words = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
-        except OSError:
-            continue
-        if str(marker).encode() in words and LLMPERF.encode() not in words:
-            found.append(int(folder.name))
-    return found

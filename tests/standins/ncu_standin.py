@@ -86,6 +86,8 @@ class Pass:
     arguments: Arguments
     ranges: Ranges
     profiling: bool
+    root: int
+    """PID of the application that ncu itself started."""
     results: list[dict[str, Any]] = field(default_factory=list)
     seen: dict[str, None] = field(default_factory=dict)
     open: dict[int, OpenRange] = field(default_factory=dict)
@@ -100,7 +102,8 @@ class Pass:
         if event.event == "mark" and event.name in PROFILER_CALLS:
             self.profiling = event.name == PROFILER_CALLS[0]
         kernel = kernel_of(event)
-        if kernel is None:
+        only_root = self.arguments.one("target-processes", "all") == "application-only"
+        if kernel is None or (only_root and event.pid != self.root):
             return
         self.seen.setdefault(kernel)
         if not self.profiling and not self.by_range:
@@ -188,15 +191,7 @@ def profile(arguments: Arguments) -> int:
 def _check_profile(arguments: Arguments) -> None:
     if not arguments.rest:
         refuse("no application given")
-    replay = arguments.one("replay-mode", "kernel")
-    if replay in ("range", "app-range"):
-        for name in ("profile-from-start", "import-source", "nvtx-exclude"):
-            if arguments.has(name):
-                error(f"Option {name} is not supported during range replay.")
-                raise SystemExit(1)
-    if replay == "app-range" and arguments.has("app-replay-buffer"):
-        error("Option '--app-replay-buffer' is not supported with range-based replay modes.")
-        raise SystemExit(1)
+    _check_replay(arguments)
     if arguments.has("nvtx-include") and not arguments.has("nvtx"):
         refuse("--nvtx-include without --nvtx")
     for expression in arguments.all("nvtx-include") + arguments.all("nvtx-exclude"):
@@ -211,6 +206,25 @@ def _check_profile(arguments: Arguments) -> None:
         refuse(f"--set {arguments.one('set')}: no such set")
 
 
+def _check_replay(arguments: Arguments) -> None:
+    """What release 2024.1.1 refuses in a replay mode, in its words."""
+    replay = arguments.one("replay-mode", "kernel")
+    if replay in ("range", "app-range"):
+        for name in ("app-replay-buffer", "app-replay-match", "app-replay-mode"):
+            if arguments.has(name):
+                error(f"Option '--{name}' is not supported with range-based replay modes.")
+                raise SystemExit(1)
+        selecting = ("kernel-name", "kernel-id", "nvtx-exclude")
+        for name in (*selecting, "profile-from-start", "disable-profiler-start-stop", "import-source"):
+            if arguments.has(name):
+                print("==WARNING== Please consult the documentation for current range-based replay mode limitations.")
+                error(f"Option {name} is not supported during range replay.")
+                raise SystemExit(1)
+    if replay != "kernel" and arguments.one("graph-profiling") == "graph":
+        error("Graph-based profiling is only supported with kernel replay.")
+        raise SystemExit(1)
+
+
 def _run_once(arguments: Arguments, mode: str) -> tuple[int, Pass]:
     child = start_child(arguments.rest)
     print(f"==PROF== Connected to process {child.process.pid} ({arguments.rest[0]})", flush=True)
@@ -219,7 +233,7 @@ def _run_once(arguments: Arguments, mode: str) -> tuple[int, Pass]:
     from_start = arguments.one("profile-from-start", "on") in ("on", "yes", "1")
     by_range = arguments.one("replay-mode", "kernel") in ("range", "app-range")
     scope = arguments.one("nvtx-push-pop-scope", "thread") == "process"
-    done = Pass(arguments, Ranges(scope), profiling=from_start and not by_range)
+    done = Pass(arguments, Ranges(scope), profiling=from_start and not by_range, root=child.process.pid)
     status = child.follow(done.handle)
     if mode in ERRORS and mode != "disk-full":
         done.results.clear()

@@ -17,7 +17,7 @@ from llm_perf_opt.stages.wrapped import changed_environment, foreign_command, la
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.ncu_lists import known_metrics, known_sections, known_sets
-from llm_perf_opt.tools.ncu_names import METRICS_A_PASS, estimated_passes, split_metrics, split_sections
+from llm_perf_opt.tools.ncu_names import PASSES_OF_FULL, estimated_passes, split_metrics, split_sections
 from llm_perf_opt.tools.nvtx import TranslatedFilter, folder_names
 from llm_perf_opt.workload.order import STEADY_STEP, Capture
 
@@ -159,7 +159,9 @@ def _notes(request: Request) -> list[str]:
     if request.replay_reason is not None:
         found.append(f"replay_mode: auto is {mode}: {request.replay_reason}")
     if by_range and len(request.filters) > 1:
-        found.append("ranges of nvtx.include that overlap, such as a module's and its phase's, make one result together")
+        found.append(
+            "ranges of nvtx.include that overlap, such as a module's and its phase's, make one result together"
+        )
     if request.steady_step:
         marked = f"the range {STEADY_STEP}" if request.settings.gating_nvtx else "cudaProfilerStart and -Stop"
         found.append(f"nothing bounds the launches: the middle decode step is profiled, marked by {marked}")
@@ -190,13 +192,16 @@ def dropped_words(request: Request) -> list[str]:
 
 def _estimate(request: Request, program: str | None) -> PassEstimate:
     cli = request.settings.ncu_cli
-    formula = f"metrics / {METRICS_A_PASS}, a rule of thumb; the GPU decides"
+    formula = f"{PASSES_OF_FULL} for the set full, fewer by its share of the metrics; a rule of thumb, the GPU decides"
     what = "profiled range" if cli.replay_mode in ("range", "app-range") else "profiled launch"
     if program is None:
         return PassEstimate(None, f"per {what}: {formula}; ncu, which lists how many metrics a set has, was not found")
-    metrics = known_sets(program).get(cli.set, None) if cli.set is not None else 0
-    if metrics is None:
-        return PassEstimate(None, f"per {what}: {formula}; ncu does not list how many metrics the set {cli.set} has")
+    sets = known_sets(program)
+    full = sets.get("full")
+    metrics = sets.get(cli.set) if cli.set is not None else 0
+    if not full or metrics is None:
+        name = "full" if not full else cli.set
+        return PassEstimate(None, f"per {what}: {formula}; ncu does not list how many metrics the set {name} has")
     if not metrics and not request.metrics:
         return PassEstimate(None, f"per {what}: {formula}; how many metrics sections have is not listed")
     least = "; sections outside the set come on top" if request.sections else ""
@@ -204,4 +209,4 @@ def _estimate(request: Request, program: str | None) -> PassEstimate:
         least += "; each pass is a run of the whole workload"
     elif cli.launch_count is not None:
         least += f"; at most {cli.launch_count:,} launches"
-    return PassEstimate(estimated_passes(metrics, len(request.metrics)), f"per {what}: {formula}{least}")
+    return PassEstimate(estimated_passes(metrics + len(request.metrics), full), f"per {what}: {formula}{least}")

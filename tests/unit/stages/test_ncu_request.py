@@ -112,7 +112,11 @@ RANGE = {"nvtx": {"include": "decode*"}}
     ("settings", "mode", "why"),
     [
         (RANGE, "app-range", "names ranges of llmperf's own workload"),
-        ({**RANGE, "metrics": ["dram__bytes_read.sum"], "extra_args": ["--clock-control", "none"]}, "app-range", "whole"),
+        (
+            {**RANGE, "metrics": ["dram__bytes_read.sum"], "extra_args": ["--clock-control", "none"]},
+            "app-range",
+            "whole",
+        ),
         ({}, "kernel", "nvtx.include names no range"),
         ({"nvtx": {"include": " ; "}}, "kernel", "nvtx.include names no range"),
         ({**RANGE, "gating": False}, "kernel", "gating_nvtx is false"),
@@ -122,7 +126,11 @@ RANGE = {"nvtx": {"include": "decode*"}}
         ({**RANGE, "launch_count": 4}, "kernel", "launch_count chooses among launches"),
         ({**RANGE, "extra_args": ["--kernel-id", "::gemm:2"]}, "kernel", "--kernel-id in extra_args"),
         ({**RANGE, "extra_args": ["-c", "3"]}, "kernel", "--launch-count in extra_args"),
-        ({**RANGE, "extra_args": ["--launch-skip-before-match=3"]}, "kernel", "--launch-skip-before-match in extra_args"),
+        (
+            {**RANGE, "extra_args": ["--launch-skip-before-match=3"]},
+            "kernel",
+            "--launch-skip-before-match in extra_args",
+        ),
         ({**RANGE, "extra_args": ["--import-source", "yes"]}, "kernel", "ncu refuses --import-source"),
     ],
 )

@@ -49,6 +49,8 @@ def code(failure: Failure | None) -> str | None:
         ("nsys-no-reports", True, "trigger-never-matched"),
         ("nsys-importer-missing", True, "importer-missing"),
         ("nsys-illegal-argument", False, "option-refused"),
+        ("nsys-range-end-alone", False, "option-refused"),
+        ("nsys-trigger-never", True, "trigger-never-matched"),
     ],
 )
 def test_nsys_without_a_report(name: str, ok: bool, expected: str) -> None:
@@ -122,6 +124,12 @@ def test_the_other_ends_of_nsys() -> None:
         ("ncu-no-kernels-available", "filter-never-matched", 1),
         ("ncu-no-ranges", "filter-never-matched", 1),
         ("ncu-range-option", "range-replay-unsupported", 1),
+        ("ncu-range-kernel-name", "range-replay-unsupported", 1),
+        ("ncu-graph-profiling", "range-replay-unsupported", 1),
+        ("ncu-option-twice", "option-refused", 1),
+        ("ncu-section-unknown", "option-refused", 1),
+        ("ncu-argument-invalid", "option-refused", 1),
+        ("ncu-nvtx-include-invalid", "option-refused", 1),
     ],
 )
 def test_ncu_without_a_result(name: str, expected: str, exit_code: int) -> None:
