@@ -100,8 +100,8 @@ class Launch:
         if foreign is not None and shutil.which(foreign[0]) is None:
             raise MissingError(
                 f"{foreign[0]}, which {context.name} is to launch, is not a program that can be run",
-                "check the command after --, or pipeline.workload.command: it is looked for on PATH, and a relative path "
-                f"from {Path.cwd()}",
+                "check the command after --, or pipeline.workload.command: it is looked for on PATH, and a path is "
+                f"relative from {Path.cwd()}",
             )
         self.own = foreign is None
         self.command = foreign or write_order(self._order(inputs, capture))

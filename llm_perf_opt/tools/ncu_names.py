@@ -51,8 +51,8 @@ def split_sections(wanted: Sequence[str], known: frozenset[str]) -> tuple[list[s
 
 
 PASSES_OF_FULL = 40
-"""Rule of thumb: a launch under `--set full` took 31 to 49 passes in public logs (docs/nsight/sources.md). What fits into
-a pass depends on the GPU."""
+"""Rule of thumb: a launch under `--set full` took 31 to 49 passes in public logs (docs/nsight/sources.md). What fits
+into a pass depends on the GPU."""
 
 
 def listed_sets(output: str) -> dict[str, int]:

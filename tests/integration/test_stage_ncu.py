@@ -96,7 +96,6 @@ def test_every_failure_is_answered(nsight: Nsight, tmp_path: Path, fail: str, ex
         (STEPS, [f"{CLI}.kernel_name=gem"], Expected("filter-never-matched", "kernels it saw: load, gemm, gemv")),
         (("push:decode", "pop"), ONE_LAUNCH, Expected("no-kernels", "no kernels to profile")),
         (("exit:3",), ONE_LAUNCH, Expected("workload-crashed", "status 3")),
-        (STEPS, [f"{CLI}.extra_args=[--nope]"], Expected("option-refused", "--nope")),
     ],
 )
 def test_every_empty_profile_is_answered(

@@ -1,8 +1,8 @@
 """A strict stand-in for ncu: documented options only, a real child, kernels profiled only where its filters let them.
 
-Ways to fail (NSIGHT_STANDIN_FAIL): no-report, counters-permission, driver-mismatch, profiler-busy, disk-full,
-range-replay-unsupported, hang, tool-crash, report-broken. The texts of these were seen in recorded output of the real
-tool where the tests' `recorded` folder has them.
+Ways to fail (NSIGHT_STANDIN_FAIL): no-report, counters-permission, driver-missing, driver-mismatch, profiler-busy,
+disk-full, range-replay-unsupported, hang, tool-crash, report-broken. The texts of these were seen in recorded output of
+the real tool where the tests' `recorded` folder has them.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ ERRORS = {
     "counters-permission": "ERR_NVGPUCTRPERM - The user does not have permission to access NVIDIA GPU Performance "
     "Counters on the target device 0. For instructions on enabling permissions and to get more information see "
     "https://developer.nvidia.com/ERR_NVGPUCTRPERM",
+    "driver-missing": "Nsight Compute failed to connect to the CUDA driver (stub libcuda.so[.1] on path?).",
     "driver-mismatch": "Cuda driver is not compatible with Nsight Compute.",
     "profiler-busy": "Profiling failed because a driver resource was unavailable. Ensure that no other tool (like "
     "DCGM) is concurrently collecting profiling data. See "

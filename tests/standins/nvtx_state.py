@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from tests.standins.recorder import Event
 
-
 Same = Callable[[str, str], bool]
 """Whether a pattern of the expression is a name."""
 
