@@ -78,7 +78,7 @@ def export_argv(nsys: str | Path, report: Path) -> list[str]:
 
 
 def reports(output_dir: Path) -> list[Path]:
-    """The reports a capture left: `run.nsys-rep`, or `run.1.nsys-rep`, `run.2.nsys-rep`, … under `repeat`, in order."""
+    """The reports a capture left: `run.nsys-rep`, or, of several ranges under `repeat`, `run.1.nsys-rep`, … in order."""
 
     def number(path: Path) -> tuple[int, str]:
         middle = path.name.removeprefix(OUTPUT).removesuffix(".nsys-rep").strip(".")
@@ -96,7 +96,7 @@ def expected_files(settings: Nsys) -> list[str]:
     """What the capture leaves in its directory, for the plan."""
     end = settings.capture_range_end or ""
     if waits_for_trigger(settings) and end.startswith("repeat"):
-        return ["run.1.nsys-rep, run.2.nsys-rep, … (one per range)", "run.1.sqlite, run.2.sqlite, …"]
+        return ["run.1.nsys-rep, run.2.nsys-rep, … (one per range; of one range run.nsys-rep)", "a .sqlite of each"]
     return ["run.nsys-rep", "run.sqlite"]
 
 

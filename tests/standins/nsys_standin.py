@@ -175,7 +175,8 @@ def profile(words: list[str]) -> int:
 
 def write_reports(arguments: Arguments, session: Session, mode: str) -> list[Path]:
     base = Path(arguments.one("output", "report1"))
-    repeated = session.end.startswith("repeat")
+    # As releases 2022.4 and 2023.4 do: a single report has no number, whatever the end is.
+    repeated = session.end.startswith("repeat") and len(session.collections) > 1
     overwrite = arguments.one("force-overwrite", "false") == "true"
     written: list[Path] = []
     if mode == "no-report":
