@@ -19,7 +19,8 @@ from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import require_tool
 from llm_perf_opt.tools.failures import judge_nsys, workload_remark
-from llm_perf_opt.tools.nsys_export import kernel_summary, read_facts, summary_csv
+from llm_perf_opt.tools.nsys_export import drop_environments, kernel_summary, read_facts, summary_csv
+from llm_perf_opt.tools.options import parse_version
 from llm_perf_opt.workload.order import Capture
 
 COMMAND, FACTS, SUMMARY = "cmd.txt", "facts.json", "summary_cuda_gpu_kern_sum.csv"
@@ -31,7 +32,7 @@ def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
     settings = config.pipeline.nsys
     program, tool, version = planned_tool("nsys", os.environ)
     directory = stage_dir(run_path, name)
-    capture = nsys.profile_argv(program, settings, directory, launched_command(name, config, run_path))
+    capture = nsys.profile_argv(program, settings, directory, launched_command(name, config, run_path), version)
     export = nsys.export_argv(program, directory / f"{nsys.OUTPUT}.nsys-rep")
     return PlannedStage(
         name,
@@ -54,7 +55,7 @@ def execute(context: StageContext) -> Outcome:
     launch = Launch(context, context.config, context.inputs, capture)
     directory = context.output_dir
     _remove_old(directory)
-    argv = nsys.profile_argv(tool.path, settings, directory, launch.command)
+    argv = nsys.profile_argv(tool.path, settings, directory, launch.command, parse_version(tool.version) or None)
     write_text(directory / COMMAND, launch.command_text(argv))
     finished = launch.run(argv, settings.timeout_s)
     exports = _Exports(launch, tool.path, settings)
@@ -124,6 +125,7 @@ class _Exports:
     def _read(self, report: Path) -> None:
         file = report.with_suffix(".sqlite")
         try:
+            drop_environments(file)
             self.reports.append(NsysReport(name=report.name, facts=read_facts(file)))
             self.files.append(file)
         except StageError as error:

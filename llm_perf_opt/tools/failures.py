@@ -136,6 +136,7 @@ _PATTERNS = (
 _NOTHING_PROFILED = _pattern(r"no (kernels|ranges) were profiled")
 _AVAILABLE_KERNELS = re.compile(r"Available Kernels:\n((?:\s*\d+\.[^\n]*\n?)+)")
 _APPLICATION_ERROR = _pattern(r"the application returned an error code \((\d+)\)")
+_POINTS_ELSEWHERE = re.compile(r"https?://\S+$|please refer to\b|use --help\b", re.IGNORECASE)
 _NSYS_AT_ITS_END = re.compile(r"^Generated:", re.MULTILINE)
 _RANGE_STARTED = "Capture range started in the application"
 
@@ -355,7 +356,8 @@ def _workload_crashed(tool: str, ending: Ending, trigger: str | None = None) -> 
 
 
 def _tool_failed(tool: str, ending: Ending) -> Failure:
-    lines = [line.strip() for line in ending.output.splitlines() if line.strip()]
+    said = (line.strip() for line in ending.output.splitlines())
+    lines = [line for line in said if line and not _POINTS_ELSEWHERE.match(line)]
     errors = [line for line in lines if line.startswith("==ERROR==") or re.match(r"(?i)(fatal )?error\b", line)]
     last = (errors or lines or ["it printed nothing"])[-1]
     well = "; the workload itself finished" if ending.workload_ok else ""

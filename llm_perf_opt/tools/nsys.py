@@ -11,6 +11,8 @@ from llm_perf_opt.tools.options import Version, check
 OUTPUT = "run"
 REGISTERED_ONLY_OFF = "NSYS_NVTX_PROFILER_REGISTER_ONLY=0"
 """Lets strings that were not registered, as `torch.cuda.nvtx` sends them, open the capture as well."""
+DISCARDS_ENVIRONMENT: Version = (2026, 2)
+"""First release that `--discard-environment` was seen with; from then on the report keeps no process's environment."""
 DEFAULT_RANGE_END = "stop-shutdown"
 """What nsys does at the end of a capture range when it is not told."""
 
@@ -57,7 +59,14 @@ def ends_workload(settings: Nsys) -> bool:
     return waits_for_trigger(settings) and "shutdown" in (settings.capture_range_end or DEFAULT_RANGE_END)
 
 
-def profile_argv(nsys: str | Path, settings: Nsys, output_dir: Path, command: Sequence[str]) -> list[str]:
+def keeps_environments(version: Version | None) -> bool:
+    """Whether this release stores the environment of every process it may read in the report."""
+    return version is None or version < DISCARDS_ENVIRONMENT
+
+
+def profile_argv(
+    nsys: str | Path, settings: Nsys, output_dir: Path, command: Sequence[str], version: Version | None = None
+) -> list[str]:
     """`nsys profile … COMMAND`, which leaves `run*.nsys-rep` in `output_dir`; `extra_args` come last."""
     return [
         str(nsys),
@@ -66,6 +75,7 @@ def profile_argv(nsys: str | Path, settings: Nsys, output_dir: Path, command: Se
         "-o",
         str(output_dir / OUTPUT),
         "--force-overwrite=true",
+        *([] if keeps_environments(version) else ["--discard-environment=true"]),
         *settings.extra_args,
         *command,
     ]
@@ -78,7 +88,7 @@ def export_argv(nsys: str | Path, report: Path) -> list[str]:
 
 
 def reports(output_dir: Path) -> list[Path]:
-    """The reports a capture left: `run.nsys-rep`, or, of several ranges under `repeat`, `run.1.nsys-rep`, … in order."""
+    """The reports a capture left, in order: `run.nsys-rep`, or, of several ranges, `run.1.nsys-rep`, …"""
 
     def number(path: Path) -> tuple[int, str]:
         middle = path.name.removeprefix(OUTPUT).removesuffix(".nsys-rep").strip(".")
@@ -104,6 +114,11 @@ def notes(settings: Nsys, version: Version | None = None) -> list[str]:
     """What a reader of the plan should know about this capture."""
     found = check("nsys", "profile", [*profile_options(settings), "--force-overwrite=true"], version)
     found += [f"extra_args: {problem}" for problem in check("nsys", "profile", settings.extra_args, version)]
+    if version is not None and keeps_environments(version):
+        found.append(
+            "this release stores the environment of every process that you may read in run.nsys-rep (in run.sqlite it is "
+            "removed): do not pass that file on"
+        )
     if settings.capture_range == "nvtx" and not settings.gating_nvtx:
         found.append("gating_nvtx is false: the NVTX trigger is left out and the whole run is captured")
     if not waits_for_trigger(settings) and settings.capture_range_end is not None:

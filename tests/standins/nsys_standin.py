@@ -7,6 +7,7 @@ tool-crash, report-broken, export-fails. What it prints was seen in recorded out
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -268,6 +269,15 @@ class Export:
         else:
             self._kernels()
         self._ranges()
+        self._environments()
+
+    def _environments(self) -> None:
+        """Environments of the processes above, as releases 2023.4 to 2026.1 store those of all processes."""
+        pid = os.getpid()
+        while pid > 1 and (folder := Path(f"/proc/{pid}")).exists():
+            with contextlib.suppress(OSError):
+                self.string((folder / "environ").read_bytes().decode(errors="replace"))
+            pid = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
 
     @staticmethod
     def _global_pid(pid: int) -> int:

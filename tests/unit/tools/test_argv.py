@@ -35,6 +35,15 @@ def test_nsys_defaults() -> None:
     ]
 
 
+def test_a_release_that_can_keeps_no_environment() -> None:
+    for version, sent in ((None, False), ((2026, 1, 1), False), ((2026, 2, 1), True)):
+        argv = nsys_tool.profile_argv("nsys", Nsys(), OUT, CHILD, version)
+        assert ("--discard-environment=true" in argv) == sent
+        assert check("nsys", "profile", argv[2:], version) == []
+    assert any("do not pass that file on" in note for note in nsys_tool.notes(Nsys(), (2025, 5)))
+    assert nsys_tool.notes(Nsys(), (2026, 2)) == []
+
+
 def test_nsys_with_everything() -> None:
     settings = Nsys(
         trace="cuda,nvtx",
