@@ -176,6 +176,13 @@ def test_ranges_of_the_model_are_profiled_by_running_the_workload_again(nsight: 
     assert found.regions == ("prefill", "decode")
 
 
+@pytest.mark.parametrize("tool", ["nsys", "ncu"])
+def test_a_tool_that_fails_around_a_good_workload(nsight: Nsight, tmp_path: Path, tool: str) -> None:
+    arguments = [*QUICK, "infer.max_new_tokens=2"]
+    finished = profile(tool, nsight, tmp_path, arguments, NSIGHT_STANDIN_FAIL="fails-after")
+    Expected("tool-failed", "the workload itself finished").check(tool, finished, tmp_path)
+
+
 def test_the_profiler_api_needs_a_gpu(nsight: Nsight, tmp_path: Path) -> None:
     finished = profile("nsys", nsight, tmp_path, ["--capture-range", "cudaProfilerApi", "device=cpu", *QUICK])
     assert finished.returncode == 3

@@ -1,8 +1,8 @@
 """A strict stand-in for ncu: documented options only, a real child, kernels profiled only where its filters let them.
 
 Ways to fail (NSIGHT_STANDIN_FAIL): no-report, counters-permission, driver-missing, driver-mismatch, profiler-busy,
-disk-full, range-replay-unsupported, hang, tool-crash, report-broken. The texts of these were seen in recorded output of
-the real tool where the tests' `recorded` folder has them.
+disk-full, range-replay-unsupported, hang, tool-crash, fails-after, report-broken. The texts of these were seen in
+recorded output of the real tool where the tests' `recorded` folder has them.
 """
 
 from __future__ import annotations
@@ -182,6 +182,9 @@ def profile(arguments: Arguments) -> int:
         if status:
             error(f"The application returned an error code ({abs(status)}).")
             break
+    if mode == "fails-after":
+        error("An error occurred while trying to profile.")
+        return 1
     first = passes[0]
     if any([item["name"] for item in other.results] != [item["name"] for item in first.results] for other in passes):
         error("The application did not run the same kernels in every pass.")

@@ -1,8 +1,8 @@
 """A strict stand-in for nsys: documented options only, a real child, captures that open where nsys opens them.
 
 Ways to fail (NSIGHT_STANDIN_FAIL): no-report, importer-missing, disk-full, profiler-busy, driver-mismatch, hang,
-tool-crash, report-broken, export-fails. What it prints was seen in recorded output of the real tool where the tests'
-`recorded` folder has it; nothing else about its texts is meant to be exact.
+tool-crash, fails-after, report-broken, export-fails. What it prints was seen in recorded output of the real tool where
+the tests' `recorded` folder has it; nothing else about its texts is meant to be exact.
 """
 
 from __future__ import annotations
@@ -165,6 +165,9 @@ def profile(words: list[str]) -> int:
     session = Session(arguments, child)
     status = child.follow(session.handle)
     session.close()
+    if mode == "fails-after":
+        print("Error: the agent did not answer", file=sys.stderr)
+        return 1
     written = write_reports(arguments, session, mode)
     print("Generated:")
     for path in written:
