@@ -174,9 +174,13 @@ def _notes(request: Request) -> list[str]:
             "can delimit them"
         )
     if request.own:
-        found.append("every sample is run once: times under ncu mean nothing, so measure.repeats is not used")
+        once = "times under ncu mean nothing, so measure.repeats is not used"
         if request.steady_step or request.runs_again:
-            found.append("one batch, decoded greedily to infer.max_new_tokens, so that every pass does the same work")
+            found.append(
+                "one batch is run, decoded greedily to infer.max_new_tokens, so that every pass does the same work; " + once
+            )
+        else:
+            found.append(f"every sample is run once: {once}")
         if request.filters and not request.steady_step and mode == "kernel":
             found.append("each kernel in the ranges is profiled; replay_mode: app-range profiles each range as a whole")
     return found + dropped_words(request)
