@@ -177,7 +177,7 @@ def _notes(request: Request) -> list[str]:
         once = "times under ncu mean nothing, so measure.repeats is not used"
         if request.steady_step or request.runs_again:
             found.append(
-                "one batch is run, decoded greedily to infer.max_new_tokens, so that every pass does the same work; " + once
+                "one batch is run, decoded greedily to infer.max_new_tokens, so every pass does the same; " + once
             )
         else:
             found.append(f"every sample is run once: {once}")
