@@ -40,6 +40,19 @@ def stage_entry(folder: Path, stage: str) -> StageEntry:
     return manifest.stages[stage]
 
 
+def running(marker: Path) -> list[int]:
+    """Processes but llmperf's own whose command line names `marker`."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            words = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
+        except OSError:
+            continue
+        if str(marker).encode() in words and LLMPERF.encode() not in words:
+            found.append(int(folder.name))
+    return found
+
+
 @dataclass(frozen=True)
 class Expected:
     """A failure: its code, words of its message, and what the command exits with."""

@@ -13,7 +13,7 @@ app = typer.Typer()
 EXAMPLES = """
 Examples:
   llmperf ncu
-  llmperf ncu pipeline.ncu.ncu_cli.nvtx.include=prefill pipeline.ncu.ncu_cli.replay_mode=app-range
+  llmperf ncu pipeline.ncu.ncu_cli.nvtx.include=prefill
   llmperf ncu pipeline.ncu.ncu_cli.launch_count=5 -- python my_script.py
 """
 
@@ -30,7 +30,7 @@ def ncu(
 ) -> None:
     """Profile kernels of the workload, or of the command after `--`, with Nsight Compute.
 
-    Unless told otherwise: the kernels of one decode step.
+    Unless told otherwise: the kernels of one decode step. A range of the model, named by nvtx.include, as a whole.
     """
     run_stages(
         arguments,

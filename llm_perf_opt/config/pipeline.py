@@ -213,8 +213,9 @@ class NcuCli(Settings):
 
     target_processes: Literal["all", "application-only"] = "all"
     """Profile child processes too (`--target-processes`)."""
-    replay_mode: Literal["kernel", "application", "range", "app-range"] = "kernel"
-    """What is run again to collect all metrics (`--replay-mode`)."""
+    replay_mode: Literal["auto", "kernel", "application", "range", "app-range"] = "auto"
+    """What is run again to collect all metrics (`--replay-mode`); auto: app-range for ranges of the model, else
+    kernel."""
     nvtx: NcuNvtx = Field(default_factory=NcuNvtx)
     """Which NVTX ranges to profile kernels in."""
     set: str | None = "roofline"

@@ -40,6 +40,7 @@ def _write_record(folder: Path) -> None:
     record = NcuCapture(
         tool=None,
         replay_mode=None,
+        replay_reason=None,
         filters=(),
         steady_step=False,
         device=None,

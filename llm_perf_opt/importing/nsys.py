@@ -19,7 +19,7 @@ from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import find_tool
 from llm_perf_opt.tools.failures import Ending, judge_nsys
-from llm_perf_opt.tools.nsys_export import kernel_summary, read_summary
+from llm_perf_opt.tools.nsys_export import drop_environments, kernel_summary, read_summary
 from llm_perf_opt.tools.process import run
 
 CAPTURE_AGAIN = (
@@ -102,6 +102,7 @@ def _export(stored: Path, source: Path, log: Path) -> None:
 
 
 def _read(file: Path, item: Item) -> _Read:
+    drop_environments(file)
     return _Read(file, read_report(item.source.name, file), kernel_summary(file))
 
 

@@ -91,6 +91,15 @@ class NcuMetric(Record):
     """As ncu prints it (`byte`, `ns`, `%`, …); empty for a plain number."""
 
 
+class NcuProcess(Record):
+    """One process that ncu profiled something of."""
+
+    pid: int
+    name: str | None
+    """None where the export names none."""
+    results: int
+
+
 class NcuFacts(Record):
     """What one ncu report holds, from its raw CSV export."""
 
@@ -99,7 +108,8 @@ class NcuFacts(Record):
     """Profiled kernel launches, or ranges."""
     kernels: tuple[str, ...]
     """Distinct names, in order of first appearance."""
-    processes: tuple[int, ...]
+    processes: tuple[NcuProcess, ...]
+    """Those with results, most results first."""
     metrics: tuple[NcuMetric, ...]
     empty_metrics: tuple[str, ...]
     """Metrics without a value in any row: ncu did not know them or could not collect them."""
@@ -176,7 +186,9 @@ class NcuCapture(Record):
     tool: Tool | None
     """None for an imported report: how it was captured is not known."""
     replay_mode: str | None
-    """None where that is not known."""
+    """As ncu got it; None where that is not known."""
+    replay_reason: str | None
+    """Why `auto` became that mode; None where the configuration names one."""
     filters: tuple[str, ...]
     """NVTX expressions as ncu got them."""
     steady_step: bool

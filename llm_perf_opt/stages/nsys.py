@@ -19,9 +19,10 @@ from llm_perf_opt.stages.wrapped import Launch, changed_environment, launched_co
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import require_tool
-from llm_perf_opt.tools.failures import judge_nsys
-from llm_perf_opt.tools.nsys_export import kernel_summary, open_export, read_facts, summary_csv
+from llm_perf_opt.tools.failures import judge_nsys, workload_remark
+from llm_perf_opt.tools.nsys_export import drop_environments, kernel_summary, open_export, read_facts, summary_csv
 from llm_perf_opt.tools.nsys_timeline import copy_ns, device_intervals, device_numbers, device_work, range_spans
+from llm_perf_opt.tools.options import parse_version
 from llm_perf_opt.workload.order import Capture
 
 COMMAND, FACTS, SUMMARY = "cmd.txt", "facts.json", "summary_cuda_gpu_kern_sum.csv"
@@ -33,7 +34,7 @@ def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
     settings = config.pipeline.nsys
     program, tool, version = planned_tool("nsys", os.environ)
     directory = stage_dir(run_path, name)
-    capture = nsys.profile_argv(program, settings, directory, launched_command(name, config, run_path))
+    capture = nsys.profile_argv(program, settings, directory, launched_command(name, config, run_path), version)
     export = nsys.export_argv(program, directory / f"{nsys.OUTPUT}.nsys-rep")
     return PlannedStage(
         name,
@@ -56,15 +57,16 @@ def execute(context: StageContext) -> Outcome:
     launch = Launch(context, context.config, context.inputs, capture)
     directory = context.output_dir
     _remove_old(directory)
-    argv = nsys.profile_argv(tool.path, settings, directory, launch.command)
+    argv = nsys.profile_argv(tool.path, settings, directory, launch.command, parse_version(tool.version) or None)
     write_text(directory / COMMAND, launch.command_text(argv))
     finished = launch.run(argv, settings.timeout_s)
     exports = _Exports(launch, tool.path, settings)
     if not finished.timed_out:
         exports.make(directory)
 
+    ending = launch.ending(finished, exports.output)
     failure = judge_nsys(
-        launch.ending(finished, exports.output),
+        ending,
         trigger=nsys.trigger_words(settings),
         reports=[report.name for report in nsys.reports(directory)],
         streams=[stream.name for stream in nsys.raw_streams(directory)],
@@ -82,7 +84,8 @@ def execute(context: StageContext) -> Outcome:
         failure=failure,
     )
     write_capture(directory, record, kernels if exports.files else None)
-    return launch.outcome(failure)
+    remark = workload_remark("nsys", ending, ended_by_tool=nsys.ends_workload(settings))
+    return launch.outcome(failure, [remark] if remark is not None else [])
 
 
 def read_report(name: str, export: Path) -> NsysReport:
@@ -144,6 +147,7 @@ class _Exports:
     def _read(self, report: Path) -> None:
         file = report.with_suffix(".sqlite")
         try:
+            drop_environments(file)
             self.reports.append(read_report(report.name, file))
             self.files.append(file)
         except StageError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import writing
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.errors import LlmperfError
+from llm_perf_opt.errors import LlmperfError, MissingError
 from llm_perf_opt.plan.paths import save_dir, scratch_dir
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.outcome import Outcome
@@ -81,6 +82,9 @@ class Launch:
 
         Args:
             config, inputs: what the child works on; they may differ from the run's.
+
+        Raises:
+            MissingError: that program does not exist.
         """
         self.context = context
         self.log = context.scratch_dir / LOG
@@ -93,6 +97,12 @@ class Launch:
             context.output_dir.mkdir(parents=True, exist_ok=True)
             context.scratch_dir.mkdir(parents=True, exist_ok=True)
         foreign = foreign_command(config)
+        if foreign is not None and shutil.which(foreign[0]) is None:
+            raise MissingError(
+                f"{foreign[0]}, which {context.name} is to launch, is not a program that can be run",
+                "check the command after --, or pipeline.workload.command: it is looked for on PATH, and a path is "
+                f"relative from {Path.cwd()}",
+            )
         self.own = foreign is None
         self.command = foreign or write_order(self._order(inputs, capture))
 
@@ -174,10 +184,14 @@ class Launch:
             log=str(self.log),
         )
 
-    def outcome(self, failure: Failure | None) -> Outcome:
-        """What the verdict means for the stage; where the workload failed, its own words say why."""
+    def outcome(self, failure: Failure | None, remarks: Sequence[str] = ()) -> Outcome:
+        """What the verdict means for the stage; where the workload failed, its own words say why.
+
+        Args:
+            remarks: what must be said of a capture that is good all the same.
+        """
         if failure is None:
-            return Outcome.completed(self.fingerprint)
+            return Outcome.completed(self.fingerprint).model_copy(update={"reason": "; ".join(remarks) or None})
         own = own_words(self._watch) if self._watch is not None and failure.code == "workload-crashed" else None
         if own is None:
             remedy = f"{failure.remedy}; see {failure.docs}"

@@ -103,10 +103,11 @@ _PATTERNS = (
         _pattern(
             r"[^\n]*unsupported (?:cuda )?api[^\n]*"
             r"|[^\n]*not supported (?:during|with|in) range(?:-based)? replay[^\n]*"
+            r"|[^\n]*only supported with kernel replay[^\n]*"
         ),
-        "range replay met something it cannot replay: {found}",
-        "set pipeline.ncu.ncu_cli.replay_mode: app-range, which runs the workload again instead of replaying API "
-        "calls, or kernel; and drop extra_args that ncu refuses with range replay",
+        "this replay mode cannot do what was asked of it: {found}",
+        "for a call that cannot be replayed set pipeline.ncu.ncu_cli.replay_mode: app-range, which runs the workload "
+        "again instead; for an option (kernel_name, extra_args) leave it out with ranges, or set replay_mode: kernel",
         ("ncu",),
     ),
     _Pattern(
@@ -121,16 +122,21 @@ _PATTERNS = (
     _Pattern(
         "option-refused",
         _pattern(
-            r"unrecogni[sz]ed option[^\n]*|illegal --[^\n]*|ambiguous option[^\n]*|option [^\n]* is invalid[^\n]*"
+            r"unrecogni[sz]ed option[^\n]*|illegal --[^\n]*|ambiguous option[^\n]*|[^\n]*option [^\n]* is invalid[^\n]*"
+            r"|option [^\n]* cannot be specified more than once|option [^\n]* did not match any section"
+            r"|option [^\n]* is not supported with[^\n]*|the --\S+ option is only allowed [^\n]*"
+            r"|invalid configuration for nvtx-(?:in|ex)clude[^\n]*"
         ),
         "the tool refused an option: {found}",
-        "correct extra_args, or install a version that knows the option (llmperf doctor shows what is installed)",
+        "correct extra_args (an option that has a key of its own is set by that), or install a version that knows the "
+        "option (llmperf doctor shows what is installed)",
     ),
 )
 
 _NOTHING_PROFILED = _pattern(r"no (kernels|ranges) were profiled")
 _AVAILABLE_KERNELS = re.compile(r"Available Kernels:\n((?:\s*\d+\.[^\n]*\n?)+)")
 _APPLICATION_ERROR = _pattern(r"the application returned an error code \((\d+)\)")
+_POINTS_ELSEWHERE = re.compile(r"https?://\S+$|please refer to\b|use --help\b", re.IGNORECASE)
 _NSYS_AT_ITS_END = re.compile(r"^Generated:", re.MULTILINE)
 _RANGE_STARTED = "Capture range started in the application"
 
@@ -176,8 +182,31 @@ def judge_nsys(
             remedy=f"run nsys export on it and look at {ending.log}; a report cut short by a kill cannot be repaired",
         )
     if expects_kernels and not any(item.kernels or item.graph_launches for item in facts):
-        return _no_nsys_kernels(ending, facts)
+        return _no_nsys_kernels(ending, facts, trigger)
     return None
+
+
+def workload_remark(tool: Literal["nsys", "ncu"], ending: Ending, *, ended_by_tool: bool = False) -> str | None:
+    """What must be said of a good capture whose workload failed all the same, one rank of several for instance.
+
+    Args:
+        ended_by_tool: the tool may end the workload itself, so that its status says nothing.
+    """
+    failed = _workload_failed(ending) if tool == "nsys" else _failed_under_ncu(ending)
+    if ended_by_tool or not failed:
+        return None
+    return f"the workload failed under {tool} ({tool} {ending.how}): the capture ends where it did; see {ending.log}"
+
+
+def _workload_failed(ending: Ending) -> bool:
+    # nsys that got to its end passes the status of the workload on.
+    passed_on = ending.workload_ok is None and not ending.ok and _NSYS_AT_ITS_END.search(ending.output) is not None
+    return ending.workload_ok is False or passed_on
+
+
+def _failed_under_ncu(ending: Ending) -> bool:
+    crashed = _APPLICATION_ERROR.search(ending.output) is not None
+    return ending.workload_ok is False or (ending.workload_ok is None and crashed)
 
 
 def _no_nsys_report(ending: Ending, trigger: str | None, streams: Sequence[str]) -> Failure:
@@ -185,9 +214,7 @@ def _no_nsys_report(ending: Ending, trigger: str | None, streams: Sequence[str])
     named = find_message("nsys", ending.output, but="profiler-busy")
     if named is not None:
         return named
-    # nsys that got to its end passes the status of the workload on.
-    passed_on = ending.workload_ok is None and not ending.ok and _NSYS_AT_ITS_END.search(ending.output) is not None
-    if ending.workload_ok is False or (passed_on and not streams):
+    if ending.workload_ok is False or (_workload_failed(ending) and not streams):
         return _workload_crashed("nsys", ending, trigger)
     if streams:
         return Failure(
@@ -212,7 +239,7 @@ def _no_nsys_report(ending: Ending, trigger: str | None, streams: Sequence[str])
     )
 
 
-def _no_nsys_kernels(ending: Ending, facts: Sequence[NsysFacts]) -> Failure:
+def _no_nsys_kernels(ending: Ending, facts: Sequence[NsysFacts], trigger: str | None) -> Failure:
     diagnostics = [line for item in facts for line in item.diagnostics]
     named = find_message("nsys", "\n".join([*diagnostics, ending.output]))
     if named is not None:
@@ -225,6 +252,9 @@ def _no_nsys_kernels(ending: Ending, facts: Sequence[NsysFacts]) -> Failure:
             remedy="install an Nsight Systems at least as new as the driver (nvidia-smi shows its CUDA version)",
             exit_code=3,
         )
+    # At the end of a range nsys may have ended the workload itself.
+    if trigger is None and _workload_failed(ending):
+        return _workload_crashed("nsys", ending)
     calls = sum(item.runtime_calls for item in facts)
     heard = f"; nsys warned: {diagnostics[0]}" if diagnostics else ""
     return Failure(
@@ -258,8 +288,7 @@ def judge_ncu(
     named = find_message("ncu", ending.output)
     if named is not None:
         return named
-    crashed = _APPLICATION_ERROR.search(ending.output) is not None
-    if ending.workload_ok is False or (ending.workload_ok is None and crashed):
+    if _failed_under_ncu(ending):
         return _workload_crashed("ncu", ending)
     if (nothing := _NOTHING_PROFILED.search(ending.output)) is not None:
         return _nothing_profiled(nothing[1].lower(), ending, filters, kernel_name)
@@ -327,7 +356,8 @@ def _workload_crashed(tool: str, ending: Ending, trigger: str | None = None) -> 
 
 
 def _tool_failed(tool: str, ending: Ending) -> Failure:
-    lines = [line.strip() for line in ending.output.splitlines() if line.strip()]
+    said = (line.strip() for line in ending.output.splitlines())
+    lines = [line for line in said if line and not _POINTS_ELSEWHERE.match(line)]
     errors = [line for line in lines if line.startswith("==ERROR==") or re.match(r"(?i)(fatal )?error\b", line)]
     last = (errors or lines or ["it printed nothing"])[-1]
     well = "; the workload itself finished" if ending.workload_ok else ""

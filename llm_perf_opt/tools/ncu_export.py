@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.records.tools import NcuFacts, NcuMetric, NcuResult
+from llm_perf_opt.records.tools import NcuFacts, NcuMetric, NcuProcess, NcuResult
 
 # Columns that say which launch a row is of; what follows them are metrics. NVTX columns (`…Push/Pop_Range…`) are
 # of the first kind and lie between.
@@ -97,21 +98,24 @@ def read_raw(lines: Iterable[str]) -> NcuFacts:
     """
     page = RawPage(lines)
     names: dict[str, None] = {}
-    processes: dict[int, None] = {}
+    processes: Counter[tuple[int, str]] = Counter()
     results = 0
     with_value: set[str] = set()
     for row in page.rows():
         results += 1
         names.setdefault(page.result_name(row))
         if (pid := page.cell(row, "Process ID")).isdigit():
-            processes.setdefault(int(pid))
+            processes[int(pid), page.cell(row, "Process Name")] += 1
         with_value.update(
             name for name, index in page.metrics.items() if index < len(row) and row[index].strip() not in NO_VALUE
         )
     return NcuFacts(
         results=results,
         kernels=tuple(name for name in names if name),
-        processes=tuple(processes),
+        processes=tuple(
+            NcuProcess(pid=pid, name=name or None, results=count)
+            for (pid, name), count in sorted(processes.items(), key=lambda item: (-item[1], item[0]))
+        ),
         metrics=tuple(NcuMetric(name=name, unit=page.units[index]) for name, index in page.metrics.items()),
         empty_metrics=tuple(name for name in page.metrics if name not in with_value) if results else (),
     )

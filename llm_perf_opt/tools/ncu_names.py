@@ -50,9 +50,9 @@ def split_sections(wanted: Sequence[str], known: frozenset[str]) -> tuple[list[s
     return [name for name in wanted if name not in unknown], unknown
 
 
-METRICS_A_PASS = 6
-"""Rule of thumb: a set of 45 metrics took 8 passes and one of 229 took 31 to 37 in public logs
-(docs/nsight/sources.md). What fits into a pass depends on the GPU."""
+PASSES_OF_FULL = 40
+"""Rule of thumb: a launch under `--set full` took 31 to 49 passes in public logs (docs/nsight/sources.md). What fits
+into a pass depends on the GPU."""
 
 
 def listed_sets(output: str) -> dict[str, int]:
@@ -62,6 +62,11 @@ def listed_sets(output: str) -> dict[str, int]:
     return {name: int(count) for name, count in found.items() if name and count.strip().isdigit()}
 
 
-def estimated_passes(set_metrics: int, metrics: int) -> int:
-    """About how often ncu replays a launch to collect a set of `set_metrics` metrics and `metrics` further ones."""
-    return max(1, math.ceil((set_metrics + metrics) / METRICS_A_PASS))
+def estimated_passes(metrics: int, full: int) -> int:
+    """About how often ncu replays a launch to collect `metrics` metrics.
+
+    Args:
+        full: how many metrics the set `full` has, counted in the same way. Releases count differently (229 in 2022.3,
+            613 in 2024.1), so a share of it says more than a number.
+    """
+    return max(1, math.ceil(PASSES_OF_FULL * metrics / full))

@@ -11,6 +11,8 @@ from llm_perf_opt.tools.options import Version, check
 OUTPUT = "run"
 REGISTERED_ONLY_OFF = "NSYS_NVTX_PROFILER_REGISTER_ONLY=0"
 """Lets strings that were not registered, as `torch.cuda.nvtx` sends them, open the capture as well."""
+DISCARDS_ENVIRONMENT: Version = (2026, 2)
+"""First release that `--discard-environment` was seen with; from then on the report keeps no process's environment."""
 DEFAULT_RANGE_END = "stop-shutdown"
 """What nsys does at the end of a capture range when it is not told."""
 
@@ -52,7 +54,19 @@ def trigger_words(settings: Nsys) -> str | None:
     return words[settings.capture_range]
 
 
-def profile_argv(nsys: str | Path, settings: Nsys, output_dir: Path, command: Sequence[str]) -> list[str]:
+def ends_workload(settings: Nsys) -> bool:
+    """Whether nsys may end the workload at the end of a range."""
+    return waits_for_trigger(settings) and "shutdown" in (settings.capture_range_end or DEFAULT_RANGE_END)
+
+
+def keeps_environments(version: Version | None) -> bool:
+    """Whether this release stores the environment of every process it may read in the report."""
+    return version is None or version < DISCARDS_ENVIRONMENT
+
+
+def profile_argv(
+    nsys: str | Path, settings: Nsys, output_dir: Path, command: Sequence[str], version: Version | None = None
+) -> list[str]:
     """`nsys profile … COMMAND`, which leaves `run*.nsys-rep` in `output_dir`; `extra_args` come last."""
     return [
         str(nsys),
@@ -61,6 +75,7 @@ def profile_argv(nsys: str | Path, settings: Nsys, output_dir: Path, command: Se
         "-o",
         str(output_dir / OUTPUT),
         "--force-overwrite=true",
+        *([] if keeps_environments(version) else ["--discard-environment=true"]),
         *settings.extra_args,
         *command,
     ]
@@ -73,7 +88,7 @@ def export_argv(nsys: str | Path, report: Path) -> list[str]:
 
 
 def reports(output_dir: Path) -> list[Path]:
-    """The reports a capture left: `run.nsys-rep`, or `run.1.nsys-rep`, `run.2.nsys-rep`, … under `repeat`, in order."""
+    """The reports a capture left, in order: `run.nsys-rep`, or, of several ranges, `run.1.nsys-rep`, …"""
 
     def number(path: Path) -> tuple[int, str]:
         middle = path.name.removeprefix(OUTPUT).removesuffix(".nsys-rep").strip(".")
@@ -91,7 +106,7 @@ def expected_files(settings: Nsys) -> list[str]:
     """What the capture leaves in its directory, for the plan."""
     end = settings.capture_range_end or ""
     if waits_for_trigger(settings) and end.startswith("repeat"):
-        return ["run.1.nsys-rep, run.2.nsys-rep, … (one per range)", "run.1.sqlite, run.2.sqlite, …"]
+        return ["run.1.nsys-rep, run.2.nsys-rep, … (one per range; of one range run.nsys-rep)", "a .sqlite of each"]
     return ["run.nsys-rep", "run.sqlite"]
 
 
@@ -99,6 +114,11 @@ def notes(settings: Nsys, version: Version | None = None) -> list[str]:
     """What a reader of the plan should know about this capture."""
     found = check("nsys", "profile", [*profile_options(settings), "--force-overwrite=true"], version)
     found += [f"extra_args: {problem}" for problem in check("nsys", "profile", settings.extra_args, version)]
+    if version is not None and keeps_environments(version):
+        found.append(
+            "this release stores the environment of every process that you may read in run.nsys-rep (from run.sqlite "
+            "they are removed): do not pass that file on"
+        )
     if settings.capture_range == "nvtx" and not settings.gating_nvtx:
         found.append("gating_nvtx is false: the NVTX trigger is left out and the whole run is captured")
     if not waits_for_trigger(settings) and settings.capture_range_end is not None:

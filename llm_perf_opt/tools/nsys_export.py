@@ -25,6 +25,7 @@ RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 PUSH_POP, START_END, DOMAIN_CREATE = 59, 60, 75
 WARNING = 2  # ENUM_DIAGNOSTIC_SEVERITY_LEVEL: 1 information, 2 warning, 3 error
 MOST_RANGES = 200
+LEFT_OUT = "[environment left out by llmperf]"
 
 SUMMARY_COLUMNS = (
     "Time (%)",
@@ -62,6 +63,27 @@ def _uri(path: Path) -> str:
 
 def _unreadable(path: Path, error: sqlite3.Error) -> StageError:
     return StageError(f"{path} is not a readable nsys export: {error}", "export the report again with nsys export")
+
+
+def drop_environments(path: Path) -> None:
+    """Remove the environments of processes from an export of ours; their bytes are overwritten.
+
+    Recorded releases from 2023.4 to 2026.1 store `/proc/PID/environ` of every process that nsys may read, llmperf
+    itself and the rest of the machine included, secrets and all. Such a block is a string with zero bytes in it, which
+    no name is.
+
+    Raises:
+        StageError: the file cannot be read or changed.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA journal_mode = MEMORY")
+            if "StringIds" in table_names(connection):
+                connection.execute("UPDATE StringIds SET value = ? WHERE instr(value, char(0)) > 0", (LEFT_OUT,))
+            connection.commit()
+    except sqlite3.Error as error:
+        raise _unreadable(path, error) from error
 
 
 def read_facts(path: Path) -> NsysFacts:

@@ -2,9 +2,10 @@
 
 ncu (https://docs.nvidia.com/nsight-compute/NsightComputeCli/index.html#nvtx-filtering) tells a push/pop range from a
 start/end range by the quantifiers around its name: `A/` is a push/pop range `A` anywhere on the stack, `A/B` is `B`
-directly above `A`, `A/*/B` with anything between, `[A` at the bottom, `A]` at the top, `regex:` before a name makes it
-a regular expression, `domain@` selects a domain other than the default one. A bare `A` is a start/end range, of which
-llmperf pushes none, and `*` within a name is that character.
+directly above `A`, `A/*/B` with anything between, `[A` at the bottom, `A]` at the top, `domain@` selects a domain other
+than the default one, `regex:` before all of it makes domain and names regular expressions, and `\\` before a mark makes
+it a character of the name. A bare `A` is a start/end range, of which llmperf pushes none, and `*` within a name is that
+character.
 
 nsys (`--nvtx-capture`) takes the other order, `range@domain`; `range` is of the default domain, `range@*` of any.
 """
@@ -61,7 +62,7 @@ def _translate(written: str) -> TranslatedFilter:
         return TranslatedFilter(written, written, "as-written", _bracket_note(written))
     domain, at, name = written.rpartition("@")
     if "*" in name or "?" in name:
-        return TranslatedFilter(written, f"{domain}{at}regex:{_glob_as_regex(name)}/", "glob")
+        return TranslatedFilter(written, f"regex:{re.escape(domain)}{at}{_glob_as_regex(name)}/", "glob")
     return TranslatedFilter(written, f"{domain}{at}{name}/", "name")
 
 
@@ -73,9 +74,9 @@ def _bracket_note(written: str) -> str | None:
     found = re.fullmatch(r"(sample|step)\[(\d+)\]", written)
     if found is None:
         return None
-    pattern = rf"regex:{found[1]}\[{found[2]}\]/"
     return (
-        f"ncu reads [ and ] as ends of the stack, so {written} names no range of llmperf; write {pattern} for that one"
+        f"ncu reads [ and ] as ends of the stack, so {written} names no range of llmperf; write "
+        rf"{found[1]}\[{found[2]}\]/ for that one"
     )
 
 

@@ -96,9 +96,21 @@ def documented(tool: ToolName, command: str) -> dict[str, Option]:
     return options
 
 
+def refused(replay_mode: str, arguments: Sequence[str]) -> list[str]:
+    """Those of these ncu arguments that it refuses in this replay mode, as they would be written (`--kernel-name`)."""
+    names = _refused_in(replay_mode)
+    found = []
+    for used in used_options("ncu", "", arguments):
+        name = used.option.name if used.option is not None else ""
+        if name in names:
+            found.append(f"--{name}")
+        elif f"{name}={used.value}" in names:
+            found.append(f"--{name} {used.value}")
+    return found
+
+
 @functools.cache
-def refused_in(replay_mode: str) -> frozenset[str]:
-    """ncu options that it refuses under this replay mode."""
+def _refused_in(replay_mode: str) -> frozenset[str]:
     return frozenset(_load("ncu")["commands"][""].get(f"not-in-{replay_mode}-replay", ()))
 
 

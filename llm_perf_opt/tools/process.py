@@ -163,6 +163,9 @@ class _Session:
                 stdout=output.fd,
                 stderr=output.fd,
                 pass_fds=[theirs.fileno()],
+                # nsys reads the environment of the process that started it from /proc and stores it in its report, so
+                # nothing may be in it that was kept from the program.
+                env=dict(env),
                 start_new_session=True,
             )
         with contextlib.suppress(OSError):  # a supervisor that is gone already is noticed in listen()

@@ -28,7 +28,7 @@ def check_capture(capture: Capture | None, device: torch.device) -> None:
     if capture is not None and capture.needs_ranges and ranges_go_nowhere():
         raise MissingError(
             f"the tool tells NVTX that it wants no ranges, so nvtx {version('nvtx')} sends none, and the capture would "
-            "wait for one in vain (seen with nsys 2022.4.2)",
+            "wait for one in vain (seen with nsys 2022.4.2 and 2023.4.4)",
             "install a newer Nsight, or capture without NVTX (gating_nvtx: false)",
         )
     if capture is not None and capture.profiler_api is not None and device.type != "cuda":

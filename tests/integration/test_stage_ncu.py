@@ -96,7 +96,6 @@ def test_every_failure_is_answered(nsight: Nsight, tmp_path: Path, fail: str, ex
         (STEPS, [f"{CLI}.kernel_name=gem"], Expected("filter-never-matched", "kernels it saw: load, gemm, gemv")),
         (("push:decode", "pop"), ONE_LAUNCH, Expected("no-kernels", "no kernels to profile")),
         (("exit:3",), ONE_LAUNCH, Expected("workload-crashed", "status 3")),
-        (STEPS, [f"{CLI}.extra_args=[--nope]"], Expected("option-refused", "--nope")),
     ],
 )
 def test_every_empty_profile_is_answered(
@@ -112,7 +111,10 @@ def test_the_plan_says_what_will_be_sent(nsight: Nsight, tmp_path: Path) -> None
     assert "note: nvtx.include: decode* is sent as regex:decode.*/" in finished.stdout
     assert "note: metrics that ncu does not know here, dropped: nope" in finished.stdout
     assert "--metrics" not in finished.stdout
-    assert "estimated passes: 9 (per profiled launch" in finished.stdout
+    assert "estimated passes: 9 (per profiled range" in finished.stdout
+    assert "each pass is a run of the whole workload" in finished.stdout
+    assert "--replay-mode app-range" in finished.stdout
+    assert "note: replay_mode: auto is app-range: nvtx.include names ranges" in finished.stdout
     assert "files: report.ncu-rep, raw.csv" in finished.stdout
     assert not (tmp_path / "run").exists()
 
@@ -157,15 +159,28 @@ def test_both_tools_around_the_real_workload(nsight: Nsight, tmp_path: Path) -> 
     assert len(order["inputs"]["epochs"][0]) == 1
 
 
-def test_app_range_runs_the_workload_once_a_pass(nsight: Nsight, tmp_path: Path) -> None:
-    arguments = [f"{CLI}.replay_mode=app-range", f"{CLI}.nvtx.include=[prefill,decode]", *QUICK]
+def test_ranges_of_the_model_are_profiled_by_running_the_workload_again(nsight: Nsight, tmp_path: Path) -> None:
+    """By default for ranges of our own workload: greedily, to its full length, one batch."""
+    arguments = [f"{CLI}.nvtx.include=[prefill,decode]", "infer.do_sample=true", "infer.temperature=0.7", *QUICK]
     finished = profile("ncu", nsight, tmp_path, arguments, NSIGHT_STANDIN_KERNELS="ranges")
     assert finished.returncode == 0, finished.stderr
     found = facts(tmp_path)
     assert (found.replay_mode, found.steady_step) == ("app-range", False)
+    assert "names ranges of llmperf's own workload" in (found.replay_reason or "")
+    assert "--replay-mode app-range" in (tmp_path / "run" / "ncu" / "cmd.txt").read_text()
+    assert "with app-range replay" in (tmp_path / "run" / "report.md").read_text()
+    order = read_json(tmp_path / "run" / "tmp" / "workload" / "ncu" / "order.json")
+    assert (order["config"]["infer"]["do_sample"], order["config"]["infer"]["stop_on_eos"]) == (False, False)
     assert found.facts is not None
     assert found.facts.results == 2
     assert found.regions == ("prefill", "decode")
+
+
+@pytest.mark.parametrize("tool", ["nsys", "ncu"])
+def test_a_tool_that_fails_around_a_good_workload(nsight: Nsight, tmp_path: Path, tool: str) -> None:
+    arguments = [*QUICK, "infer.max_new_tokens=2"]
+    finished = profile(tool, nsight, tmp_path, arguments, NSIGHT_STANDIN_FAIL="fails-after")
+    Expected("tool-failed", "the workload itself finished").check(tool, finished, tmp_path)
 
 
 def test_the_profiler_api_needs_a_gpu(nsight: Nsight, tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ class Profile:
         gating = settings.pop("gating_nvtx", True)
         timeout_s = settings.pop("timeout_s", None)
         options = settings.pop("options", {})
-        self.settings = Ncu(gating_nvtx=gating, timeout_s=timeout_s, ncu_cli=NcuCli.model_validate(settings))
+        asked = Ncu(gating_nvtx=gating, timeout_s=timeout_s, ncu_cli=NcuCli.model_validate(settings))
+        self.settings = ncu_tool.choose_replay(asked, own=False)[0]
         self.env = {**nsight.env, "NSIGHT_STANDIN_FAIL": fail}
         argv = ncu_tool.profile_options(self.settings, **options)
         command = ncu_tool.profile_argv(nsight.ncu, self.settings, argv, folder, nsight.workload(*steps))
@@ -112,6 +113,9 @@ DECODE = ["void gemv<half>(int)", "norm"]
         ("sam]", ["conv"]),
         ("A::A1", ["a1"]),
         (r"regex:step\[0\]/", DECODE),
+        (r"step\[0\]/", DECODE),
+        ("prefill/+/sam", []),
+        ("regex:mi.e@oth.r/", ["mine"]),
         ("other", []),
         ("mine@other", ["mine"]),
         ("mine@other*", ["mine"]),

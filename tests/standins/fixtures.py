@@ -1,7 +1,9 @@
-"""Fixtures of the stand-ins; a conftest imports them."""
+"""Fixtures of the stand-ins, and of the real tools where they are; a conftest imports them."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -10,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from llm_perf_opt.tools.discovery import VARIABLE, find_tool, version_problem
+from llm_perf_opt.tools.options import ToolName
 from tests.standins import recorder
 
 HERE = Path(__file__).parent
+# Read before the variables of the person who runs the tests are taken away.
+CHOSEN = {name: os.environ[name] for name in VARIABLE.values() if name in os.environ}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,8 @@ class Nsight:
     nsys: Path
     ncu: Path
     env: dict[str, str]
+    real: bool = False
+    """These are the tools themselves."""
 
     def workload(self, *steps: str) -> list[str]:
         """A command that does these steps (`tests/standins/workload.py`)."""
@@ -58,3 +66,34 @@ def nsight(nvtx_recorder: Path, plain_nvtx: Path) -> Nsight:
         "PATH": os.environ["PATH"],
     }
     return Nsight(HERE / "nsys", HERE / "ncu", env)
+
+
+@functools.cache
+def installed(name: ToolName) -> Path | str:
+    """The real tool, or why there is none."""
+    tool = find_tool(name, {"PATH": os.environ["PATH"], **CHOSEN})
+    if tool is None:
+        return f"{name} is not installed"
+    return version_problem(tool) or Path(tool.path)
+
+
+@pytest.fixture(params=["stand-in", "real"])
+def nsys_tool(request: pytest.FixtureRequest, nsight: Nsight) -> Nsight:
+    """Each nsys in turn; the test is skipped for the real one where there is none, or one that is too old."""
+    return nsight if request.param == "stand-in" else _real("nsys", nsight)
+
+
+@pytest.fixture(params=["stand-in", "real"])
+def ncu_tool(request: pytest.FixtureRequest, nsight: Nsight) -> Nsight:
+    """Each ncu in turn, likewise."""
+    return nsight if request.param == "stand-in" else _real("ncu", nsight)
+
+
+def _real(name: ToolName, nsight: Nsight) -> Nsight:
+    found = installed(name)
+    if isinstance(found, str):
+        pytest.skip(found)
+    # Ranges of the workload come with every release if they do not go through the nvtx package.
+    kept = {key: nsight.env[key] for key in ("PLAIN_NVTX", "PATH")}
+    env = {**kept, VARIABLE[name]: str(found), "WORKLOAD_NVTX": "library"}
+    return dataclasses.replace(nsight, env=env, real=True, **{name: found})

@@ -1,8 +1,8 @@
 """A strict stand-in for ncu: documented options only, a real child, kernels profiled only where its filters let them.
 
-Ways to fail (NSIGHT_STANDIN_FAIL): no-report, counters-permission, driver-mismatch, profiler-busy, disk-full,
-range-replay-unsupported, hang, tool-crash, report-broken. The texts of these were seen in recorded output of the real
-tool where the tests' `recorded` folder has them.
+Ways to fail (NSIGHT_STANDIN_FAIL): no-report, counters-permission, driver-missing, driver-mismatch, profiler-busy,
+disk-full, range-replay-unsupported, hang, tool-crash, fails-after, report-broken. The texts of these were seen in
+recorded output of the real tool where the tests' `recorded` folder has them.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ ERRORS = {
     "counters-permission": "ERR_NVGPUCTRPERM - The user does not have permission to access NVIDIA GPU Performance "
     "Counters on the target device 0. For instructions on enabling permissions and to get more information see "
     "https://developer.nvidia.com/ERR_NVGPUCTRPERM",
+    "driver-missing": "Nsight Compute failed to connect to the CUDA driver (stub libcuda.so[.1] on path?).",
     "driver-mismatch": "Cuda driver is not compatible with Nsight Compute.",
     "profiler-busy": "Profiling failed because a driver resource was unavailable. Ensure that no other tool (like "
     "DCGM) is concurrently collecting profiling data. See "
@@ -73,35 +74,45 @@ def refuse(problem: str) -> NoReturn:
 
 
 @dataclass
+class OpenRange:
+    """A range that lasts: the expressions it was inside of so far, and how many kernels ran."""
+
+    inside: dict[str, None] = field(default_factory=dict)
+    kernels: int = 0
+
+
+@dataclass
 class Pass:
     """One run of the application: the launches (or ranges) that the filters let through."""
 
     arguments: Arguments
     ranges: Ranges
     profiling: bool
+    root: int
+    """PID of the application that ncu itself started."""
     results: list[dict[str, Any]] = field(default_factory=list)
     seen: dict[str, None] = field(default_factory=dict)
-    inside: dict[str, list[str]] = field(default_factory=dict)
+    open: dict[int, OpenRange] = field(default_factory=dict)
+    """By process."""
     matched: int = 0
 
     def handle(self, event: Event) -> None:
-        if self.by_range:
-            self._close_ranges(event)
+        within = self._expressions(event) if self.by_range else []
         self.ranges.apply(event)
+        if self.by_range:
+            self._follow_range(event, within)
         if event.event == "mark" and event.name in PROFILER_CALLS:
             self.profiling = event.name == PROFILER_CALLS[0]
         kernel = kernel_of(event)
-        if kernel is None:
+        only_root = self.arguments.one("target-processes", "all") == "application-only"
+        if kernel is None or (only_root and event.pid != self.root):
             return
         self.seen.setdefault(kernel)
         if not self.profiling and not self.by_range:
             return
         if self.by_range:
-            for expression in self.includes:
-                if matches(expression, self.ranges, event):
-                    self.inside.setdefault(expression, []).append(kernel)
-            if not self.includes and self.profiling:
-                self.inside.setdefault("", []).append(kernel)
+            if event.pid in self.open:
+                self.open[event.pid].kernels += 1
         elif self._wanted(kernel, event):
             self._take(kernel, event.pid, [item for item in self.includes if matches(item, self.ranges, event)])
 
@@ -137,23 +148,24 @@ class Pass:
             return
         self.results.append({"name": name, "pid": pid, "inside": list(inside)})
 
-    def _close_ranges(self, event: Event) -> None:
-        """A range that is about to end and in which kernels ran is one result."""
-        stop = event.event == "mark" and event.name == PROFILER_CALLS[1]
-        for expression in list(self.inside):
-            before = expression != "" and matches(expression, self.ranges, event)
-            ends = event.event in ("pop", "end") and before and not self._still_inside(expression, event)
-            if ends or (expression == "" and stop):
-                del self.inside[expression]
-                self._take("range", event.pid, [expression])
+    def _expressions(self, event: Event) -> list[str]:
+        """The expressions that what happens at `event` is inside of; without any, the profiler calls delimit."""
+        if self.includes:
+            return [expression for expression in self.includes if matches(expression, self.ranges, event)]
+        return [""] if self.profiling else []
 
-    def _still_inside(self, expression: str, event: Event) -> bool:
-        after = Ranges(self.ranges.per_process)
-        for key, stack in self.ranges.stacks.items():
-            after.stacks[key] = list(stack)
-        after.started = dict(self.ranges.started)
-        after.apply(event)
-        return matches(expression, after, event)
+    def _follow_range(self, event: Event, before: Sequence[str]) -> None:
+        """A range lasts while any of the expressions matches; one in which kernels ran is one result."""
+        if event.event == "mark" and event.name in PROFILER_CALLS:
+            now = [] if self.includes or event.name == PROFILER_CALLS[1] else [""]
+        else:
+            now = self._expressions(event)
+        if now:
+            self.open.setdefault(event.pid, OpenRange()).inside.update(dict.fromkeys(now))
+        elif before and event.pid in self.open:
+            ended = self.open.pop(event.pid)
+            if ended.kernels:
+                self._take("range", event.pid, list(ended.inside))
 
 
 def profile(arguments: Arguments) -> int:
@@ -171,6 +183,9 @@ def profile(arguments: Arguments) -> int:
         if status:
             error(f"The application returned an error code ({abs(status)}).")
             break
+    if mode == "fails-after":
+        error("An error occurred while trying to profile.")
+        return 1
     first = passes[0]
     if any([item["name"] for item in other.results] != [item["name"] for item in first.results] for other in passes):
         error("The application did not run the same kernels in every pass.")
@@ -181,15 +196,7 @@ def profile(arguments: Arguments) -> int:
 def _check_profile(arguments: Arguments) -> None:
     if not arguments.rest:
         refuse("no application given")
-    replay = arguments.one("replay-mode", "kernel")
-    if replay in ("range", "app-range"):
-        for name in ("profile-from-start", "import-source", "nvtx-exclude"):
-            if arguments.has(name):
-                error(f"Option {name} is not supported during range replay.")
-                raise SystemExit(1)
-    if replay == "app-range" and arguments.has("app-replay-buffer"):
-        error("Option '--app-replay-buffer' is not supported with range-based replay modes.")
-        raise SystemExit(1)
+    _check_replay(arguments)
     if arguments.has("nvtx-include") and not arguments.has("nvtx"):
         refuse("--nvtx-include without --nvtx")
     for expression in arguments.all("nvtx-include") + arguments.all("nvtx-exclude"):
@@ -204,6 +211,25 @@ def _check_profile(arguments: Arguments) -> None:
         refuse(f"--set {arguments.one('set')}: no such set")
 
 
+def _check_replay(arguments: Arguments) -> None:
+    """What release 2024.1.1 refuses in a replay mode, in its words."""
+    replay = arguments.one("replay-mode", "kernel")
+    if replay in ("range", "app-range"):
+        for name in ("app-replay-buffer", "app-replay-match", "app-replay-mode"):
+            if arguments.has(name):
+                error(f"Option '--{name}' is not supported with range-based replay modes.")
+                raise SystemExit(1)
+        selecting = ("kernel-name", "kernel-id", "nvtx-exclude")
+        for name in (*selecting, "profile-from-start", "disable-profiler-start-stop", "import-source"):
+            if arguments.has(name):
+                print("==WARNING== Please consult the documentation for current range-based replay mode limitations.")
+                error(f"Option {name} is not supported during range replay.")
+                raise SystemExit(1)
+    if replay != "kernel" and arguments.one("graph-profiling") == "graph":
+        error("Graph-based profiling is only supported with kernel replay.")
+        raise SystemExit(1)
+
+
 def _run_once(arguments: Arguments, mode: str) -> tuple[int, Pass]:
     child = start_child(arguments.rest)
     print(f"==PROF== Connected to process {child.process.pid} ({arguments.rest[0]})", flush=True)
@@ -212,7 +238,7 @@ def _run_once(arguments: Arguments, mode: str) -> tuple[int, Pass]:
     from_start = arguments.one("profile-from-start", "on") in ("on", "yes", "1")
     by_range = arguments.one("replay-mode", "kernel") in ("range", "app-range")
     scope = arguments.one("nvtx-push-pop-scope", "thread") == "process"
-    done = Pass(arguments, Ranges(scope), profiling=from_start and not by_range)
+    done = Pass(arguments, Ranges(scope), profiling=from_start and not by_range, root=child.process.pid)
     status = child.follow(done.handle)
     if mode in ERRORS and mode != "disk-full":
         done.results.clear()

@@ -1,12 +1,13 @@
 """A strict stand-in for nsys: documented options only, a real child, captures that open where nsys opens them.
 
 Ways to fail (NSIGHT_STANDIN_FAIL): no-report, importer-missing, disk-full, profiler-busy, driver-mismatch, hang,
-tool-crash, report-broken, export-fails. What it prints was seen in recorded output of the real tool where the tests'
-`recorded` folder has it; nothing else about its texts is meant to be exact.
+tool-crash, fails-after, report-broken, export-fails. What it prints was seen in recorded output of the real tool where
+the tests' `recorded` folder has it; nothing else about its texts is meant to be exact.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -164,6 +165,9 @@ def profile(words: list[str]) -> int:
     session = Session(arguments, child)
     status = child.follow(session.handle)
     session.close()
+    if mode == "fails-after":
+        print("Error: the agent did not answer", file=sys.stderr)
+        return 1
     written = write_reports(arguments, session, mode)
     print("Generated:")
     for path in written:
@@ -175,7 +179,8 @@ def profile(words: list[str]) -> int:
 
 def write_reports(arguments: Arguments, session: Session, mode: str) -> list[Path]:
     base = Path(arguments.one("output", "report1"))
-    repeated = session.end.startswith("repeat")
+    # As releases 2022.4 and 2023.4 do: a single report has no number, whatever the end is.
+    repeated = session.end.startswith("repeat") and len(session.collections) > 1
     overwrite = arguments.one("force-overwrite", "false") == "true"
     written: list[Path] = []
     if mode == "no-report":
@@ -267,6 +272,15 @@ class Export:
         else:
             self._kernels()
         self._ranges()
+        self._environments()
+
+    def _environments(self) -> None:
+        """Environments of the processes above, as releases 2023.4 to 2026.1 store those of all processes."""
+        pid = os.getpid()
+        while pid > 1 and (folder := Path(f"/proc/{pid}")).exists():
+            with contextlib.suppress(OSError):
+                self.string((folder / "environ").read_bytes().decode(errors="replace"))
+            pid = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
 
     @staticmethod
     def _global_pid(pid: int) -> int:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.standins.recorder import Event
+
+Same = Callable[[str, str], bool]
+"""Whether a pattern of the expression is a name."""
 
 
 class BadExpressionError(ValueError):
@@ -50,20 +54,24 @@ class Ranges:
 
 
 def matches(expression: str, ranges: Ranges, event: Event) -> bool:
-    """Whether what happens at `event` is inside the ranges that an `--nvtx-include` expression names."""
-    domain, rest = _split_domain(expression)
+    """Whether what happens at `event` is inside the ranges that an `--nvtx-include` expression names.
+
+    `regex:` before all of it makes the domain and every name a regular expression.
+    """
+    same = _regex_matches if expression.startswith("regex:") else _literal_matches
+    domain, rest = _split_domain(expression.removeprefix("regex:"))
     if domain is None:
         places: list[str | None] = [None]
     else:
-        places = [name for name in ranges.domains(event) if name is not None and _name_matches(domain, name)]
-    if not _is_push_pop(rest):
+        places = [name for name in ranges.domains(event) if name is not None and same(domain, name)]
+    if not _is_push_pop(rest, regex=same is _regex_matches):
         wanted = [name for name in rest.split(",") if name]
         return any(
-            all(any(_name_matches(name, found) for found in ranges.open_started(event, place)) for name in wanted)
+            all(any(same(name, found) for found in ranges.open_started(event, place)) for name in wanted)
             for place in places
         )
-    parts, bottom, top = _parts(rest)
-    return any(_stack_matches(parts, bottom, top, ranges.stack(event, place)) for place in places)
+    parts, bottom, top = _parts(rest, regex=same is _regex_matches)
+    return any(_stack_matches(parts, bottom, top, ranges.stack(event, place), same) for place in places)
 
 
 def _split_domain(expression: str) -> tuple[str | None, str]:
@@ -71,43 +79,42 @@ def _split_domain(expression: str) -> tuple[str | None, str]:
     return (found[1], found[2]) if found else (None, expression)
 
 
-def _is_push_pop(text: str) -> bool:
-    if text.startswith("regex:"):
-        return text.endswith("/") and not text.endswith("\\/")
-    return re.search(r"(?<!\\)[/\[\]]", text) is not None
+def _is_push_pop(text: str, *, regex: bool) -> bool:
+    return re.search(r"(?<!\\)/$" if regex else r"(?<!\\)[/\[\]]", text) is not None
 
 
-def _parts(text: str) -> tuple[list[str], bool, bool]:
-    bottom = text.startswith("[")
-    text = text.removeprefix("[")
+def _parts(text: str, *, regex: bool) -> tuple[list[str], bool, bool]:
+    bottom = text.startswith("[") and not regex
+    text = text.removeprefix("[") if bottom else text
     pieces = re.split(r"(?<!\\)/", text)
     if len(pieces) > 1 and pieces[-1] == "":
         pieces.pop()
-    # A `]` at the end of a regular expression closes a set unless none is open.
     last = pieces[-1]
-    regex_closes_itself = last.startswith("regex:") and last.count("[") >= last.count("]")
-    top = last.endswith("]") and not last.endswith("\\]") and not regex_closes_itself
+    top = last.endswith("]") and not last.endswith("\\]") and not regex
     if top:
         pieces[-1] = last[:-1]
-    if any(piece == "" for piece in pieces) or all(piece == "*" for piece in pieces):
+    if any(piece == "" for piece in pieces) or all(piece in ("*", "+") for piece in pieces):
         raise BadExpressionError(text)
     return pieces, bottom, top
 
 
-def _stack_matches(parts: list[str], bottom: bool, top: bool, stack: list[str]) -> bool:
+def _stack_matches(parts: list[str], bottom: bool, top: bool, stack: list[str], same: Same) -> bool:
     starts = [0] if bottom else range(len(stack) + 1)
-    return any(_from(parts, stack, start, top) for start in starts)
+    return any(_from(parts, stack, start, top, same) for start in starts)
 
 
-def _from(parts: list[str], stack: list[str], at: int, top: bool) -> bool:
+def _from(parts: list[str], stack: list[str], at: int, top: bool, same: Same) -> bool:
     if not parts:
         return at == len(stack) if top else True
     if parts[0] == "*":
-        return any(_from(parts[1:], stack, later, top) for later in range(at, len(stack) + 1))
-    return at < len(stack) and _name_matches(parts[0], stack[at]) and _from(parts[1:], stack, at + 1, top)
+        return any(_from(parts[1:], stack, later, top, same) for later in range(at, len(stack) + 1))
+    here = at < len(stack) and (parts[0] == "+" or same(parts[0], stack[at]))
+    return here and _from(parts[1:], stack, at + 1, top, same)
 
 
-def _name_matches(pattern: str, name: str) -> bool:
-    if pattern.startswith("regex:"):
-        return re.search(pattern.removeprefix("regex:"), name) is not None
+def _regex_matches(pattern: str, name: str) -> bool:
+    return re.search(pattern, name) is not None
+
+
+def _literal_matches(pattern: str, name: str) -> bool:
     return re.sub(r"\\(.)", r"\1", pattern) == name

@@ -1,4 +1,4 @@
-"""A tiny workload for the stand-ins: ranges and pretended kernels, as its arguments say. No torch, no GPU.
+"""A tiny workload for the tools: ranges and pretended kernels, as its arguments say. No torch, no GPU.
 
 Each argument is one step, in order:
 
@@ -9,34 +9,60 @@ Each argument is one step, in order:
     sleep:SECONDS       print:WORDS    exit:STATUS    crash    file:PATH (written, to show how far it got)
     thread:STEP         that step in a thread of its own
     repeat:N:STEP       that step N times
+
+With WORKLOAD_NVTX=library pushes and pops go through `plain_nvtx.c` instead of the nvtx package.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import nvtx
 
 DOMAIN = "standin"
-_starts: list[tuple[object, int]] = []
+_starts: list[tuple[Any, int]] = []
 
 
-def plain_push(name: str) -> None:
-    """nvtxRangePushA of the library that the nvtx package is built on: its dummy-free C entry, with a plain string."""
-    library = ctypes.CDLL(os.environ["PLAIN_NVTX"])
-    library.push_plain(name.encode())
+def library() -> ctypes.CDLL:
+    """`plain_nvtx.c`, compiled."""
+    return ctypes.CDLL(os.environ["PLAIN_NVTX"])
+
+
+class LibraryDomain:
+    """What is used here of a domain of the nvtx package, without it."""
+
+    def __init__(self, name: str | None) -> None:
+        self._library = library()
+        self._library.make_domain.restype = ctypes.c_void_p
+        self._domain = ctypes.c_void_p(self._library.make_domain(name.encode() if name else None))
+
+    def get_event_attributes(self, message: str) -> str:
+        return message
+
+    def push_range(self, message: str) -> None:
+        self._library.push_registered(self._domain, message.encode())
+
+    def pop_range(self) -> None:
+        self._library.pop_in(self._domain)
+
+
+@functools.cache
+def domain_of(name: str | None) -> Any:
+    return LibraryDomain(name) if os.environ.get("WORKLOAD_NVTX") == "library" else nvtx.get_domain(name)
 
 
 def step(words: str) -> None:
     kind, _, rest = words.partition(":")
     name, _, domain_name = rest.partition("@")
-    domain = nvtx.get_domain(domain_name or None)
+    domain = domain_of(domain_name or None)
     if kind == "push":
         domain.push_range(domain.get_event_attributes(message=name))
     elif kind == "pop":
@@ -45,9 +71,9 @@ def step(words: str) -> None:
         _starts.append((domain, domain.start_range(domain.get_event_attributes(message=name))))
     elif kind == "end":
         started_in, handle = _starts.pop()
-        started_in.end_range(handle)  # type: ignore[attr-defined]
+        started_in.end_range(handle)
     elif kind == "plain":
-        plain_push(name)
+        library().push_plain(name.encode())
     elif kind == "kernel":
         nvtx.mark(rest, domain=DOMAIN)
     elif kind == "profiler":

@@ -89,6 +89,8 @@ def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
     if capture.passes:
         few, many = min(capture.passes), max(capture.passes)
         words += f", {few} passes each" if few == many else f", {few} to {many} passes each"
+    if capture.replay_reason is not None:
+        words += f" (replay_mode: auto; {capture.replay_reason})"
     blocks: list[Block] = [Paragraph(f"{words}. {NOT_FOR_TIMES}")]
     if capture.failure is not None:
         blocks.append(Paragraph(f"It failed: {capture.failure.message}"))
@@ -102,6 +104,9 @@ def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
         remarks.append(f"{len(capture.facts.empty_metrics):,} metrics have no value in any result.")
     blocks += [Items(tuple(remarks))] if remarks else []
     if capture.facts is not None and capture.results:
+        if len(capture.facts.processes) > 1:
+            names = tuple(f"{item.name or 'unnamed'} {item.pid}: {item.results:,}" for item in capture.facts.processes)
+            blocks.append(Paragraph(f"Results by process: {', '.join(names)}."))
         left = capture.facts.results - len(capture.results[:limit])
         table = result_table(capture.results[:limit], capture.facts.metrics)
         blocks += [table, *([Paragraph(RULE)] if "class" in table.columns else [])]

@@ -25,7 +25,7 @@ from llm_perf_opt.stages.ncu.request import (
 from llm_perf_opt.stages.wrapped import Launch
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.discovery import require_tool
-from llm_perf_opt.tools.failures import judge_ncu
+from llm_perf_opt.tools.failures import judge_ncu, workload_remark
 from llm_perf_opt.tools.ncu_export import read_raw, read_results, table_lines
 from llm_perf_opt.tools.nvtx import TranslatedFilter
 
@@ -60,6 +60,7 @@ def execute(context: StageContext) -> Outcome:
     record = NcuCapture(
         tool=tool,
         replay_mode=settings.ncu_cli.replay_mode,
+        replay_reason=request.replay_reason,
         filters=tuple(item.sent for item in request.filters),
         steady_step=request.steady_step,
         device=launch.device,
@@ -74,8 +75,9 @@ def execute(context: StageContext) -> Outcome:
     )
     write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
     remarks = [*dropped_words(request), *(f"{region.written}: {region.reason}" for region in regions if region.reason)]
-    outcome = launch.outcome(failure)
-    return outcome.model_copy(update={"reason": "; ".join(remarks)}) if remarks and failure is None else outcome
+    if (remark := workload_remark("ncu", ending)) is not None:
+        remarks.append(remark)
+    return launch.outcome(failure, remarks)
 
 
 def _make_room(directory: Path, force_overwrite: bool) -> None:

@@ -17,7 +17,7 @@ from llm_perf_opt.stages.wrapped import changed_environment, foreign_command, la
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.ncu_lists import known_metrics, known_sections, known_sets
-from llm_perf_opt.tools.ncu_names import METRICS_A_PASS, estimated_passes, split_metrics, split_sections
+from llm_perf_opt.tools.ncu_names import PASSES_OF_FULL, estimated_passes, split_metrics, split_sections
 from llm_perf_opt.tools.nvtx import TranslatedFilter, folder_names
 from llm_perf_opt.workload.order import STEADY_STEP, Capture
 
@@ -29,6 +29,9 @@ class Request:
     """One run of ncu."""
 
     settings: Ncu
+    """With the replay mode that is sent."""
+    replay_reason: str | None
+    """Why `auto` became that mode; None where the configuration names one."""
     own: bool
     """The workload is llmperf's own."""
     steady_step: bool
@@ -76,9 +79,9 @@ def make_request(config: Config, program: str | None) -> Request:
     Raises:
         ConfigError: one decode step is to be profiled, and there is none.
     """
-    settings = config.pipeline.ncu
-    cli = settings.ncu_cli
     own = foreign_command(config) is None
+    settings, replay_reason = ncu.choose_replay(config.pipeline.ncu, own=own)
+    cli = settings.ncu_cli
     steady = own and not ncu.bounds_launches(settings)
     if steady and config.infer.max_new_tokens == 1:
         raise ConfigError(
@@ -96,6 +99,7 @@ def make_request(config: Config, program: str | None) -> Request:
     folders = folder_names(list(asked)) if len(asked) > 1 else {}
     return Request(
         settings=settings,
+        replay_reason=replay_reason,
         own=own,
         steady_step=steady,
         filters=filters,
@@ -151,6 +155,13 @@ def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
 def _notes(request: Request) -> list[str]:
     found = []
     mode = request.settings.ncu_cli.replay_mode
+    by_range = mode in ("range", "app-range")
+    if request.replay_reason is not None:
+        found.append(f"replay_mode: auto is {mode}: {request.replay_reason}")
+    if by_range and len(request.filters) > 1:
+        found.append(
+            "ranges of nvtx.include that overlap, such as a module's and its phase's, make one result together"
+        )
     if request.steady_step:
         marked = f"the range {STEADY_STEP}" if request.settings.gating_nvtx else "cudaProfilerStart and -Stop"
         found.append(f"nothing bounds the launches: the middle decode step is profiled, marked by {marked}")
@@ -158,14 +169,18 @@ def _notes(request: Request) -> list[str]:
         found.append(
             "nothing bounds the launches: every kernel of the command is replayed; set launch_count, kernel_name or "
             "nvtx.include"
-            if mode in ("kernel", "application")
+            if not by_range
             else f"replay_mode: {mode} profiles ranges, and nvtx.include names none: only cudaProfilerStart and -Stop "
             "can delimit them"
         )
     if request.own:
-        found.append("every sample is run once: times under ncu mean nothing, so measure.repeats is not used")
+        once = "times under ncu mean nothing, so measure.repeats is not used"
         if request.steady_step or request.runs_again:
-            found.append("one batch, decoded greedily to infer.max_new_tokens, so that every pass does the same work")
+            found.append(
+                "one batch is run, decoded greedily to infer.max_new_tokens, so every pass does the same; " + once
+            )
+        else:
+            found.append(f"every sample is run once: {once}")
         if request.filters and not request.steady_step and mode == "kernel":
             found.append("each kernel in the ranges is profiled; replay_mode: app-range profiles each range as a whole")
     return found + dropped_words(request)
@@ -181,13 +196,16 @@ def dropped_words(request: Request) -> list[str]:
 
 def _estimate(request: Request, program: str | None) -> PassEstimate:
     cli = request.settings.ncu_cli
-    formula = f"metrics / {METRICS_A_PASS}, a rule of thumb; the GPU decides"
+    formula = f"{PASSES_OF_FULL} for the set full, fewer by its share of the metrics; a rule of thumb, the GPU decides"
     what = "profiled range" if cli.replay_mode in ("range", "app-range") else "profiled launch"
     if program is None:
         return PassEstimate(None, f"per {what}: {formula}; ncu, which lists how many metrics a set has, was not found")
-    metrics = known_sets(program).get(cli.set, None) if cli.set is not None else 0
-    if metrics is None:
-        return PassEstimate(None, f"per {what}: {formula}; ncu does not list how many metrics the set {cli.set} has")
+    sets = known_sets(program)
+    full = sets.get("full")
+    metrics = sets.get(cli.set) if cli.set is not None else 0
+    if not full or metrics is None:
+        name = "full" if not full else cli.set
+        return PassEstimate(None, f"per {what}: {formula}; ncu does not list how many metrics the set {name} has")
     if not metrics and not request.metrics:
         return PassEstimate(None, f"per {what}: {formula}; how many metrics sections have is not listed")
     least = "; sections outside the set come on top" if request.sections else ""
@@ -195,4 +213,4 @@ def _estimate(request: Request, program: str | None) -> PassEstimate:
         least += "; each pass is a run of the whole workload"
     elif cli.launch_count is not None:
         least += f"; at most {cli.launch_count:,} launches"
-    return PassEstimate(estimated_passes(metrics, len(request.metrics)), f"per {what}: {formula}{least}")
+    return PassEstimate(estimated_passes(metrics + len(request.metrics), full), f"per {what}: {formula}{least}")

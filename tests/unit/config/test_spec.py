@@ -102,7 +102,7 @@ DEFAULTS: dict[str, object] = {
     "pipeline.ncu.gating_nvtx": True,
     "pipeline.ncu.timeout_s": None,
     "pipeline.ncu.ncu_cli.target_processes": "all",
-    "pipeline.ncu.ncu_cli.replay_mode": "kernel",
+    "pipeline.ncu.ncu_cli.replay_mode": "auto",  # app-range for ranges of our own workload, else kernel
     "pipeline.ncu.ncu_cli.nvtx.include": None,
     "pipeline.ncu.ncu_cli.set": "roofline",
     "pipeline.ncu.ncu_cli.sections": None,

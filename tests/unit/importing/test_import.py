@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -188,12 +189,22 @@ def test_a_broken_row_of_a_kernel_table_is_shown(row: str) -> None:
         read_summary(["nothing\n"])
 
 
+def test_environments_do_not_come_along(tmp_path: Path) -> None:
+    source = export(tmp_path / "x.sqlite", [("f", 10)])
+    with contextlib.closing(sqlite3.connect(source)) as connection, connection:
+        connection.execute("INSERT INTO StringIds VALUES (99, ?)", ("HOME=/\0HF_TOKEN=hf_secret\0",))
+    imported(tmp_path, source)
+    assert b"hf_secret" in source.read_bytes()
+    assert b"hf_secret" not in (tmp_path / "the run" / "nsys" / "run.sqlite").read_bytes()
+
+
 def test_a_raw_page(tmp_path: Path) -> None:
     manifest, facts = imported(tmp_path, made(tmp_path, "r", "==PROF== Connected to process 7\n" + RAW))
     assert statuses(manifest) == {"ncu": ("completed", 0)}
     assert facts.ncu is not None
     assert facts.ncu.facts is not None
-    assert (facts.ncu.facts.processes, facts.ncu.results[0].values) == ((7,), {"gpu__time_duration.sum": 12.0})
+    assert [process.pid for process in facts.ncu.facts.processes] == [7]
+    assert facts.ncu.results[0].values == {"gpu__time_duration.sum": 12.0}
 
 
 def test_a_file_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.inputs import Inputs, Sample
@@ -89,7 +90,9 @@ def test_regions_are_several_filters_each_once() -> None:
         ({}, True),
         ({"replay_mode": "app-range", "nvtx": {"include": "decode"}}, True),
         ({"replay_mode": "application", "launch_count": 1}, True),
-        ({"nvtx": {"include": "decode"}}, False),
+        ({"nvtx": {"include": "decode"}}, True),
+        ({"nvtx": {"include": "decode"}, "replay_mode": "kernel"}, False),
+        ({"nvtx": {"include": "decode"}, "launch_count": 3}, False),
     ],
 )
 def test_what_must_repeat_itself_is_one_greedy_batch(cli: dict[str, Any], greedy: bool) -> None:
@@ -100,6 +103,68 @@ def test_what_must_repeat_itself_is_one_greedy_batch(cli: dict[str, Any], greedy
     assert inputs.epochs == (((2, 0),) if greedy else INPUTS.epochs)
     assert inputs.samples == INPUTS.samples
     Config.model_validate(work.model_dump())
+
+
+RANGE = {"nvtx": {"include": "decode*"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode", "why"),
+    [
+        (RANGE, "app-range", "names ranges of llmperf's own workload"),
+        (
+            {**RANGE, "metrics": ["dram__bytes_read.sum"], "extra_args": ["--clock-control", "none"]},
+            "app-range",
+            "whole",
+        ),
+        ({}, "kernel", "nvtx.include names no range"),
+        ({"nvtx": {"include": " ; "}}, "kernel", "nvtx.include names no range"),
+        ({**RANGE, "gating": False}, "kernel", "gating_nvtx is false"),
+        ({**RANGE, "command": ["python", "x.py"]}, "kernel", "need not do the same in every run"),
+        ({**RANGE, "kernel_name": "gemm"}, "kernel", "kernel_name chooses among launches"),
+        ({**RANGE, "launch_skip": 0}, "kernel", "launch_skip chooses among launches"),
+        ({**RANGE, "launch_count": 4}, "kernel", "launch_count chooses among launches"),
+        ({**RANGE, "extra_args": ["--kernel-id", "::gemm:2"]}, "kernel", "--kernel-id in extra_args"),
+        ({**RANGE, "extra_args": ["-c", "3"]}, "kernel", "--launch-count in extra_args"),
+        (
+            {**RANGE, "extra_args": ["--launch-skip-before-match=3"]},
+            "kernel",
+            "--launch-skip-before-match in extra_args",
+        ),
+        ({**RANGE, "extra_args": ["--import-source", "yes"]}, "kernel", "ncu refuses --import-source"),
+    ],
+)
+def test_what_auto_replay_becomes(settings: dict[str, Any], mode: str, why: str) -> None:
+    found = request(**settings)
+    assert found.settings.ncu_cli.replay_mode == mode
+    assert found.options[2:4] == ["--replay-mode", mode]
+    assert why in (found.replay_reason or "")
+    notes = plan("ncu", config(**settings), Path("/run")).notes
+    assert [note for note in notes if note.startswith(f"replay_mode: auto is {mode}: ") and why in note]
+
+
+@pytest.mark.parametrize("mode", ["kernel", "application", "range", "app-range"])
+@pytest.mark.parametrize("settings", [{}, RANGE, {**RANGE, "gating": False}, {"launch_count": 2}, {"command": ["x"]}])
+def test_a_written_replay_mode_is_obeyed(mode: str, settings: dict[str, Any]) -> None:
+    found = request(replay_mode=mode, **settings)
+    assert found.settings.ncu_cli.replay_mode == mode
+    assert found.replay_reason is None
+
+
+def test_the_presets_for_decode_profile_it_as_a_range() -> None:
+    for name in ("ncu.rtx3090", "ncu.rtx3090.compute", "ncu.rtx3090.memory", "ncu.datacenter"):
+        loaded = load_config(overrides=[f"profiling/ncu@pipeline.ncu={name}"], environ={}).config
+        assert make_request(loaded, None).settings.ncu_cli.replay_mode == "app-range", name
+    for name in ("ncu.default", "ncu.high"):
+        loaded = load_config(overrides=[f"profiling/ncu@pipeline.ncu={name}"], environ={}).config
+        assert make_request(loaded, None).settings.ncu_cli.replay_mode == "kernel", name
+
+
+def test_ranges_that_overlap_are_one_result_and_the_plan_says_so() -> None:
+    notes = plan("ncu", config(nvtx={"include": ["prefill", "sam"]}), Path("/run")).notes
+    assert any("overlap" in note for note in notes)
+    single = plan("ncu", config(nvtx={"include": "prefill"}), Path("/run")).notes
+    assert not any("overlap" in note for note in single)
 
 
 def test_no_decode_step_to_profile() -> None:
@@ -120,7 +185,8 @@ def test_the_plan_of_a_machine_without_ncu(monkeypatch: pytest.MonkeyPatch) -> N
     assert "HF_TOKEN" in planned.left_out
     assert planned.passes is not None
     assert planned.passes.count is None
-    assert any("app-range profiles each range" in note for note in planned.notes)
+    kernels = plan("ncu", config(nvtx={"include": "decode"}, replay_mode="kernel"), Path("/run"))
+    assert any("app-range profiles each range" in note for note in kernels.notes)
 
 
 def test_the_plan_of_an_unbounded_command(monkeypatch: pytest.MonkeyPatch) -> None:

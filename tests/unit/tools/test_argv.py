@@ -17,8 +17,9 @@ OUT = Path("/run/nsys")
 CHILD = ["python", "-m", "llm_perf_opt.workload", "order.json"]
 
 
-def ncu(**cli: Any) -> Ncu:
-    return Ncu(ncu_cli=NcuCli.model_validate(cli))
+def ncu(*, gating: bool = True, **cli: Any) -> Ncu:
+    """Settings with the replay mode that a workload of ours gets."""
+    return ncu_tool.choose_replay(Ncu(gating_nvtx=gating, ncu_cli=NcuCli.model_validate(cli)), own=True)[0]
 
 
 def test_nsys_defaults() -> None:
@@ -32,6 +33,15 @@ def test_nsys_defaults() -> None:
         "--force-overwrite=true",
         *CHILD,
     ]
+
+
+def test_a_release_that_can_keeps_no_environment() -> None:
+    for version, sent in ((None, False), ((2026, 1, 1), False), ((2026, 2, 1), True)):
+        argv = nsys_tool.profile_argv("nsys", Nsys(), OUT, CHILD, version)
+        assert ("--discard-environment=true" in argv) == sent
+        assert check("nsys", "profile", argv[2:], version) == []
+    assert any("do not pass that file on" in note for note in nsys_tool.notes(Nsys(), (2025, 5)))
+    assert nsys_tool.notes(Nsys(), (2026, 2)) == []
 
 
 def test_nsys_with_everything() -> None:
@@ -104,7 +114,7 @@ def test_nsys_export() -> None:
 
 
 def test_ncu_defaults() -> None:
-    settings = Ncu()
+    settings = ncu()
     options = ncu_tool.profile_options(settings)
     assert ncu_tool.profile_argv("ncu", settings, options, Path("/run/ncu"), CHILD) == [
         *("ncu", "--target-processes", "all", "--replay-mode", "kernel", "--set", "roofline"),
@@ -142,8 +152,7 @@ def test_ncu_with_everything() -> None:
 
 
 def test_ncu_without_gating_or_include_sends_no_nvtx_flag() -> None:
-    gated_off = Ncu(gating_nvtx=False, ncu_cli=NcuCli.model_validate({"nvtx": {"include": "decode"}}))
-    for settings in (gated_off, Ncu()):
+    for settings in (ncu(gating=False, nvtx={"include": "decode"}), ncu()):
         assert not [word for word in ncu_tool.profile_options(settings) if "nvtx" in word]
 
 

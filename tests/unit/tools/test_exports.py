@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -7,7 +8,14 @@ import pytest
 
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.tools.ncu_export import read_raw
-from llm_perf_opt.tools.nsys_export import SUMMARY_COLUMNS, kernel_summary, read_facts, summary_csv
+from llm_perf_opt.tools.nsys_export import (
+    LEFT_OUT,
+    SUMMARY_COLUMNS,
+    drop_environments,
+    kernel_summary,
+    read_facts,
+    summary_csv,
+)
 from tests.standins.nsys_standin import Export
 
 
@@ -148,7 +156,8 @@ RAW = ["==PROF== Connected to process 12\n", *('"' + row.replace("|", '","') + '
 
 def test_raw_csv() -> None:
     facts = read_raw(RAW)
-    assert (facts.results, facts.kernels, facts.processes) == (2, ("void f<int, float>(int)", "g"), (12, 13))
+    assert (facts.results, facts.kernels) == (2, ("void f<int, float>(int)", "g"))
+    assert [(item.pid, item.name, item.results) for item in facts.processes] == [(12, "python", 1), (13, "python", 1)]
     assert [(metric.name, metric.unit) for metric in facts.metrics] == [
         ("dram__bytes_read.sum", "Mbyte"),
         ("gpu__time_duration.sum", "us"),
@@ -162,3 +171,20 @@ def test_no_raw_csv() -> None:
         read_raw(["==WARNING== No kernels were profiled.\n"])
     header_only = read_raw(RAW[:3])
     assert (header_only.results, header_only.empty_metrics) == (0, ())
+
+
+def test_environments_are_removed_from_an_export(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT)")
+        rows = [(1, "a_kernel"), (2, "PATH=/bin\0HF_TOKEN=hf_secret\0"), (3, "A=1")]
+        connection.executemany("INSERT INTO StringIds VALUES (?, ?)", rows)
+    drop_environments(path)
+    assert b"hf_secret" not in path.read_bytes()
+    assert [item.name for item in tmp_path.iterdir()] == ["run.sqlite"]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        found = dict(connection.execute("SELECT id, value FROM StringIds"))
+    assert found == {1: "a_kernel", 2: LEFT_OUT, 3: "A=1"}
+    (tmp_path / "broken").write_text("no database at all")
+    with pytest.raises(StageError, match="broken"):
+        drop_environments(tmp_path / "broken")

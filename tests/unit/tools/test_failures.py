@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.records.tools import Failure, NcuFacts, NsysFacts
-from llm_perf_opt.tools.failures import Ending, find_message, judge_ncu, judge_nsys
+from llm_perf_opt.tools.failures import Ending, find_message, judge_ncu, judge_nsys, workload_remark
 
 RECORDED = Path(__file__).parent / "recorded"
 DOCS = Path(__file__).parents[3] / "docs" / "nsight" / "failures.md"
@@ -24,7 +24,7 @@ EMPTY = NsysFacts(
     diagnostics=(),
 )
 GOOD = EMPTY.model_copy(update={"kernels": 3})
-PROFILED = NcuFacts(results=1, kernels=("k",), processes=(1,), metrics=(), empty_metrics=())
+PROFILED = NcuFacts(results=1, kernels=("k",), processes=(), metrics=(), empty_metrics=())
 TRIGGER = 'the NVTX range "decode"'
 
 
@@ -49,6 +49,8 @@ def code(failure: Failure | None) -> str | None:
         ("nsys-no-reports", True, "trigger-never-matched"),
         ("nsys-importer-missing", True, "importer-missing"),
         ("nsys-illegal-argument", False, "option-refused"),
+        ("nsys-range-end-alone", False, "option-refused"),
+        ("nsys-trigger-never", True, "trigger-never-matched"),
     ],
 )
 def test_nsys_without_a_report(name: str, ok: bool, expected: str) -> None:
@@ -110,6 +112,33 @@ def test_the_other_ends_of_nsys() -> None:
     assert fine is not None
     assert fine.code == "tool-failed"
     assert "the workload itself finished: ERROR: agent died" in fine.message
+    # As nsys 2023.4 ends now and then.
+    lost = (
+        "Connection to Agent lost. This is most likely a bug. Internal reason: 'x'.\n"
+        "Please refer to the troubleshooting section of the docs:\n"
+        "https://docs.nvidia.com/nsight-systems/UserGuide/index.html#troubleshooting\n"
+    )
+    failure = judge_nsys(ending(lost, ok=False), trigger=None, reports=[])
+    assert failure is not None
+    assert "Connection to Agent lost" in failure.message
+
+
+def test_a_workload_that_fails_is_said_beside_a_good_capture() -> None:
+    passed_on = ending("Generated:\n    run.nsys-rep\n", ok=False)
+    assert "the workload failed under nsys" in (workload_remark("nsys", passed_on) or "")
+    assert workload_remark("nsys", passed_on, ended_by_tool=True) is None
+    assert workload_remark("nsys", ending("Generated:\n")) is None
+    # What ended before nsys did says nothing of the workload.
+    assert workload_remark("nsys", ending("", ok=False)) is None
+    assert "the workload failed under ncu" in (workload_remark("ncu", ending(recorded("ncu-application-error"))) or "")
+    assert workload_remark("ncu", ending("", ok=False)) is None
+
+
+def test_a_workload_that_fails_before_any_kernel() -> None:
+    passed_on = ending("Generated:\n    run.nsys-rep\n", ok=False)
+    assert code(judge_nsys(passed_on, trigger=None, reports=["r"], facts=[EMPTY])) == "workload-crashed"
+    # At the end of a range nsys may have ended it itself.
+    assert code(judge_nsys(passed_on, trigger=TRIGGER, reports=["r"], facts=[EMPTY])) == "no-kernels"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +151,12 @@ def test_the_other_ends_of_nsys() -> None:
         ("ncu-no-kernels-available", "filter-never-matched", 1),
         ("ncu-no-ranges", "filter-never-matched", 1),
         ("ncu-range-option", "range-replay-unsupported", 1),
+        ("ncu-range-kernel-name", "range-replay-unsupported", 1),
+        ("ncu-graph-profiling", "range-replay-unsupported", 1),
+        ("ncu-option-twice", "option-refused", 1),
+        ("ncu-section-unknown", "option-refused", 1),
+        ("ncu-argument-invalid", "option-refused", 1),
+        ("ncu-nvtx-include-invalid", "option-refused", 1),
     ],
 )
 def test_ncu_without_a_result(name: str, expected: str, exit_code: int) -> None:

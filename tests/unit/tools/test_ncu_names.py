@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from llm_perf_opt.tools.ncu_names import listed_metrics, listed_sections, split_metrics, split_sections
+from llm_perf_opt.tools.ncu_names import (
+    estimated_passes,
+    listed_metrics,
+    listed_sections,
+    split_metrics,
+    split_sections,
+)
 
 TABLE = """Device NVIDIA GeForce RTX 3080 (GA102)
 -------------------- --------------- ---------------- ------------------------------------------
@@ -59,3 +65,10 @@ def test_unknown_sections_are_dropped() -> None:
     wanted = ["SpeedOfLight", "WorkloadDistribution", "regex:.*Roofline.*"]
     assert split_sections(wanted, known) == (["SpeedOfLight", "regex:.*Roofline.*"], ["WorkloadDistribution"])
     assert split_sections(wanted, frozenset()) == (wanted, [])
+
+
+@pytest.mark.parametrize(("basic", "full"), [(45, 229), (144, 613)], ids=["2022.3", "2024.1"])
+def test_the_estimate_does_not_hang_on_how_a_release_counts(basic: int, full: int) -> None:
+    assert 8 <= estimated_passes(basic, full) <= 10  # public logs of the set basic: 8 and 9
+    assert 31 <= estimated_passes(full, full) <= 49
+    assert estimated_passes(0, full) == 1
