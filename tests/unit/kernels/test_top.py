@@ -61,7 +61,8 @@ def test_the_file_reads_back_as_it_was(tmp_path_factory: pytest.TempPathFactory,
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kernels: []\n", "kernels: Tuple should have at least 1 item"),
+        ("kernels: []\n", "1:1: kernels: there is no kernel in the list"),
+        ("kernels:\n- {name: a, kernel_name: b, launch_skp: 1}\n", "did you mean launch_skip?"),
         ("kernels:\n- name: a\n", "2:3: kernels[0].kernel_name: this key is missing"),
         ("kernels:\n- {name: a, kernel_name: b, launch_skip: -1}\n", "greater than or equal to 0"),
         ("kernels:\n- {name: a, kernel_name: b, launch_skip: '1'}\n", "valid integer"),
@@ -76,6 +77,13 @@ def test_mistakes_have_their_place_and_key(tmp_path: Path, text: str, words: str
     with pytest.raises(ConfigError, match="kernels top") as caught:
         read_top(tmp_path / "top.yaml")
     assert words in caught.value.message
+
+
+def test_a_list_with_a_mistake_is_not_called_empty_too(tmp_path: Path) -> None:
+    (tmp_path / "top.yaml").write_text("kernels:\n- {name: a, kernel_name: b, launch_skp: 1}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_top(tmp_path / "top.yaml")
+    assert "no kernel in the list" not in caught.value.message
 
 
 def run_directory(folder: Path, kernels: list[KernelRow]) -> Path:
