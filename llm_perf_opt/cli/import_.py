@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from llm_perf_opt.cli.options import load
-from llm_perf_opt.cli.running import JsonOption, OutputOption
+from llm_perf_opt.cli.running import JsonOption, OutputOption, command_line
 from llm_perf_opt.records.manifest import Manifest
 
 app = typer.Typer()
@@ -39,7 +38,7 @@ def import_files(
 
     plan = execute.prepare(files, runs_dir, output.absolute() if output is not None else None)
     with Reporter() as reporter:
-        manifest = execute.execute(plan, ["llmperf", *sys.argv[1:]], reporter)
+        manifest = execute.execute(plan, command_line(), reporter)
     if as_json:
         typer.echo(json.dumps(_as_dict(plan.run_path, manifest), indent=2))
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from llm_perf_opt.artifacts.run_directory import new_path
 from llm_perf_opt.cli import console
 from llm_perf_opt.cli.kernel_analysis import JSON, MARKDOWN, analyze_paths, print_analysis, write_analysis
 from llm_perf_opt.cli.progress import Reporter
-from llm_perf_opt.cli.running import only, plan_dict, plan_text
+from llm_perf_opt.cli.running import command_line, only, plan_dict, plan_text
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
@@ -106,7 +105,7 @@ def profile_kernels(request: Request, *, as_json: bool) -> int:
         for number, (kernel, plan) in enumerate(plans, 1):
             console.note(f"kernel {number} of {len(plans)}: {kernel.name}")
             with Reporter() as reporter:
-                codes.append(run.execute(plan, sys.argv, reporter).exit_code or 0)
+                codes.append(run.execute(plan, command_line(), reporter).exit_code or 0)
     finally:
         _sum_up(folder, as_json=as_json)
     return 3 if 3 in codes else max(codes, default=0)

@@ -63,6 +63,11 @@ def workload_after(context: typer.Context) -> dict[str, object]:
     return {"pipeline.workload.command": list(command)}
 
 
+def command_line() -> list[str]:
+    """What was typed, wherever llmperf is installed."""
+    return ["llmperf", *sys.argv[1:]]
+
+
 def run_stages(
     arguments: list[str] | None,
     *,
@@ -81,9 +86,7 @@ def run_stages(
     from llm_perf_opt import run
 
     plan = run.prepare(config, output.absolute() if output is not None else None)
-    carry_out(
-        plan, lambda observer: run.execute(plan, ["llmperf", *sys.argv[1:]], observer), dry_run=dry_run, as_json=as_json
-    )
+    carry_out(plan, lambda observer: run.execute(plan, command_line(), observer), dry_run=dry_run, as_json=as_json)
 
 
 def resume_run(run_path: Path, *, dry_run: bool, as_json: bool) -> None:
