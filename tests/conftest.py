@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -16,6 +17,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # A shell that starts the tests in its background has them ignore these, and so would every process under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+# A busy machine is no fault of a test.
+settings.register_profile("llmperf", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("llmperf")
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.cli.main import COMMANDS
 from tests.cli_process import llmperf, read_json
 from tests.unit.importing.test_import import RAW, TABLE, export, made
 from tests.unit.tools.test_torch_trace import EVENTS
@@ -102,13 +101,6 @@ def test_mistakes(tmp_path: Path, arguments: list[str], code: int, words: str) -
     assert words in finished.stderr
     assert "remedy:" in finished.stderr
     assert "Traceback" not in finished.stderr
-
-
-def test_help_has_an_example(tmp_path: Path) -> None:
-    assert list(COMMANDS)[list(COMMANDS).index("import") - 1] in ("infer", "kernels")
-    out = llmperf(["import", "--help"], tmp_path).stdout
-    assert "Usage: llmperf import [OPTIONS] {FILE}..." in out
-    assert "llmperf import run.sqlite" in out
 
 
 @pytest.mark.real_data

@@ -18,7 +18,7 @@ from llm_perf_opt.records.tables import read_operators
 from llm_perf_opt.records.workload import Workload
 from tests.cli_process import llmperf, read_json
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("demo-run")]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("static_torch")]
+pytestmark = pytest.mark.integration
 PROMPT, CONTEXT = 20, 13
 FULL = StaticRequest(prompt_tokens=PROMPT, context=CONTEXT, attention_flops="full", logits="all")
 CAUSAL = StaticRequest(prompt_tokens=PROMPT, batch=3)

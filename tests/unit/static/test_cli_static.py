@@ -6,15 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from llm_perf_opt.cli.static import static
+from llm_perf_opt.cli.static import app
 from llm_perf_opt.errors import ConfigError, MissingError
 from tests.unit.static.configs import LLAMA_31_8B, QWEN25_VL_7B
-
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(static)
 
 
 @pytest.fixture
