@@ -22,6 +22,17 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 settings.register_profile("llmperf", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("llmperf")
 
+# The folders whose files take longest, so that no worker is left with one of them at the end.
+FIRST = ("integration", "unit/workload")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        folder = item.path.parent.relative_to(REPOSITORY / "tests").as_posix()
+        return FIRST.index(folder) if folder in FIRST else len(FIRST)
+
+    items.sort(key=place)
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,10 @@ import pytest
 from llm_perf_opt.records.comparison import Comparison
 from tests.cli_process import llmperf
 
-SHORT = ["infer.max_new_tokens=4", "measure.repeats=3"]
+SHORT = [
+    *("infer.max_new_tokens=4", "measure.repeats=3", "pipeline.torch_profiler.warmup_rounds=0"),
+    "pipeline.torch_profiler.output.visualization.enable=false",
+]
 
 
 @pytest.fixture(scope="module")
