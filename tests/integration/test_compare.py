@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from llm_perf_opt.records.comparison import Comparison
 from tests.cli_process import llmperf
@@ -17,10 +18,13 @@ SHORT = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs of torch_profiler: a growing cache and a static one; the demo's two pages are two batches."""
+    """Two runs of torch_profiler: a growing cache and a static one; two small pages are two batches."""
     folder = tmp_path_factory.mktemp("compare")
+    (folder / "pages").mkdir()
+    for width in (200, 300):
+        Image.linear_gradient("L").resize((width, 200)).convert("RGB").save(folder / "pages" / f"{width}.png")
     for name, overrides in (("a", []), ("b", ["infer.cache=static"])):
-        finished = llmperf(["torch", "--output", name, *SHORT, *overrides], folder)
+        finished = llmperf(["torch", "--output", name, "dataset.root=pages", *SHORT, *overrides], folder)
         assert finished.returncode == 0, finished.stderr
     return folder
 
