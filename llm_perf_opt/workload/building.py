@@ -85,14 +85,13 @@ def load_checkpoint(auto_class: Any, config: Config, device: torch.device) -> Bu
                 dtype,
                 device,
             )
-        model, attention, note = with_attention(
-            lambda attention: auto_class.from_pretrained(**source, dtype=dtype, attn_implementation=attention).to(
-                device
-            ),
-            config.use_flash_attn,
-            dtype,
-            device,
-        )
+
+        def pretrained(attention: str) -> Any:
+            # Given the configuration, it is not read again, which takes seconds of a GGUF file.
+            model = auto_class.from_pretrained(**source, config=hf_config, dtype=dtype, attn_implementation=attention)
+            return model.to(device)
+
+        model, attention, note = with_attention(pretrained, config.use_flash_attn, dtype, device)
         return Built(model, device, weights_id(path), attention, note)
 
 

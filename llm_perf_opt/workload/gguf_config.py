@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ KEYS = {
 }
 
 
+@functools.cache  # a run asks for it in more than one place, and a vocabulary takes seconds to read
 def read_gguf_config(path: Path) -> Mapping[str, Any]:
     """Sizes of the model in `path`, named as in `config.json`.
 

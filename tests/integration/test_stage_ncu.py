@@ -178,7 +178,7 @@ def test_ranges_of_the_model_are_profiled_by_running_the_workload_again(nsight: 
 
 @pytest.mark.parametrize("tool", ["nsys", "ncu"])
 def test_a_tool_that_fails_around_a_good_workload(nsight: Nsight, tmp_path: Path, tool: str) -> None:
-    arguments = [*QUICK, "infer.max_new_tokens=2"]
+    arguments = [*QUICK, "infer.max_new_tokens=2", "measure.repeats=1", "dataset.sampling.num_samples_per_epoch=1"]
     finished = profile(tool, nsight, tmp_path, arguments, NSIGHT_STANDIN_FAIL="fails-after")
     Expected("tool-failed", "the workload itself finished").check(tool, finished, tmp_path)
 
