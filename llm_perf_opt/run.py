@@ -16,13 +16,15 @@ from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError, LlmperfError
 from llm_perf_opt.hardware.host import environment_record
 from llm_perf_opt.plan.model import Plan, build_plan
+from llm_perf_opt.records.environment import ExtensionRecord
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.redact import HIDDEN, redact_argv
+from llm_perf_opt.registry import loaded_third_party
 from llm_perf_opt.reports.write import write_reports
-from llm_perf_opt.stages.base import Progress, Stage, StageContext
-from llm_perf_opt.stages.registry import enabled_stages
+from llm_perf_opt.stages.base import Progress
+from llm_perf_opt.stages.enabled import EnabledStage, enabled_stages
 from llm_perf_opt.workload.adapter import find_adapter
 from llm_perf_opt.workload.inputs import find_inputs
 
@@ -75,15 +77,14 @@ def _plan(config: Config, run_path: Path) -> Plan:
     return build_plan(config, _inputs(config, stages), run_path, stages)
 
 
-def _inputs(config: Config, stages: Sequence[Stage]) -> Inputs:
+def _inputs(config: Config, stages: Sequence[EnabledStage]) -> Inputs:
     """The samples; none are looked for when no stage reads them, and no model when all launch something else."""
-    reads = [stage for stage in stages if stage.needs_samples(config)]
-    if not reads and all(stage.wraps_workload for stage in stages):
+    needs = {stage.needs(config) for stage in stages}
+    if needs == {"nothing"}:
         return Inputs(samples=(), epochs=())
     adapter = find_adapter(config.model.name)
     adapter.model_config(config)  # a model that is not there is refused now, not after a minute of imports
-    synthetic = config.pipeline.static_analysis.use_synthetic_inputs
-    if synthetic and not reads:
+    if "samples" not in needs:
         return Inputs(samples=(), epochs=())
     return find_inputs(config.dataset, adapter.modality)
 
@@ -111,7 +112,8 @@ def resume(plan: Plan, observer: Observer) -> Manifest:
 
 def _write_facts(directory: RunDirectory, plan: Plan) -> None:
     write_text(directory.path / "config.yaml", to_yaml(_without_secrets(plan.config)))
-    directory.write_json("env.json", environment_record())
+    extensions = tuple(ExtensionRecord(**vars(found)) for found in loaded_third_party())
+    directory.write_json("env.json", environment_record().model_copy(update={"extensions": extensions}))
     write_text(directory.path / "inputs.yaml", _as_yaml(plan.inputs))
 
 
@@ -130,11 +132,9 @@ def _as_yaml(inputs: Inputs) -> str:
     return yaml.safe_dump(inputs.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _run_stages(directory: RunDirectory, plan: Plan, stages: Sequence[Stage], observer: Observer) -> None:
-    def work_of(stage: Stage) -> Callable[[Progress], Outcome]:
-        return lambda progress: stage.execute(
-            StageContext(plan.config, plan.inputs, directory.path, stage.name, progress)
-        )
+def _run_stages(directory: RunDirectory, plan: Plan, stages: Sequence[EnabledStage], observer: Observer) -> None:
+    def work_of(stage: EnabledStage) -> Callable[[Progress], Outcome]:
+        return lambda progress: stage.run(plan.config, plan.inputs, directory.path, progress)
 
     carry_out(directory, {stage.name: work_of(stage) for stage in stages}, observer)
 

@@ -19,6 +19,8 @@ from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.plan.model import Plan, PlannedStage
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.redact import redact_argv, redact_env
+from llm_perf_opt.registry import STAGES, Component
+from llm_perf_opt.stages.base import Stage
 
 if TYPE_CHECKING:
     from llm_perf_opt.run import Observer
@@ -41,12 +43,11 @@ JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=RUN_PANEL)
 ]
 
-STAGES = ("static_analysis", "torch_profiler", "direct_inference", "nsys", "ncu")
-
 
 def only(stage: str) -> dict[str, object]:
-    """Options that leave one stage on."""
-    return {**{f"pipeline.{name}.enable": name == stage for name in STAGES}, "pipeline.plugins": {}}
+    """Options that leave one stage on, with the observers that watch it."""
+    stages = (name for name, found in STAGES.all(Component) if isinstance(found, Stage))
+    return {**{f"pipeline.{name}.enable": name == stage for name in stages}, "pipeline.plugins": {}}
 
 
 def workload_after(context: typer.Context) -> dict[str, object]:

@@ -6,7 +6,7 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, NoSuchOption, UsageError
 from typer.core import TyperGroup
 
-from llm_perf_opt.config.nearest import nearest
+from llm_perf_opt.nearest import nearest
 
 
 def explain(error: typer.TyperException) -> tuple[str, str | None, int]:

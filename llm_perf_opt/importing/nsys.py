@@ -14,7 +14,7 @@ from llm_perf_opt.records.manifest import FileKind
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
 from llm_perf_opt.stages.base import Progress
-from llm_perf_opt.stages.nsys import MOST_KERNELS, SUMMARY, read_report, write_capture
+from llm_perf_opt.stages.nsys.execute import MOST_KERNELS, SUMMARY, read_report, write_capture
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import find_tool

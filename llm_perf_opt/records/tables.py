@@ -69,14 +69,21 @@ def write_tables(path: Path, operators: Iterable[OperatorRow], kernels: Iterable
     Path(name).replace(path)
 
 
-def read_operators(path: Path) -> list[OperatorRow]:
-    """Operators by falling self time, then name; MissingError where the file is broken."""
-    return [OperatorRow(*row) for row in _rows(path, "operators", "self_cpu_ns + device_ns DESC, phase, name")]
+@dataclass(frozen=True)
+class ProfileTables:
+    """Both tables."""
 
+    operators: list[OperatorRow]
+    """By falling self time, then name."""
+    kernels: list[KernelRow]
+    """By falling total time, then name."""
 
-def read_kernels(path: Path) -> list[KernelRow]:
-    """Kernels by falling total time, then name; MissingError where the file is broken."""
-    return [KernelRow(*row) for row in _rows(path, "kernels", "total_ns DESC, phase, name")]
+    @classmethod
+    def read(cls, path: Path) -> ProfileTables:
+        """Both tables of a file; MissingError where it is broken."""
+        operators = _rows(path, "operators", "self_cpu_ns + device_ns DESC, phase, name")
+        kernels = _rows(path, "kernels", "total_ns DESC, phase, name")
+        return cls([OperatorRow(*row) for row in operators], [KernelRow(*row) for row in kernels])
 
 
 def _rows(path: Path, table: str, order: str) -> list[tuple[Any, ...]]:

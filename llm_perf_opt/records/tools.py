@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.timeline import Timeline
@@ -140,6 +140,8 @@ class NsysReport(Record):
 class NsysCapture(Record):
     """`nsys/facts.json`: what one capture left."""
 
+    SUMMARY: ClassVar[str] = "nsys"
+
     schema_version: Literal[1] = 1
     tool: Tool | None
     """None for imported files: how they were captured is not known."""
@@ -153,6 +155,9 @@ class NsysCapture(Record):
     """Over all reports, longest total time first; see `kernels_left_out`."""
     kernels_left_out: int
     failure: Failure | None = None
+
+    def summary(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"kernels"})
 
 
 class NcuResult(Record):
@@ -182,6 +187,8 @@ class NcuRegion(Record):
 class NcuCapture(Record):
     """`ncu/facts.json`: what one run of ncu left."""
 
+    SUMMARY: ClassVar[str] = "ncu"
+
     schema_version: Literal[1] = 1
     tool: Tool | None
     """None for an imported report: how it was captured is not known."""
@@ -207,3 +214,6 @@ class NcuCapture(Record):
     """Asked for, and unknown to ncu on this GPU."""
     dropped_sections: tuple[str, ...] = ()
     failure: Failure | None = None
+
+    def summary(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"results"})

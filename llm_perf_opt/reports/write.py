@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.manifest import Manifest
-from llm_perf_opt.records.tools import NcuCapture, NsysCapture
-from llm_perf_opt.reports.document import Block, Document, Paragraph, Section
+from llm_perf_opt.records.workload import Instrumented
+from llm_perf_opt.registry import SECTIONS
+from llm_perf_opt.reports.document import Document, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts, read_run
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
-from llm_perf_opt.reports.sections import build_sections
-from llm_perf_opt.reports.sections.figures import metric_blocks
-from llm_perf_opt.reports.sections.nsight import nsys_blocks, region_blocks
-from llm_perf_opt.reports.sections.operators import kernel_table, operator_table
+from llm_perf_opt.reports.section import ReportSection
 
 FORMATS = ("md", "html", "json")
 
@@ -25,11 +24,36 @@ FORMATS = ("md", "html", "json")
 def write_reports(path: Path, manifest: Manifest) -> None:
     """Write every report of the run in `path` into it; `manifest` is the run's, its stages ended."""
     facts = read_run(path, manifest)
-    for stage, measured in facts.measured.items():
-        write_text(path / stage / "metrics.json", measured.metrics.model_dump_json(indent=2) + "\n")
-    _write_profiler(path / "torch_profiler", facts)
-    _write_nsight(path, facts)
+    write_stage_reports(facts)
     write_run_reports(facts, path, FORMATS)
+
+
+def write_stage_reports(facts: RunFacts) -> list[Path]:
+    """Write what is beside the report of the run, in the directories of the stages; the files written."""
+    written = []
+    for stage, measured in facts.measured.items():
+        written.append(facts.path / stage / "metrics.json")
+        write_text(written[-1], measured.metrics.model_dump_json(indent=2) + "\n")
+    for _, section in _sections(facts):
+        for file, document in section.pages(facts):
+            written.append(facts.path / file)
+            write_text(written[-1], to_markdown(document))
+    return written
+
+
+def _sections(facts: RunFacts) -> Iterator[tuple[str, ReportSection]]:
+    """Those of llmperf and of the plug-ins whose stages the run holds, in the order of the report."""
+    found = list(SECTIONS.all(ReportSection))
+    offered = SECTIONS.third_party()
+    plugins = facts.setup.config.pipeline.plugins if facts.setup is not None else {}
+    found += [(name, SECTIONS.get_third_party(name, ReportSection)) for name in plugins if name in offered]
+    yield from sorted(found, key=lambda pair: pair[1].order)
+
+
+def build_sections(facts: RunFacts) -> tuple[Section, ...]:
+    """All sections that have something to say, in order."""
+    built = (section.build(facts) for _, section in _sections(facts))
+    return tuple(section for section in built if section is not None)
 
 
 def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -> list[Path]:
@@ -59,15 +83,14 @@ def summary(facts: RunFacts) -> dict[str, Any]:
         "created": manifest.created,
         "imported": [file.model_dump(mode="json") for file in manifest.imported],
         "stages": {name: entry.model_dump(mode="json") for name, entry in manifest.stages.items()},
-        "measured": {stage: _summary_of(measured) for stage, measured in facts.measured.items()},
-        "nsys": _summary_of_capture(facts.nsys),
-        "ncu": _summary_of_capture(facts.ncu),
-        "static": facts.static.model_dump(mode="json", by_alias=True) if facts.static is not None else None,
+        "measured": {stage: _summary_of(facts, stage, measured) for stage, measured in facts.measured.items()},
+        **{record.SUMMARY: record.summary() for _, record in facts.all(Record) if record.SUMMARY is not None},
     }
 
 
-def _summary_of(measured: Measured) -> dict[str, Any]:
+def _summary_of(facts: RunFacts, stage: str, measured: Measured) -> dict[str, Any]:
     workload = measured.workload
+    instrumented = facts.of_stage(stage, Instrumented)
     return {
         "work_fingerprint": workload.work_fingerprint,
         "model": workload.model.model_dump(mode="json", exclude={"config"}),
@@ -80,38 +103,7 @@ def _summary_of(measured: Measured) -> dict[str, Any]:
             for name, metric in measured.metrics.metrics.items()
         },
         "memory": workload.memory.model_dump(mode="json"),
-        "hardware": workload.hardware.model_dump(mode="json"),
-        "instrumented": workload.instrumented.model_dump(mode="json"),
+        "hardware": measured.hardware.model_dump(mode="json"),
+        "instrumented": None if instrumented is None else instrumented.model_dump(mode="json"),
         "notes": list(workload.notes),
     }
-
-
-def _summary_of_capture(capture: NsysCapture | NcuCapture | None) -> dict[str, Any] | None:
-    return None if capture is None else capture.model_dump(mode="json", exclude={"kernels", "results"})
-
-
-def _write_nsight(path: Path, facts: RunFacts) -> None:
-    if facts.nsys is not None and facts.nsys.kernels:
-        section = Section("Kernels", tuple(nsys_blocks(facts.nsys)))
-        write_text(path / "nsys" / "kernels.md", to_markdown(Document("Nsight Systems", (section,))))
-    for region in facts.ncu_regions:
-        section = Section(region.written, tuple(region_blocks(region)))
-        file = path / "ncu" / "regions" / region.folder / "report.md"
-        write_text(file, to_markdown(Document("Nsight Compute", (section,))))
-
-
-def _write_profiler(folder: Path, facts: RunFacts) -> None:
-    sections = []
-    if (measured := facts.measured.get("torch_profiler")) is not None:
-        sections.append(Section("Figures", tuple(metric_blocks("torch_profiler", measured.metrics))))
-    if facts.profile is not None:
-        tables: list[Block] = [operator_table(facts.operators)]
-        if facts.kernels:
-            tables.append(kernel_table(facts.kernels))
-        what = "the recorded trace" if facts.profile.sample is None else "one profiled sample"
-        intro = Paragraph(f"Sums over {what}; self time leaves out what an operator called.")
-        document = Document("Operators", (Section("All operators", (intro, *tables)),))
-        write_text(folder / "operators.md", to_markdown(document))
-        sections.append(Section("Top operators", (intro, operator_table(facts.operators, 20))))
-    if sections:
-        write_text(folder / "report.md", to_markdown(Document("PyTorch profiler", tuple(sections))))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
-from llm_perf_opt.records.workload import Workload
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.tools.process import Finished, run, tail
 from llm_perf_opt.workload.events import Event, EventReader
@@ -77,7 +76,7 @@ class Watch:
 
 
 def write_order(order: WorkOrder) -> list[str]:
-    """Make the child's directories and write what it reads; the command that carries it out."""
+    """Make the child's directories and write what it reads; the command that executes it."""
     with writing(order.output_dir):
         order.output_dir.mkdir(parents=True, exist_ok=True)
         order.scratch_dir.mkdir(parents=True, exist_ok=True)
@@ -89,8 +88,8 @@ def write_order(order: WorkOrder) -> list[str]:
     return child_argv(order_path)
 
 
-def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = STALL_LIMIT_S) -> Workload:
-    """Carry out `order` in a fresh child.
+def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = STALL_LIMIT_S) -> None:
+    """Execute `order` in a fresh child.
 
     Raises:
         StageError: the child failed, crashed, was killed or hung; the message ends with the tail of its log.
@@ -109,12 +108,6 @@ def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = ST
     error = _error(watch, finished, log)
     if error is not None:
         raise error
-    return read_result(order.output_dir)
-
-
-def read_result(output_dir: Path) -> Workload:
-    """What the child measured."""
-    return Workload.model_validate_json((output_dir / RESULT).read_bytes())
 
 
 def own_words(watch: Watch) -> LlmperfError | None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import ValidationError
 
-from llm_perf_opt.config.nearest import nearest
 from llm_perf_opt.config.problems import Problem, at, render
 from llm_perf_opt.config.reader import read_file
 from llm_perf_opt.config.tree import Node, dotted, find
 from llm_perf_opt.errors import ConfigError, MissingError
+from llm_perf_opt.nearest import nearest
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
-from llm_perf_opt.records.tables import read_kernels
+from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.records.tools import KernelTime, NsysCapture
 from llm_perf_opt.tools.nsys_export import kernel_summary, open_export, read_summary, table_names
 from llm_perf_opt.tools.recognise import SQLITE_MAGIC
@@ -157,7 +157,7 @@ def _of_facts(path: Path) -> Totals:
 
 def _of_profile(path: Path, phase: str | None) -> Totals:
     try:
-        rows = read_kernels(path)
+        rows = ProfileTables.read(path).kernels
     except sqlite3.Error as error:
         raise StageError(f"{path} cannot be read: {error}", "restore the file, or run again") from error
     rows = [row for row in rows if not row.name.startswith(_NOT_KERNELS)]

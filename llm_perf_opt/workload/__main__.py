@@ -20,9 +20,9 @@ def main() -> int:
     events = EventWriter(order.scratch_dir / EVENTS)
     events.phase("import", 0, 1)
     try:
-        from llm_perf_opt.workload.job import carry_out
+        from llm_perf_opt.workload.job import execute
 
-        carry_out(order, events)
+        execute(order, events)
     except LlmperfError as error:
         events.failed(error.message, error.remedy, error.exit_code)
         return error.exit_code

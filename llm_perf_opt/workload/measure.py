@@ -18,6 +18,7 @@ from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.out_of_memory import OutOfMemoryInPhase
 from llm_perf_opt.workload.ranges import WARMUP, Ranges
 from llm_perf_opt.workload.syncs import watching_syncs
+from llm_perf_opt.workload.watching import PhaseSpan
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Session:
         """The ranges of one timed repeat."""
         self.notes: list[str] = []
         """What a reader of the figures must know, in words."""
+        self.spans: list[PhaseSpan] = []
+        """Phases of the runs so far, for those who watch the timed repeats."""
         self._graphs = 0
         self._waits: Counter[str] = Counter()
 
@@ -177,6 +180,11 @@ class Session:
             self.clock.synchronize()
             prepared = self.clock.now()
             generation = self.loop.generate(batch, ranges)
+        self.spans += [
+            PhaseSpan("preprocess", start, prepared),
+            PhaseSpan("prefill", prepared, generation.first_token_at),
+            PhaseSpan("decode", generation.first_token_at, generation.last_token_at),
+        ]
         repeat = Repeat(
             preprocess_ms=(prepared - start) * 1e3,
             ttft_ms=(generation.first_token_at - start) * 1e3,

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
+from llm_perf_opt.config.base import Output
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.inputs import Inputs
@@ -15,6 +18,7 @@ EVENTS = "events.jsonl"
 LOG = "child.log"
 RESULT = "workload.json"
 PROFILE = "profile.json"
+MODULES = "modules.json"
 TABLES = "profile.sqlite"
 TRACE = "trace.json.gz"
 
@@ -50,8 +54,14 @@ class WorkOrder(Record):
     """Null writes no predictions."""
     visualization_dir: Path | None = None
     """Null writes no gallery."""
-    profile: bool = False
-    """Run one more sample under the PyTorch profiler."""
+    output: Output | None = None
+    """What the outputs are like; null writes none."""
+    timed: bool = True
+    """Make the timed repeats."""
+    part: str | None = None
+    """`module:function` of the stage's own part, done last."""
+    observers: dict[str, str] = Field(default_factory=dict)
+    """Observer → `module:function` of its watch over the timed repeats."""
     capture: Capture | None = None
     """Set for a child under nsys or ncu."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.config.pipeline import DeepseekOcrOutput, Output
+from llm_perf_opt.config.base import DeepseekOcrOutput, Output
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.predictions import PREDICTIONS, Prediction, PredictionTimes
 from llm_perf_opt.workload.events import EventWriter

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.cli.main import COMMANDS
-from llm_perf_opt.stages.registry import STAGE_NAMES
+from llm_perf_opt.stages.enabled import STAGE_NAMES
 from tests.cli_process import llmperf
 
 REPOSITORY = Path(__file__).parents[2]

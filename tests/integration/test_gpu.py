@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llm_perf_opt.hardware.detect import detect_gpus
-from llm_perf_opt.records.tables import read_kernels
+from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.tools.discovery import find_tool
 from tests.cli_process import llmperf, read_json
 from tests.tiny_models import write_text_model
@@ -55,7 +55,7 @@ def test_every_mode_makes_the_same_tokens_and_states_its_hardware(tmp_path: Path
 def test_the_profiler_records_kernels_by_phase(tmp_path: Path) -> None:
     finished = llmperf(["torch", "--output", "run", "device=cuda", "measure.repeats=1"], tmp_path)
     assert finished.returncode == 0, finished.stderr
-    kernels = read_kernels(tmp_path / "run" / "torch_profiler" / "profile.sqlite")
+    kernels = ProfileTables.read(tmp_path / "run" / "torch_profiler" / "profile.sqlite").kernels
     assert {"prefill", "decode"} <= {row.phase for row in kernels}
     assert all(row.total_ns >= row.max_ns > 0 for row in kernels)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.config.pipeline import Ncu, NcuCli
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.tools import Failure, NcuFacts
+from llm_perf_opt.stages.ncu.settings import Ncu, NcuCli
 from llm_perf_opt.tools import ncu as ncu_tool
 from llm_perf_opt.tools.discovery import find_tool
 from llm_perf_opt.tools.failures import Ending, judge_ncu

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
 from llm_perf_opt.analysis.kernels.analyze import NOT_FOR_TIMES
 from llm_perf_opt.analysis.kernels.classify import classify
 from llm_perf_opt.analysis.kernels.figures import MEMORY, SM
 from llm_perf_opt.records.tools import KernelTime, NcuCapture, NcuMetric, NcuRegion, NcuResult, NsysCapture, NsysReport
-from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.kernels import CLASSES, RULE
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import percent, significant
 
-ORDER = 55
 TOP = 10
 
 
 def section(facts: RunFacts) -> Section | None:
     blocks: list[Block] = []
-    if facts.nsys is not None:
-        blocks += nsys_blocks(facts.nsys, TOP)
-    if facts.ncu is not None:
-        blocks += ncu_blocks(facts.ncu, TOP)
-        blocks += [block for region in facts.ncu_regions for block in region_blocks(region, TOP)]
+    for _, capture in facts.all(NsysCapture):
+        blocks += nsys_blocks(capture, TOP)
+    for _, profiled in facts.all(NcuCapture):
+        blocks += ncu_blocks(profiled, TOP)
+    for _, region in facts.all(NcuRegion):
+        blocks += region_blocks(region, TOP)
     return Section("Nsight captures", tuple(blocks)) if blocks else None
+
+
+def pages(facts: RunFacts) -> Iterator[tuple[PurePosixPath, Document]]:
+    """All kernels of a capture, and what was profiled in each region."""
+    for found, capture in facts.all(NsysCapture):
+        if capture.kernels:
+            section = Section("Kernels", tuple(nsys_blocks(capture)))
+            yield PurePosixPath(found.stage, "kernels.md"), Document("Nsight Systems", (section,))
+    for found, region in facts.all(NcuRegion):
+        section = Section(region.written, tuple(region_blocks(region)))
+        file = found.file.with_name("report.md").relative_to(facts.path)
+        yield PurePosixPath(file.as_posix()), Document("Nsight Compute", (section,))
 
 
 def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
@@ -149,3 +163,6 @@ def result_table(results: Sequence[NcuResult], metrics: Sequence[NcuMetric]) -> 
     head = ("ID", "name", "class") if classified else ("ID", "name")
     columns = (*head, *(f"{name}, {units[name]}" if units.get(name) else name for name in names))
     return Table(columns, cells, numeric=frozenset({0, *range(len(head), len(columns))}))
+
+
+SECTION = ReportSection(55, section, pages)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from llm_perf_opt.records.manifest import FileKind, ImportedFile
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import in_bytes
 
-ORDER = 10
 KIND_WORDS: dict[FileKind, str] = {
     "nsys_sqlite": "nsys export (SQLite)",
     "nsys_report": "nsys report",
@@ -42,3 +42,6 @@ def section(facts: RunFacts) -> Section:
 def _file_row(file: ImportedFile) -> tuple[str, ...]:
     stored = file.stored or "not stored"
     return (KIND_WORDS[file.kind], in_bytes(file.size_bytes), stored, file.source)
+
+
+SECTION = ReportSection(10, section)

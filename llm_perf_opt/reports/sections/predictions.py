@@ -5,8 +5,8 @@ from __future__ import annotations
 from llm_perf_opt.records.predictions import Prediction
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Verbatim
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
 
-ORDER = 55
 SHOWN = 3
 EXCERPT = 400
 """Most characters shown of one text."""
@@ -35,3 +35,6 @@ def _shown(prediction: Prediction) -> list[Block]:
         return [Paragraph(f"{prediction.source} failed: {prediction.error}")]
     text = prediction.text if len(prediction.text) <= EXCERPT else prediction.text[:EXCERPT] + " …"
     return [Paragraph(f"{prediction.source}, {prediction.new_tokens} new tokens:"), Verbatim(text or "(nothing)")]
+
+
+SECTION = ReportSection(55, section)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llm_perf_opt.records.static import Bound, GpuFigures
+from llm_perf_opt.records.static import Bound, GpuFigures, StaticRecord
 from llm_perf_opt.reports.document import Block, Items, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import in_bytes, significant
-
-ORDER = 60
 
 
 def section(facts: RunFacts) -> Section | None:
-    static = facts.static
+    static = facts.first(StaticRecord)
     if static is None:
         return None
     phases = {
@@ -47,3 +46,6 @@ def _bounds(gpus: Sequence[GpuFigures]) -> Table:
 
 def _validity(bound: Bound) -> str:
     return "the weights fit in L2, so the memory bound does not hold" if bound.memory_bound_valid is False else ""
+
+
+SECTION = ReportSection(60, section)

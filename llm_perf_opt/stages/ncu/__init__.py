@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from llm_perf_opt.stages.base import Stage
-from llm_perf_opt.stages.ncu.execute import execute
-from llm_perf_opt.stages.ncu.request import plan
+from llm_perf_opt.stages.ncu.settings import Ncu
 
-STAGE = Stage(name="ncu", runs_model=True, planner=plan, execute=execute, wraps_workload=True)
+STAGE = Stage(
+    settings=Ncu,
+    records={
+        "facts.json": "llm_perf_opt.records.tools:NcuCapture",
+        "regions/*/report.json": "llm_perf_opt.records.tools:NcuRegion",
+    },
+    short="ncu",
+    needs=lambda _, config: "nothing" if config.pipeline.workload.foreign else "samples",
+    planner="llm_perf_opt.stages.ncu.request:plan",
+    execute="llm_perf_opt.stages.ncu.execute:execute",
+)

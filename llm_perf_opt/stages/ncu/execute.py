@@ -11,6 +11,7 @@ from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure, NcuCapture, NcuFacts, NcuRegion, NcuResult
 from llm_perf_opt.stages.base import StageContext
+from llm_perf_opt.stages.ncu import argv
 from llm_perf_opt.stages.ncu.request import (
     COMMAND,
     FACTS,
@@ -22,6 +23,7 @@ from llm_perf_opt.stages.ncu.request import (
     dropped_words,
     make_request,
 )
+from llm_perf_opt.stages.ncu.settings import Ncu
 from llm_perf_opt.stages.wrapped import Launch
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.discovery import require_tool
@@ -33,16 +35,16 @@ MOST_RESULTS = 200
 """Results in a record; raw.csv has all."""
 
 
-def execute(context: StageContext) -> Outcome:
+def execute(context: StageContext[Ncu]) -> Outcome:
     tool = require_tool("ncu")
-    request = make_request(context.config, tool.path)
+    request = make_request(context.settings, context.config, tool.path)
     settings = request.settings
     launch = Launch(context, *child_work(request, context.config, context.inputs), request.capture)
     directory = context.output_dir
     _make_room(directory, settings.ncu_cli.force_overwrite)
-    argv = ncu.profile_argv(tool.path, settings, request.options, directory, launch.command)
-    write_text(directory / COMMAND, launch.command_text(argv))
-    finished = launch.run(argv, settings.timeout_s)
+    command = argv.profile_argv(tool.path, settings, request.options, directory, launch.command)
+    write_text(directory / COMMAND, launch.command_text(command))
+    finished = launch.run(command, settings.timeout_s)
     ending = launch.ending(finished)
     reports = ncu.reports(directory)
     export = Export(launch, tool.path, reports[0], request) if reports and not finished.timed_out else None
@@ -162,8 +164,7 @@ class Export:
         return region
 
     def _raw(self, include: str | None, target: Path | None) -> tuple[NcuFacts | None, tuple[NcuResult, ...]]:
-        argv = ncu.raw_csv_argv(self._program, self._report, include)
-        log = self._import(argv)
+        log = self._import(ncu.raw_csv_argv(self._program, self._report, include))
         try:
             facts, results = read_export(log, self._request.metrics)
             if target is not None:
@@ -180,7 +181,7 @@ class Export:
         write_text(target, log.read_text(errors="replace"))
         log.unlink()
 
-    def _import(self, argv: list[str]) -> Path:
+    def _import(self, command: list[str]) -> Path:
         commands = self._report.with_name(COMMAND)
-        write_text(commands, commands.read_text(encoding="utf-8") + self._launch.command_text(argv))
-        return self._launch.run_helper(argv, "import.log", self._request.settings.timeout_s)[1]
+        write_text(commands, commands.read_text(encoding="utf-8") + self._launch.command_text(command))
+        return self._launch.run_helper(command, "import.log", self._request.settings.timeout_s)[1]

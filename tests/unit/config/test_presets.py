@@ -8,11 +8,13 @@ import pytest
 
 from llm_perf_opt.config.catalogue import catalogue
 from llm_perf_opt.config.load import load_config
-from llm_perf_opt.config.pipeline import NcuCli, Nsys, TorchProfiler
 from llm_perf_opt.config.presets import presets, usual_mount
 from llm_perf_opt.config.problems import InvalidConfig
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import MissingError
+from llm_perf_opt.stages.ncu.settings import NcuCli
+from llm_perf_opt.stages.nsys.settings import Nsys
+from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 
 SHIPPED = presets((), {})
 MODELS = ("deepseek_ocr", "deepseek_ocr2", "causal_lm", "image_text", "dummy_shallow_resnet", "demo")

@@ -114,6 +114,8 @@ DEFAULTS: dict[str, object] = {
     "pipeline.ncu.ncu_cli.export.csv": True,
     "pipeline.ncu.ncu_cli.force_overwrite": True,
     "pipeline.ncu.ncu_cli.extra_args": (),
+    "pipeline.nvml.enable": "auto",
+    "pipeline.nvml.interval_ms": 100,
     "pipeline.workload.module": None,
     "pipeline.workload.command": None,
     "pipeline.plugins": {},

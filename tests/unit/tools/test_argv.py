@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.config.pipeline import Ncu, NcuCli, Nsys
+from llm_perf_opt.stages.ncu.settings import Ncu, NcuCli
+from llm_perf_opt.stages.nsys.settings import Nsys
 from llm_perf_opt.tools import ncu as ncu_tool
 from llm_perf_opt.tools import nsys as nsys_tool
 from llm_perf_opt.tools.command import command_text, profiled_environment

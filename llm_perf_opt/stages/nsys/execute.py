@@ -1,4 +1,4 @@
-"""Nsight Systems around the workload: capture, export to SQLite, and a verdict from what the reports hold."""
+"""Running nsys, exporting what it left, and judging that."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from pathlib import Path
 
 from llm_perf_opt.analysis.timeline import busy_of, timeline
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.config.pipeline import Nsys
-from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.plan.model import PlannedStage
-from llm_perf_opt.plan.paths import stage_dir
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
-from llm_perf_opt.stages.base import Stage, StageContext
+from llm_perf_opt.stages.base import PlanContext, StageContext
+from llm_perf_opt.stages.nsys import argv
+from llm_perf_opt.stages.nsys.settings import Nsys
 from llm_perf_opt.stages.wrapped import Launch, changed_environment, launched_command, planned_tool
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
@@ -30,26 +29,25 @@ MOST_KERNELS = 50
 """Kernels in the record; the summary has all."""
 
 
-def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
-    settings = config.pipeline.nsys
+def plan(context: PlanContext[Nsys]) -> PlannedStage:
+    settings, directory = context.settings, context.output_dir
     program, tool, version = planned_tool("nsys", os.environ)
-    directory = stage_dir(run_path, name)
-    capture = nsys.profile_argv(program, settings, directory, launched_command(name, config, run_path), version)
+    capture = argv.profile_argv(program, settings, directory, launched_command(context), version)
     export = nsys.export_argv(program, directory / f"{nsys.OUTPUT}.nsys-rep")
     return PlannedStage(
-        name,
+        context.name,
         directory,
         (tuple(capture), tuple(export)),
-        notes=tuple(nsys.notes(settings, version)),
+        notes=tuple(argv.notes(settings, version)),
         tool=tool,
-        environment=changed_environment(config),
+        environment=changed_environment(context.config),
         left_out=profiled_environment(os.environ)[1],
-        files=(*nsys.expected_files(settings), SUMMARY, "kernels.md", FACTS, COMMAND),
+        files=(*argv.expected_files(settings), SUMMARY, "kernels.md", FACTS, COMMAND),
     )
 
 
-def execute(context: StageContext) -> Outcome:
-    settings = context.config.pipeline.nsys
+def execute(context: StageContext[Nsys]) -> Outcome:
+    settings = context.settings
     tool = require_tool("nsys")
     waits_for_range = settings.capture_range == "nvtx" and settings.gating_nvtx
     bracketed = settings.capture_range == "cudaProfilerApi"
@@ -57,9 +55,9 @@ def execute(context: StageContext) -> Outcome:
     launch = Launch(context, context.config, context.inputs, capture)
     directory = context.output_dir
     _remove_old(directory)
-    argv = nsys.profile_argv(tool.path, settings, directory, launch.command, parse_version(tool.version) or None)
-    write_text(directory / COMMAND, launch.command_text(argv))
-    finished = launch.run(argv, settings.timeout_s)
+    command = argv.profile_argv(tool.path, settings, directory, launch.command, parse_version(tool.version) or None)
+    write_text(directory / COMMAND, launch.command_text(command))
+    finished = launch.run(command, settings.timeout_s)
     exports = _Exports(launch, tool.path, settings)
     if not finished.timed_out:
         exports.make(directory)
@@ -67,7 +65,7 @@ def execute(context: StageContext) -> Outcome:
     ending = launch.ending(finished, exports.output)
     failure = judge_nsys(
         ending,
-        trigger=nsys.trigger_words(settings),
+        trigger=argv.trigger_words(settings),
         reports=[report.name for report in nsys.reports(directory)],
         streams=[stream.name for stream in nsys.raw_streams(directory)],
         facts=[report.facts for report in exports.reports],
@@ -76,7 +74,7 @@ def execute(context: StageContext) -> Outcome:
     kernels = kernel_summary(*exports.files)
     record = NsysCapture(
         tool=tool,
-        trigger=nsys.trigger_words(settings),
+        trigger=argv.trigger_words(settings),
         device=launch.device,
         reports=tuple(exports.reports),
         kernels=tuple(kernels[:MOST_KERNELS]),
@@ -84,7 +82,7 @@ def execute(context: StageContext) -> Outcome:
         failure=failure,
     )
     write_capture(directory, record, kernels if exports.files else None)
-    remark = workload_remark("nsys", ending, ended_by_tool=nsys.ends_workload(settings))
+    remark = workload_remark("nsys", ending, ended_by_tool=argv.ends_workload(settings))
     return launch.outcome(failure, [remark] if remark is not None else [])
 
 
@@ -136,10 +134,10 @@ class _Exports:
     def make(self, directory: Path) -> None:
         """Export every report in `directory`; one that cannot be exported or read is passed over."""
         for number, report in enumerate(nsys.reports(directory), 1):
-            argv = nsys.export_argv(self._program, report)
+            export = nsys.export_argv(self._program, report)
             commands = (directory / COMMAND).read_text(encoding="utf-8")
-            write_text(directory / COMMAND, commands + self._launch.command_text(argv))
-            finished, log = self._launch.run_helper(argv, f"export.{number}.log", self._settings.timeout_s)
+            write_text(directory / COMMAND, commands + self._launch.command_text(export))
+            finished, log = self._launch.run_helper(export, f"export.{number}.log", self._settings.timeout_s)
             self.output += "\n" + log.read_text(errors="replace")
             if finished.ok:
                 self._read(report)
@@ -152,6 +150,3 @@ class _Exports:
             self.files.append(file)
         except StageError as error:
             self.output += f"\n{error.message}"
-
-
-STAGE = Stage(name="nsys", runs_model=True, planner=plan, execute=execute, wraps_workload=True)

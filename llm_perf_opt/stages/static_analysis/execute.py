@@ -14,11 +14,11 @@ from llm_perf_opt.hardware.catalogue import find_gpu, gpu_named
 from llm_perf_opt.hardware.detect import detect_gpus
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.plan.model import PlannedStage
-from llm_perf_opt.plan.paths import stage_dir
 from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.static import StaticRequest
-from llm_perf_opt.stages.base import Stage, StageContext
+from llm_perf_opt.stages.base import PlanContext, StageContext
+from llm_perf_opt.stages.static_analysis import StaticAnalysis
 from llm_perf_opt.workload.adapter import Adapter, find_adapter
 
 # Sizes of a synthetic sample; the report repeats them beside the figures.
@@ -31,14 +31,13 @@ IMAGE_SIDE = 1024
 JSON_FILE, MARKDOWN_FILE = "static_compute.json", "static_compute.md"
 
 
-def plan(name: str, _config: Config, run_path: Path) -> PlannedStage:
+def plan(context: PlanContext[StaticAnalysis]) -> PlannedStage:
     note = "closed form in this process, without torch; a model type that has none is traced in a child"
-    return PlannedStage(name, stage_dir(run_path, name), notes=(note,))
+    return PlannedStage(context.name, context.output_dir, notes=(note,))
 
 
-def execute(context: StageContext) -> Outcome:
-    config = context.config
-    settings = config.pipeline.static_analysis
+def execute(context: StageContext[StaticAnalysis]) -> Outcome:
+    config, settings = context.config, context.settings
     adapter = find_adapter(config.model.name)
     try:
         record = static_record(
@@ -64,14 +63,13 @@ def _gpus(name: str) -> list[Gpu]:
     return list({gpu.id: gpu for gpu in found if gpu is not None}.values())
 
 
-def request_of(context: StageContext, adapter: Adapter) -> StaticRequest:
+def request_of(context: StageContext[StaticAnalysis], adapter: Adapter) -> StaticRequest:
     """Sizes from the configuration, or those of the first sample with `use_synthetic_inputs: false`.
 
     Raises:
         StageError: the sizes of the first sample cannot be found.
     """
-    config = context.config
-    settings = config.pipeline.static_analysis
+    config, settings = context.config, context.settings
     if settings.use_synthetic_inputs:
         tokens, images = _synthetic_sizes(config, adapter)
     else:
@@ -115,6 +113,3 @@ def _sizes_of(sample: Sample, config: Config) -> tuple[int, tuple[tuple[int, int
 
     text = sample.text if sample.text is not None else Path(str(sample.path)).read_text(encoding="utf-8")
     return len(Tokenizer.from_file(str(tokenizer)).encode(text).ids), ()
-
-
-STAGE = Stage(name="static_analysis", runs_model=False, planner=plan, execute=execute)

@@ -1,4 +1,7 @@
-"""The profiled sample: what the PyTorch profiler saw, folded into tables while the events are in memory."""
+"""The part of the profiler's stage in the child: the instrumented run, then the profiled sample.
+
+What the PyTorch profiler saw is folded into tables while the events are in memory.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,28 @@ from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity
 
 from llm_perf_opt.analysis.events import fold
-from llm_perf_opt.artifacts.files import writing
-from llm_perf_opt.config.pipeline import TorchProfiler
+from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.records.events import DeviceEvents, HostEvents, is_device_api
 from llm_perf_opt.records.tables import write_tables
 from llm_perf_opt.records.workload import Profile
+from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
+from llm_perf_opt.workload.instrument import instrumented_run
 from llm_perf_opt.workload.measure import Session
-from llm_perf_opt.workload.order import TABLES, TRACE
+from llm_perf_opt.workload.memory import MemoryWatch
+from llm_perf_opt.workload.order import MODULES, PROFILE, TABLES, TRACE
+from llm_perf_opt.workload.part import PartContext
 from llm_perf_opt.workload.ranges import Ranges, module_ranges
+
+
+def profile(context: PartContext[TorchProfiler]) -> None:
+    """Run the first batch once with hooks on modules, then its first sample once under the profiler."""
+    session, samples = context.session, context.measured.work[0].samples
+    memory = MemoryWatch(session.loaded.device)
+    instrumented = instrumented_run(session, samples, memory)
+    instrumented = instrumented.model_copy(update={"memory": memory.record().phases})
+    write_text(context.output_dir / MODULES, instrumented.model_dump_json(indent=2) + "\n")
+    record = profile_sample(session, context.settings, samples[0], context.output_dir)
+    write_text(context.output_dir / PROFILE, record.model_dump_json(indent=2) + "\n")
 
 
 def usable_activities(settings: TorchProfiler, device: torch.device) -> tuple[list[str], str | None]:
@@ -34,9 +51,9 @@ def usable_activities(settings: TorchProfiler, device: torch.device) -> tuple[li
     return list(settings.activities), None
 
 
-def profile_sample(session: Session, sample: int, activities: list[str], output_dir: Path) -> Profile:
+def profile_sample(session: Session, settings: TorchProfiler, sample: int, output_dir: Path) -> Profile:
     """Run `sample` once under the profiler; write its trace and tables into `output_dir`."""
-    settings = session.order.config.pipeline.torch_profiler
+    activities, note = usable_activities(settings, session.loaded.device)
     ranges = Ranges(session.order.config.measure.ranges, labelled=True)
     warmups = settings.warmup_rounds
     profiler = torch.profiler.profile(
@@ -70,6 +87,7 @@ def profile_sample(session: Session, sample: int, activities: list[str], output_
         wall_ms=wall_ms,
         phase_ms=tables.phase_ms,
         warmup_runs=warmups,
+        notes=() if note is None else (note,),
     )
 
 
