@@ -30,7 +30,7 @@ def toggles() -> Iterator[Toggle]:
             turns_on = component.settings().enable is False
             word = component.short if turns_on else f"no-{component.short}"
             what = " ".join((component.settings.__doc__ or name).split("\n\n")[0].split()).rstrip(".")
-            text = f"Run it too: {what}." if turns_on else f"Leave it out: {what}."
+            text = f"Add {name}: {what}." if turns_on else f"Leave out {name}: {what}."
             yield Toggle(word.replace("-", "_"), f"--{word}", f"pipeline.{name}", turns_on, text)
 
 

@@ -41,8 +41,8 @@ class PipelineSections(Settings):
     """The stages, in the order they run, and the observers that watch them."""
 
     if TYPE_CHECKING:
-        workload: WorkloadCommand
-        plugins: Mapping[str, StageSettings]
+        workload: WorkloadCommand = WorkloadCommand()
+        plugins: Mapping[str, StageSettings] = {}
 
         def __getattr__(self, name: str) -> Any: ...  # the sections of the registry
 

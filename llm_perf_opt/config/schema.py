@@ -179,7 +179,7 @@ class Config(Settings):
     """What is timed, how often."""
     hardware: Hardware = Field(default_factory=Hardware)
     """The hardware that numbers are held against."""
-    pipeline: Pipeline = Field(default_factory=lambda: Pipeline())
+    pipeline: Pipeline = Field(default_factory=Pipeline)
     """The stages and their settings."""
     artifacts: Artifacts = Field(default_factory=Artifacts)
     """Where results go."""

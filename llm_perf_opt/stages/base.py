@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llm_perf_opt.records.inputs import Inputs
     from llm_perf_opt.records.outcome import Outcome
 
-S = TypeVar("S", bound=StageSettings, covariant=True)
+S_co = TypeVar("S_co", bound=StageSettings, covariant=True)
 Needs = Literal["nothing", "model", "samples"]
 """What must be there before a run starts: nothing, the model's configuration, or that and the samples."""
 
@@ -32,12 +32,12 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class PlanContext(Generic[S]):
+class PlanContext(Generic[S_co]):
     """What a stage is given to say what it will do."""
 
     name: str
     """The one it is registered under."""
-    settings: S
+    settings: S_co
     """Its own section."""
     config: Config
     run_path: Path
@@ -58,7 +58,7 @@ class PlanContext(Generic[S]):
 
 
 @dataclass(frozen=True)
-class StageContext(PlanContext[S]):
+class StageContext(PlanContext[S_co]):
     """What a stage is given to do it."""
 
     inputs: Inputs
@@ -98,4 +98,4 @@ class Observer(Component):
     """Something that watches the timed repeats of every stage that makes them, in the child."""
 
     watch: str | Callable[[Any], Any] = ""
-    """(`workload.watching.WatchContext`) → a `workload.watching.Watch`; what it leaves lies in the stage's directory."""
+    """(`workload.watching.WatchContext`) → a `workload.watching.Watch`; it leaves its records in the stage's directory."""

@@ -62,9 +62,9 @@ def execute(order: WorkOrder, events: EventWriter) -> None:
 def _timed(session: Session, adapter: Adapter, memory: MemoryWatch, load_s: float, warmups: int) -> Measured:
     """The timed repeats: their record and outputs."""
     order, device = session.order, session.loaded.device
-    with watching(order.observers, order.config, device, order.output_dir, session.spans) as problems:
-        with memory.phase("timed repeats"), capturing(session):
-            measured = session.measure()
+    observed = watching(order.observers, order.config, device, order.output_dir, session.spans)
+    with observed as problems, memory.phase("timed repeats"), capturing(session):
+        measured = session.measure()
     notes = (*session.notes, *problems)
     record = _record(session, measured, memory.record(), load_s=load_s, warmups=warmups, notes=notes)
     write_text(order.output_dir / RESULT, record.model_dump_json(indent=2) + "\n")

@@ -9,15 +9,15 @@ from typing import Generic, TypeVar
 from llm_perf_opt.config.base import StageSettings
 from llm_perf_opt.workload.measure import Measured, Session
 
-S = TypeVar("S", bound=StageSettings, covariant=True)
+S_co = TypeVar("S_co", bound=StageSettings, covariant=True)
 
 
 @dataclass(frozen=True)
-class PartContext(Generic[S]):
+class PartContext(Generic[S_co]):
     """A loaded, warmed-up model, after the timed repeats where the stage makes them."""
 
     session: Session
-    settings: S
+    settings: S_co
     """Of the stage."""
     measured: Measured
     """What the timed repeats gave; empty where the stage makes none."""

@@ -15,7 +15,7 @@ from llm_perf_opt.config.base import StageSettings
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.registry import load
 
-S = TypeVar("S", bound=StageSettings, covariant=True)
+S_co = TypeVar("S_co", bound=StageSettings, covariant=True)
 
 
 class PhaseSpan(NamedTuple):
@@ -27,10 +27,10 @@ class PhaseSpan(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WatchContext(Generic[S]):
+class WatchContext(Generic[S_co]):
     """What an observer is given."""
 
-    settings: S
+    settings: S_co
     """Its own section."""
     device: torch.device
     output_dir: Path
