@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from llm_perf_opt.artifacts.layout import PRED_DIR, VIZ_DIR
 from llm_perf_opt.config.base import Count, NonNegative, Positive, Settings, Strings, inconsistent
 
 CAPTURE_RANGE_END = re.compile(
@@ -40,7 +41,7 @@ class Prediction(Settings):
 
     enable: bool = False
     """Write `predictions.jsonl`."""
-    save_dir: str | None = "pred"
+    save_dir: str | None = PRED_DIR
     """Folder: relative to the stage's own, or absolute; `.` is the stage's own, null is `pred`."""
 
 
@@ -49,7 +50,7 @@ class Visualization(Settings):
 
     enable: bool = True
     """Write the gallery."""
-    save_dir: str | None = "viz"
+    save_dir: str | None = VIZ_DIR
     """Folder: relative to the stage's own, or absolute; `.` is the stage's own, null is `viz`."""
 
 

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import FACTS, NCU_REPORT, RAW
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.importing.item import Item, outcome_of
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import NcuCapture
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.stages.ncu.execute import read_export
-from llm_perf_opt.stages.ncu.request import FACTS, RAW
-from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.ncu_rep import raw_csv_lines
 
 
@@ -27,7 +26,7 @@ def import_ncu(items: list[Item], folder: Path, scratch: Path, progress: Progres
             _write_lines(folder / RAW, raw_csv_lines(item.source))
         _write_record(folder)
 
-    if item.copy(folder / (f"{ncu.OUTPUT}.ncu-rep" if is_report else RAW), progress):
+    if item.copy(folder / (NCU_REPORT if is_report else RAW), progress):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
         item.attempt(read)
     return outcome_of(items)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, NSYS_OUTPUT, export_log
 from llm_perf_opt.errors import MissingError, StageError
 from llm_perf_opt.importing.item import Item, outcome_of
 from llm_perf_opt.records.manifest import FileKind
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
 from llm_perf_opt.stages.base import Progress
-from llm_perf_opt.stages.nsys import MOST_KERNELS, SUMMARY, read_report, write_capture
+from llm_perf_opt.stages.nsys import MOST_KERNELS, read_report, write_capture
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import find_tool
@@ -43,8 +44,8 @@ def import_nsys(items: list[Item], folder: Path, scratch: Path, progress: Progre
     captures = _captures(items)
     found: list[_Read] = []
     for number, capture in enumerate(captures, 1):
-        name = nsys.OUTPUT if len(captures) == 1 else f"{nsys.OUTPUT}.{number}"
-        log = scratch / f"export.{number}.log"
+        name = NSYS_OUTPUT if len(captures) == 1 else f"{NSYS_OUTPUT}.{number}"
+        log = scratch / export_log(number)
         item = _bring_in(capture, folder / name, log, progress)
         if item.problem is None:
             progress.update(f"reading {item.source.name}", 0, 1, 0)
@@ -127,12 +128,12 @@ def _judged(reports: Sequence[NsysReport]) -> Outcome | None:
 
 def _import_table(item: Item, folder: Path, progress: Progress) -> Outcome:
     def read() -> None:
-        with (folder / SUMMARY).open(encoding="utf-8", errors="replace") as lines:
+        with (folder / KERNEL_SUMMARY).open(encoding="utf-8", errors="replace") as lines:
             kernels = read_summary(lines)
         if not kernels:
             raise StageError("the table lists no kernel", CAPTURE_AGAIN)
         write_capture(folder, _record([], kernels), None)
 
-    if item.copy(folder / SUMMARY, progress):
+    if item.copy(folder / KERNEL_SUMMARY, progress):
         item.attempt(read)
     return outcome_of([item])

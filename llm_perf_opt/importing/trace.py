@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llm_perf_opt.analysis.events import fold
 from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import PROFILE, TABLES, TRACE
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.importing.item import Item, outcome_of
 from llm_perf_opt.records.outcome import Outcome
@@ -14,7 +15,6 @@ from llm_perf_opt.records.tables import write_tables
 from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.tools.torch_trace import Trace, read_trace
-from llm_perf_opt.workload.order import PROFILE, TABLES, TRACE
 
 
 def import_trace(items: list[Item], folder: Path, scratch: Path, progress: Progress) -> Outcome:

@@ -12,15 +12,32 @@ from pydantic import ValidationError
 
 from llm_perf_opt.analysis.metrics import stage_metrics
 from llm_perf_opt.analysis.work import peaks_of, work_of
+from llm_perf_opt.artifacts.layout import (
+    CONFIG,
+    ENVIRONMENT,
+    FACTS,
+    GALLERY,
+    INPUTS,
+    PRED_DIR,
+    PREDICTIONS,
+    PROFILE,
+    REGION,
+    REGIONS,
+    STATIC,
+    TABLES,
+    VIZ_DIR,
+    WORKLOAD,
+    save_dir,
+    stage_dir,
+)
 from llm_perf_opt.config.pipeline import Output
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import MissingError
-from llm_perf_opt.plan.paths import save_dir, stage_dir
 from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.metrics import Metrics
-from llm_perf_opt.records.predictions import GALLERY, PREDICTIONS, Prediction
+from llm_perf_opt.records.predictions import Prediction
 from llm_perf_opt.records.static import StaticRecord
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, read_kernels, read_operators
 from llm_perf_opt.records.tools import NcuCapture, NcuRegion, NsysCapture
@@ -83,40 +100,40 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
     """
     setup = None if manifest.imported else _setup(path)
     profiler = path / "torch_profiler"
-    tables = profiler / "profile.sqlite"
-    ncu = _read_if_there(path / "ncu" / "facts.json", NcuCapture.model_validate_json)
+    tables = profiler / TABLES
+    ncu = _read_if_there(path / "ncu" / FACTS, NcuCapture.model_validate_json)
     return RunFacts(
         path=path,
         manifest=manifest,
         setup=setup,
         measured=_measured(path, setup.config) if setup is not None else {},
-        profile=_read_if_there(profiler / "profile.json", Profile.model_validate_json),
+        profile=_read_if_there(profiler / PROFILE, Profile.model_validate_json),
         operators=read_operators(tables) if tables.exists() else [],
         kernels=read_kernels(tables) if tables.exists() else [],
-        nsys=_read_if_there(path / "nsys" / "facts.json", NsysCapture.model_validate_json),
+        nsys=_read_if_there(path / "nsys" / FACTS, NsysCapture.model_validate_json),
         ncu=ncu,
         ncu_regions=tuple(_region(path, folder) for folder in ncu.regions) if ncu is not None else (),
-        static=_read_if_there(path / "static_analysis" / "static_compute.json", StaticRecord.model_validate_json),
+        static=_read_if_there(path / "static_analysis" / STATIC, StaticRecord.model_validate_json),
     )
 
 
 def _setup(path: Path) -> Setup:
     return Setup(
-        config=_read(path / "config.yaml", lambda data: Config.model_validate_json(_yaml_as_json(data))),
-        environment=_read(path / "env.json", EnvironmentRecord.model_validate_json),
-        inputs=_read(path / "inputs.yaml", lambda data: Inputs.model_validate_json(_yaml_as_json(data))),
+        config=_read(path / CONFIG, lambda data: Config.model_validate_json(_yaml_as_json(data))),
+        environment=_read(path / ENVIRONMENT, EnvironmentRecord.model_validate_json),
+        inputs=_read(path / INPUTS, lambda data: Inputs.model_validate_json(_yaml_as_json(data))),
     )
 
 
 def _region(path: Path, folder: str) -> NcuRegion:
-    return _read(path / "ncu" / "regions" / folder / "report.json", NcuRegion.model_validate_json)
+    return _read(path / "ncu" / REGIONS / folder / REGION, NcuRegion.model_validate_json)
 
 
 def _measured(path: Path, config: Config) -> dict[str, Measured]:
     found = {}
     settings = config.pipeline.static_analysis
     for stage in MEASURED_STAGES:
-        workload = _read_if_there(path / stage / "workload.json", Workload.model_validate_json)
+        workload = _read_if_there(path / stage / WORKLOAD, Workload.model_validate_json)
         if workload is not None:
             work = work_of(workload, config.infer, settings.attention_flops, settings.logits)
             peaks = peaks_of(workload.device, workload.model, config.hardware)
@@ -133,7 +150,7 @@ def _measured(path: Path, config: Config) -> dict[str, Measured]:
 
 
 def _predictions(path: Path, stage: str, output: Output) -> tuple[Prediction, ...]:
-    file = save_dir(stage_dir(path, stage), output.prediction.save_dir, "pred") / PREDICTIONS
+    file = save_dir(stage_dir(path, stage), output.prediction.save_dir, PRED_DIR) / PREDICTIONS
     # A folder outside the run may have been written by another one since.
     if not output.prediction.enable or not file.is_relative_to(path):
         return ()
@@ -141,7 +158,7 @@ def _predictions(path: Path, stage: str, output: Output) -> tuple[Prediction, ..
 
 
 def _gallery(path: Path, stage: str, output: Output) -> str | None:
-    file = save_dir(stage_dir(path, stage), output.visualization.save_dir, "viz") / GALLERY
+    file = save_dir(stage_dir(path, stage), output.visualization.save_dir, VIZ_DIR) / GALLERY
     if not output.visualization.enable or not file.is_relative_to(path) or not file.exists():
         return None
     return file.relative_to(path).as_posix()

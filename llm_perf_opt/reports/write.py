@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import KERNELS, METRICS, OPERATORS, REGIONS, REPORT, REPORT_HTML, SUMMARY
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.tools import NcuCapture, NsysCapture
 from llm_perf_opt.reports.document import Block, Document, Paragraph, Section
@@ -26,7 +27,7 @@ def write_reports(path: Path, manifest: Manifest) -> None:
     """Write every report of the run in `path` into it; `manifest` is the run's, its stages ended."""
     facts = read_run(path, manifest)
     for stage, measured in facts.measured.items():
-        write_text(path / stage / "metrics.json", measured.metrics.model_dump_json(indent=2) + "\n")
+        write_text(path / stage / METRICS, measured.metrics.model_dump_json(indent=2) + "\n")
     _write_profiler(path / "torch_profiler", facts)
     _write_nsight(path, facts)
     write_run_reports(facts, path, FORMATS)
@@ -37,9 +38,9 @@ def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -
     title = "imported files" if facts.setup is None else facts.setup.config.experiment
     document = Document(f"llmperf: {title}", build_sections(facts))
     made: dict[str, tuple[str, Callable[[], str]]] = {
-        "md": ("report.md", lambda: to_markdown(document)),
-        "html": ("report.html", lambda: to_html(document)),
-        "json": ("summary.json", lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),
+        "md": (REPORT, lambda: to_markdown(document)),
+        "html": (REPORT_HTML, lambda: to_html(document)),
+        "json": (SUMMARY, lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),
     }
     written = []
     for name in formats:
@@ -93,10 +94,10 @@ def _summary_of_capture(capture: NsysCapture | NcuCapture | None) -> dict[str, A
 def _write_nsight(path: Path, facts: RunFacts) -> None:
     if facts.nsys is not None and facts.nsys.kernels:
         section = Section("Kernels", tuple(nsys_blocks(facts.nsys)))
-        write_text(path / "nsys" / "kernels.md", to_markdown(Document("Nsight Systems", (section,))))
+        write_text(path / "nsys" / KERNELS, to_markdown(Document("Nsight Systems", (section,))))
     for region in facts.ncu_regions:
         section = Section(region.written, tuple(region_blocks(region)))
-        file = path / "ncu" / "regions" / region.folder / "report.md"
+        file = path / "ncu" / REGIONS / region.folder / REPORT
         write_text(file, to_markdown(Document("Nsight Compute", (section,))))
 
 
@@ -111,7 +112,7 @@ def _write_profiler(folder: Path, facts: RunFacts) -> None:
         what = "the recorded trace" if facts.profile.sample is None else "one profiled sample"
         intro = Paragraph(f"Sums over {what}; self time leaves out what an operator called.")
         document = Document("Operators", (Section("All operators", (intro, *tables)),))
-        write_text(folder / "operators.md", to_markdown(document))
+        write_text(folder / OPERATORS, to_markdown(document))
         sections.append(Section("Top operators", (intro, operator_table(facts.operators, 20))))
     if sections:
-        write_text(folder / "report.md", to_markdown(Document("PyTorch profiler", tuple(sections))))
+        write_text(folder / REPORT, to_markdown(Document("PyTorch profiler", tuple(sections))))

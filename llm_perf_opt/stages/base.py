@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from llm_perf_opt.artifacts.layout import scratch_dir, stage_dir
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.plan.model import PlannedStage
-from llm_perf_opt.plan.paths import scratch_dir, stage_dir
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.outcome import Outcome
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llm_perf_opt.artifacts.layout import ORDER, PRED_DIR, VIZ_DIR, save_dir, scratch_dir, stage_dir
 from llm_perf_opt.config.pipeline import Output
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.plan.model import PlannedStage
-from llm_perf_opt.plan.paths import save_dir, scratch_dir, stage_dir
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.workload import Workload
 from llm_perf_opt.stages.base import StageContext
 from llm_perf_opt.stages.child import run_child
-from llm_perf_opt.workload.order import ORDER, WorkOrder, child_argv
+from llm_perf_opt.workload.order import WorkOrder, child_argv
 
 
 def plan_measured(name: str, _config: Config, run_path: Path) -> PlannedStage:
@@ -30,8 +30,8 @@ def run_measured(context: StageContext, output: Output, *, profile: bool) -> Out
         inputs=context.inputs,
         scratch_dir=context.scratch_dir,
         output_dir=directory,
-        prediction_dir=save_dir(directory, prediction.save_dir, "pred") if prediction.enable else None,
-        visualization_dir=save_dir(directory, visualization.save_dir, "viz") if visualization.enable else None,
+        prediction_dir=save_dir(directory, prediction.save_dir, PRED_DIR) if prediction.enable else None,
+        visualization_dir=save_dir(directory, visualization.save_dir, VIZ_DIR) if visualization.enable else None,
         profile=profile,
     )
     return outcome_of(run_child(order, context.progress))

@@ -7,11 +7,20 @@ from pathlib import Path
 
 from llm_perf_opt.analysis.timeline import busy_of, timeline
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import (
+    COMMAND,
+    FACTS,
+    KERNEL_SUMMARY,
+    KERNELS,
+    NSYS_OUTPUT,
+    NSYS_REPORT,
+    export_log,
+    stage_dir,
+)
 from llm_perf_opt.config.pipeline import Nsys
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.plan.model import PlannedStage
-from llm_perf_opt.plan.paths import stage_dir
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
 from llm_perf_opt.stages.base import Stage, StageContext
@@ -25,7 +34,6 @@ from llm_perf_opt.tools.nsys_timeline import copy_ns, device_intervals, device_n
 from llm_perf_opt.tools.options import parse_version
 from llm_perf_opt.workload.order import Capture
 
-COMMAND, FACTS, SUMMARY = "cmd.txt", "facts.json", "summary_cuda_gpu_kern_sum.csv"
 MOST_KERNELS = 50
 """Kernels in the record; the summary has all."""
 
@@ -35,7 +43,7 @@ def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
     program, tool, version = planned_tool("nsys", os.environ)
     directory = stage_dir(run_path, name)
     capture = nsys.profile_argv(program, settings, directory, launched_command(name, config, run_path), version)
-    export = nsys.export_argv(program, directory / f"{nsys.OUTPUT}.nsys-rep")
+    export = nsys.export_argv(program, directory / NSYS_REPORT)
     return PlannedStage(
         name,
         directory,
@@ -44,7 +52,7 @@ def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
         tool=tool,
         environment=changed_environment(config),
         left_out=profiled_environment(os.environ)[1],
-        files=(*nsys.expected_files(settings), SUMMARY, "kernels.md", FACTS, COMMAND),
+        files=(*nsys.expected_files(settings), KERNEL_SUMMARY, KERNELS, FACTS, COMMAND),
     )
 
 
@@ -107,7 +115,7 @@ def write_capture(directory: Path, record: NsysCapture, kernels: list[KernelTime
     """Write what a capture left: the record, and with `kernels` the table of all of them."""
     write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
     if kernels is not None:
-        write_text(directory / SUMMARY, summary_csv(kernels))
+        write_text(directory / KERNEL_SUMMARY, summary_csv(kernels))
 
 
 def _traces_cuda(settings: Nsys) -> bool:
@@ -117,7 +125,7 @@ def _traces_cuda(settings: Nsys) -> bool:
 def _remove_old(directory: Path) -> None:
     """A report of an earlier attempt must not pass for this one's."""
     for pattern in ("*.nsys-rep", "*.sqlite", "*.qdstrm"):
-        for file in directory.glob(f"{nsys.OUTPUT}{pattern}"):
+        for file in directory.glob(f"{NSYS_OUTPUT}{pattern}"):
             file.unlink()
 
 
@@ -139,7 +147,7 @@ class _Exports:
             argv = nsys.export_argv(self._program, report)
             commands = (directory / COMMAND).read_text(encoding="utf-8")
             write_text(directory / COMMAND, commands + self._launch.command_text(argv))
-            finished, log = self._launch.run_helper(argv, f"export.{number}.log", self._settings.timeout_s)
+            finished, log = self._launch.run_helper(argv, export_log(number), self._settings.timeout_s)
             self.output += "\n" + log.read_text(errors="replace")
             if finished.ok:
                 self._read(report)

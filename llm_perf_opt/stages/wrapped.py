@@ -9,9 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.artifacts.layout import (
+    CHILD_LOG,
+    EVENTS,
+    ORDER,
+    PRED_DIR,
+    VIZ_DIR,
+    WORKLOAD,
+    save_dir,
+    scratch_dir,
+)
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import LlmperfError, MissingError
-from llm_perf_opt.plan.paths import save_dir, scratch_dir
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure
@@ -31,7 +40,7 @@ from llm_perf_opt.tools.failures import Ending
 from llm_perf_opt.tools.options import ToolName, Version, parse_version
 from llm_perf_opt.tools.process import Finished, run
 from llm_perf_opt.workload.events import EventReader
-from llm_perf_opt.workload.order import EVENTS, LOG, ORDER, RESULT, Capture, WorkOrder, child_argv
+from llm_perf_opt.workload.order import Capture, WorkOrder, child_argv
 
 # What a child under a tool writes: not its stage's own results, and never among those of the stage it is named after.
 CHILD_OUTPUT = "torch_profiler"
@@ -87,7 +96,7 @@ class Launch:
             MissingError: that program does not exist.
         """
         self.context = context
-        self.log = context.scratch_dir / LOG
+        self.log = context.scratch_dir / CHILD_LOG
         self.environment, self.left_out = profiled_environment(os.environ)
         self.changed = changed_environment(config)
         self._config = config
@@ -114,8 +123,8 @@ class Launch:
             inputs=inputs,
             scratch_dir=self.context.scratch_dir,
             output_dir=self._result,
-            prediction_dir=self._below(output.prediction.save_dir, "pred") if output.prediction.enable else None,
-            visualization_dir=self._below(output.visualization.save_dir, "viz")
+            prediction_dir=self._below(output.prediction.save_dir, PRED_DIR) if output.prediction.enable else None,
+            visualization_dir=self._below(output.visualization.save_dir, VIZ_DIR)
             if output.visualization.enable
             else None,
             capture=capture,
@@ -139,7 +148,7 @@ class Launch:
     @property
     def fingerprint(self) -> str | None:
         """Of the work that was done; None where the child did not get that far, or is not ours."""
-        return read_result(self._result).work_fingerprint if self.own and (self._result / RESULT).exists() else None
+        return read_result(self._result).work_fingerprint if self.own and (self._result / WORKLOAD).exists() else None
 
     def command_text(self, argv: Sequence[str]) -> str:
         return command_text(argv, cwd=Path.cwd(), changed=self.changed, dropped=self.left_out)

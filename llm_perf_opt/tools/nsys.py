@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from llm_perf_opt.artifacts.layout import NSYS_EXPORT, NSYS_OUTPUT, NSYS_REPORT
 from llm_perf_opt.config.pipeline import Nsys
 from llm_perf_opt.tools.options import Version, check
 
-OUTPUT = "run"
 REGISTERED_ONLY_OFF = "NSYS_NVTX_PROFILER_REGISTER_ONLY=0"
 """Lets strings that were not registered, as `torch.cuda.nvtx` sends them, open the capture as well."""
 DISCARDS_ENVIRONMENT: Version = (2026, 2)
@@ -73,7 +73,7 @@ def profile_argv(
         "profile",
         *profile_options(settings),
         "-o",
-        str(output_dir / OUTPUT),
+        str(output_dir / NSYS_OUTPUT),
         "--force-overwrite=true",
         *([] if keeps_environments(version) else ["--discard-environment=true"]),
         *settings.extra_args,
@@ -91,23 +91,26 @@ def reports(output_dir: Path) -> list[Path]:
     """The reports a capture left, in order: `run.nsys-rep`, or, of several ranges, `run.1.nsys-rep`, …"""
 
     def number(path: Path) -> tuple[int, str]:
-        middle = path.name.removeprefix(OUTPUT).removesuffix(".nsys-rep").strip(".")
+        middle = path.name.removeprefix(NSYS_OUTPUT).removesuffix(".nsys-rep").strip(".")
         return (int(middle) if middle.isdigit() else 0, path.name)
 
-    return sorted(output_dir.glob(f"{OUTPUT}*.nsys-rep"), key=number)
+    return sorted(output_dir.glob(f"{NSYS_OUTPUT}*.nsys-rep"), key=number)
 
 
 def raw_streams(output_dir: Path) -> list[Path]:
     """Captures that were written but not imported (`.qdstrm`): the importer is missing or failed."""
-    return sorted(output_dir.glob(f"{OUTPUT}*.qdstrm"))
+    return sorted(output_dir.glob(f"{NSYS_OUTPUT}*.qdstrm"))
 
 
 def expected_files(settings: Nsys) -> list[str]:
     """What the capture leaves in its directory, for the plan."""
     end = settings.capture_range_end or ""
     if waits_for_trigger(settings) and end.startswith("repeat"):
-        return ["run.1.nsys-rep, run.2.nsys-rep, … (one per range; of one range run.nsys-rep)", "a .sqlite of each"]
-    return ["run.nsys-rep", "run.sqlite"]
+        return [
+            f"{NSYS_OUTPUT}.1.nsys-rep, {NSYS_OUTPUT}.2.nsys-rep, … (one per range; of one range {NSYS_REPORT})",
+            "a .sqlite of each",
+        ]
+    return [NSYS_REPORT, NSYS_EXPORT]
 
 
 def notes(settings: Nsys, version: Version | None = None) -> list[str]:
@@ -116,8 +119,8 @@ def notes(settings: Nsys, version: Version | None = None) -> list[str]:
     found += [f"extra_args: {problem}" for problem in check("nsys", "profile", settings.extra_args, version)]
     if version is not None and keeps_environments(version):
         found.append(
-            "this release stores the environment of every process that you may read in run.nsys-rep (from run.sqlite "
-            "they are removed): do not pass that file on"
+            f"this release stores the environment of every process that you may read in {NSYS_REPORT} (from "
+            f"{NSYS_EXPORT} they are removed): do not pass that file on"
         )
     if settings.capture_range == "nvtx" and not settings.gating_nvtx:
         found.append("gating_nvtx is false: the NVTX trigger is left out and the whole run is captured")

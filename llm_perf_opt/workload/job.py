@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import PROFILE, WORKLOAD
 from llm_perf_opt.config.pipeline import Output
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.hardware.host import cpu_model
@@ -28,7 +29,7 @@ from llm_perf_opt.workload.instrument import instrumented_run
 from llm_perf_opt.workload.loaded import LoadedModel
 from llm_perf_opt.workload.measure import Measured, Session
 from llm_perf_opt.workload.memory import MemoryWatch
-from llm_perf_opt.workload.order import PROFILE, RESULT, WorkOrder
+from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.out_of_memory import naming_phase
 from llm_perf_opt.workload.outputs import settings_of, write_outputs
 from llm_perf_opt.workload.profiling import profile_sample, usable_activities
@@ -58,11 +59,11 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
         measured = session.measure()
     notes = (*((note,) if note else ()), *session.notes)
     record = _record(session, measured, memory.record(), sampler.state(), load_s=load_s, warmups=warmups, notes=notes)
-    _write(order.output_dir / RESULT, record)
+    _write(order.output_dir / WORKLOAD, record)
     if measured.work:
         instrumented = _instrument(session, measured, memory)
         record = record.model_copy(update={"memory": memory.record(), "instrumented": instrumented})
-        _write(order.output_dir / RESULT, record)
+        _write(order.output_dir / WORKLOAD, record)
     write_outputs(order, settings_of(_output(order), adapter.output_family), loaded, measured, events)
     if order.profile and measured.work:
         profile = profile_sample(session, measured.work[0].samples[0], activities, order.output_dir)

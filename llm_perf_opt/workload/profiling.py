@@ -17,12 +17,12 @@ from torch.profiler import ProfilerActivity
 
 from llm_perf_opt.analysis.events import fold
 from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.artifacts.layout import TABLES, TRACE
 from llm_perf_opt.config.pipeline import TorchProfiler
 from llm_perf_opt.records.events import DeviceEvents, HostEvents, is_device_api
 from llm_perf_opt.records.tables import write_tables
 from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.workload.measure import Session
-from llm_perf_opt.workload.order import TABLES, TRACE
 from llm_perf_opt.workload.ranges import Ranges, module_ranges
 
 

@@ -56,6 +56,10 @@ def imported(tree: ast.AST) -> list[str]:
     return names
 
 
+# Names alone, which any room may use.
+LAYOUT = f"{PACKAGE}.artifacts.layout"
+
+
 def test_every_room_is_listed() -> None:
     assert {room(path) for path in sources()} - {"__init__"} == set(MAY_IMPORT)
 
@@ -63,10 +67,15 @@ def test_every_room_is_listed() -> None:
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_one_way(path: Path) -> None:
     here = room(path)
-    names = [name.split(".") for name in imported(ast.parse(path.read_text(encoding="utf-8")))]
+    names = [name.split(".") for name in imported(ast.parse(path.read_text(encoding="utf-8"))) if name != LAYOUT]
     rooms = {parts[1] for parts in names if parts[0] == PACKAGE and len(parts) > 1} - {here, "__version__"}
     allowed = MAY_IMPORT.get(here, set())
     assert rooms <= allowed, f"{here} imports {sorted(rooms - allowed)}"
+
+
+def test_the_layout_imports_nothing_of_ours() -> None:
+    names = imported(ast.parse((ROOT / "artifacts" / "layout.py").read_text(encoding="utf-8")))
+    assert not [name for name in names if name.startswith(PACKAGE)]
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))

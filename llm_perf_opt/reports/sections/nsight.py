@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from llm_perf_opt.analysis.kernels.analyze import NOT_FOR_TIMES
 from llm_perf_opt.analysis.kernels.classify import classify
 from llm_perf_opt.analysis.kernels.figures import MEMORY, SM
+from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, RAW
 from llm_perf_opt.records.tools import KernelTime, NcuCapture, NcuMetric, NcuRegion, NcuResult, NsysCapture, NsysReport
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
@@ -46,7 +47,7 @@ def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
         blocks.append(nsys_kernel_table(capture.kernels[:limit], capture.kernels))
         left = len(capture.kernels[limit:]) + capture.kernels_left_out if limit else capture.kernels_left_out
         if left:
-            blocks.append(Paragraph(f"{left:,} more kernels are in nsys/summary_cuda_gpu_kern_sum.csv."))
+            blocks.append(Paragraph(f"{left:,} more kernels are in nsys/{KERNEL_SUMMARY}."))
     elif capture.reports:
         blocks.append(Paragraph("No device kernels were recorded."))
     return blocks
@@ -110,7 +111,7 @@ def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
         left = capture.facts.results - len(capture.results[:limit])
         table = result_table(capture.results[:limit], capture.facts.metrics)
         blocks += [table, *([Paragraph(RULE)] if "class" in table.columns else [])]
-        blocks += [Paragraph(f"{left:,} more results are in ncu/raw.csv.")] if left else []
+        blocks += [Paragraph(f"{left:,} more results are in ncu/{RAW}.")] if left else []
     return blocks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llm_perf_opt.artifacts.layout import OPERATORS, TABLES
 from llm_perf_opt.records.tables import KernelRow, OperatorRow
 from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
@@ -21,7 +22,7 @@ def section(facts: RunFacts) -> Section | None:
     intro = (
         f"{_what(profile)}; the profiler slows the host down, so times here are for comparing "
         "operators with each other. Self time leaves out what an operator called; that of a range is host work outside "
-        "operators. All rows: torch_profiler/operators.md and profile.sqlite."
+        f"operators. All rows: torch_profiler/{OPERATORS} and {TABLES}."
     )
     blocks: list[Block] = [Paragraph(intro), operator_table(facts.operators, TOP)]
     blocks += [Items(profile.notes)] if profile.notes else []

@@ -7,21 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import COMMAND, FACTS, IMPORT_LOG, RAW, REGION, REGIONS, SECTIONS
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure, NcuCapture, NcuFacts, NcuRegion, NcuResult
 from llm_perf_opt.stages.base import StageContext
-from llm_perf_opt.stages.ncu.request import (
-    COMMAND,
-    FACTS,
-    RAW,
-    REGIONS,
-    SECTIONS,
-    Request,
-    child_work,
-    dropped_words,
-    make_request,
-)
+from llm_perf_opt.stages.ncu.request import Request, child_work, dropped_words, make_request
 from llm_perf_opt.stages.wrapped import Launch
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.discovery import require_tool
@@ -158,7 +149,7 @@ class Export:
             results=results,
             reason=None if facts is not None and facts.results else "nothing was profiled within it",
         )
-        write_text(directory / "report.json", region.model_dump_json(indent=2) + "\n")
+        write_text(directory / REGION, region.model_dump_json(indent=2) + "\n")
         return region
 
     def _raw(self, include: str | None, target: Path | None) -> tuple[NcuFacts | None, tuple[NcuResult, ...]]:
@@ -183,4 +174,4 @@ class Export:
     def _import(self, argv: list[str]) -> Path:
         commands = self._report.with_name(COMMAND)
         write_text(commands, commands.read_text(encoding="utf-8") + self._launch.command_text(argv))
-        return self._launch.run_helper(argv, "import.log", self._request.settings.timeout_s)[1]
+        return self._launch.run_helper(argv, IMPORT_LOG, self._request.settings.timeout_s)[1]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from llm_perf_opt.artifacts.layout import COMMAND, FACTS, NCU_REPORT, RAW, REGION, REGIONS, REPORT, SECTIONS, stage_dir
 from llm_perf_opt.config.pipeline import Ncu
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.plan.model import PassEstimate, PlannedStage
-from llm_perf_opt.plan.paths import stage_dir
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.stages.wrapped import changed_environment, foreign_command, launched_command, planned_tool
 from llm_perf_opt.tools import ncu
@@ -20,8 +20,6 @@ from llm_perf_opt.tools.ncu_lists import known_metrics, known_sections, known_se
 from llm_perf_opt.tools.ncu_names import PASSES_OF_FULL, estimated_passes, split_metrics, split_sections
 from llm_perf_opt.tools.nvtx import TranslatedFilter, folder_names
 from llm_perf_opt.workload.order import STEADY_STEP, Capture
-
-COMMAND, FACTS, RAW, SECTIONS, REGIONS = "cmd.txt", "facts.json", "raw.csv", "sections_report.txt", "regions"
 
 
 @dataclass(frozen=True)
@@ -133,12 +131,12 @@ def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
     settings = request.settings
     directory = stage_dir(run_path, name)
     command = launched_command(name, config, run_path)
-    report = directory / f"{ncu.OUTPUT}.ncu-rep"
+    report = directory / NCU_REPORT
     commands = [ncu.profile_argv(program, settings, request.options, directory, command)]
     for include in (None, *(item.sent for item in request.regions.values())):
         commands += [ncu.raw_csv_argv(program, report, include), ncu.details_argv(program, report, include)]
     files = [report.name, *([RAW] if settings.ncu_cli.export.csv else []), SECTIONS]
-    files += [f"{REGIONS}/{folder}/ (report.json, report.md, {SECTIONS})" for folder in request.regions]
+    files += [f"{REGIONS}/{folder}/ ({REGION}, {REPORT}, {SECTIONS})" for folder in request.regions]
     return PlannedStage(
         name,
         directory,
