@@ -9,6 +9,7 @@ from pathlib import Path
 from llm_perf_opt.artifacts.layout import scratch_dir, stage_dir
 from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, refuse_existing
 from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.formats.recognise import recognise
 from llm_perf_opt.importing.item import Item
 from llm_perf_opt.importing.ncu import import_ncu
 from llm_perf_opt.importing.nsys import import_nsys
@@ -18,7 +19,6 @@ from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.redact import redact_argv
 from llm_perf_opt.run import Observer, carry_out
 from llm_perf_opt.stages.base import Progress
-from llm_perf_opt.tools.recognise import recognise
 
 Importer = Callable[[list[Item], Path, Path, Progress], Outcome]
 """(its files, directory of the stage, directory for logs, progress) → how it ended."""

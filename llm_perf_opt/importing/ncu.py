@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
-from llm_perf_opt.artifacts.files import write_text, writing
-from llm_perf_opt.artifacts.layout import FACTS, NCU_REPORT, RAW
+from llm_perf_opt.artifacts.layout import NCU_REPORT, RAW
+from llm_perf_opt.captures.ncu import read_export, write_capture, write_lines
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.ncu_rep import raw_csv_lines
 from llm_perf_opt.importing.item import Item, outcome_of
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import NcuCapture
 from llm_perf_opt.stages.base import Progress
-from llm_perf_opt.stages.ncu.execute import read_export
-from llm_perf_opt.tools.ncu_rep import raw_csv_lines
 
 
 def import_ncu(items: list[Item], folder: Path, scratch: Path, progress: Progress) -> Outcome:
@@ -23,7 +20,7 @@ def import_ncu(items: list[Item], folder: Path, scratch: Path, progress: Progres
 
     def read() -> None:
         if is_report:
-            _write_lines(folder / RAW, raw_csv_lines(item.source))
+            write_lines(folder / RAW, raw_csv_lines(item.source))
         _write_record(folder)
 
     if item.copy(folder / (NCU_REPORT if is_report else RAW), progress):
@@ -48,10 +45,4 @@ def _write_record(folder: Path) -> None:
         results=results,
         results_left_out=facts.results - len(results),
     )
-    write_text(folder / FACTS, record.model_dump_json(indent=2) + "\n")
-
-
-def _write_lines(target: Path, lines: Iterator[str]) -> None:
-    first = next(lines)  # what is wrong with the report is found out before there is a file
-    with writing(target), target.open("w", encoding="utf-8") as file:
-        file.writelines(itertools.chain([first], lines))
+    write_capture(folder, record)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from llm_perf_opt.analysis.timeline import busy_of, timeline
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import (
     COMMAND,
@@ -17,25 +16,22 @@ from llm_perf_opt.artifacts.layout import (
     export_log,
     stage_dir,
 )
+from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, read_report, write_capture
 from llm_perf_opt.config.pipeline import Nsys
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.nsys_export import kernel_summary
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
+from llm_perf_opt.records.tools import NsysReport
 from llm_perf_opt.stages.base import Stage, StageContext
 from llm_perf_opt.stages.wrapped import Launch, changed_environment, launched_command, planned_tool
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import require_tool
 from llm_perf_opt.tools.failures import judge_nsys, workload_remark
-from llm_perf_opt.tools.nsys_export import drop_environments, kernel_summary, open_export, read_facts, summary_csv
-from llm_perf_opt.tools.nsys_timeline import copy_ns, device_intervals, device_numbers, device_work, range_spans
 from llm_perf_opt.tools.options import parse_version
 from llm_perf_opt.workload.order import Capture
-
-MOST_KERNELS = 50
-"""Kernels in the record; the summary has all."""
 
 
 def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
@@ -82,40 +78,17 @@ def execute(context: StageContext) -> Outcome:
         expects_kernels=_traces_cuda(settings) and launch.on_gpu,
     )
     kernels = kernel_summary(*exports.files)
-    record = NsysCapture(
+    record = nsys_capture(
+        exports.reports,
+        kernels,
         tool=tool,
         trigger=nsys.trigger_words(settings),
         device=launch.device,
-        reports=tuple(exports.reports),
-        kernels=tuple(kernels[:MOST_KERNELS]),
-        kernels_left_out=max(0, len(kernels) - MOST_KERNELS),
         failure=failure,
     )
     write_capture(directory, record, kernels if exports.files else None)
     remark = workload_remark("nsys", ending, ended_by_tool=nsys.ends_workload(settings))
     return launch.outcome(failure, [remark] if remark is not None else [])
-
-
-def read_report(name: str, export: Path) -> NsysReport:
-    """What one report holds, from its export.
-
-    Raises:
-        StageError: the export cannot be read.
-    """
-    with open_export(export) as connection:
-        devices = [
-            busy_of(device, device_intervals(connection, device), copy_ns(connection, device))
-            for device in device_numbers(connection)
-        ]
-        found = timeline(device_work(connection), range_spans(connection), devices) if devices else None
-    return NsysReport(name=name, facts=read_facts(export), timeline=found)
-
-
-def write_capture(directory: Path, record: NsysCapture, kernels: list[KernelTime] | None) -> None:
-    """Write what a capture left: the record, and with `kernels` the table of all of them."""
-    write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
-    if kernels is not None:
-        write_text(directory / KERNEL_SUMMARY, summary_csv(kernels))
 
 
 def _traces_cuda(settings: Nsys) -> bool:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from llm_perf_opt.config.pipeline import Nsys
+from llm_perf_opt.formats.nsys_export import read_facts
 from llm_perf_opt.records.tools import Failure, NsysFacts
 from llm_perf_opt.tools import nsys as nsys_tool
 from llm_perf_opt.tools.failures import Ending, judge_nsys
-from llm_perf_opt.tools.nsys_export import read_facts
 from llm_perf_opt.tools.process import Finished, run
 from tests.standins.fixtures import Nsight
 

@@ -21,16 +21,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "artifacts": {"errors", "records"},
     "hardware": {"errors", "records", "redact", "tools"},
     "tools": {"errors", "redact", "records", "config"},
+    "formats": {"errors", "records"},
+    "captures": {"errors", "records", "config", "artifacts", "formats", "tools", "analysis", "plan"},
     "plan": {"errors", "records", "config"},
     "analysis": {"errors", "records", "config", "hardware", "artifacts"},
     "workload": {"errors", "escaping", "records", "config", "hardware", "artifacts", "analysis"},
-    "stages": {"errors", "records", "config", "artifacts", "plan", "tools", "hardware", "analysis", "workload"},
+    "stages": {"errors", "records", "config", "artifacts", "plan", "tools", "hardware", "analysis", "workload"}
+    | {"formats", "captures"},
     "reports": {"errors", "escaping", "records", "config", "artifacts", "hardware", "analysis", "plan"},
     "run": {"errors", "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "reports", "redact"},
     "importing": {"errors", "records", "config", "artifacts", "plan", "tools", "analysis", "workload", "stages"}
-    | {"redact", "run"},
+    | {"redact", "run", "formats", "captures"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}
-    | {"stages", "reports", "run", "importing"},
+    | {"stages", "reports", "run", "importing", "captures"},
 }
 HEAVY = {"torch", "transformers", "numpy", "rich", "tokenizers", "PIL", "nvtx", "accelerate"}
 # Modules that run in a child, where the model is.

@@ -8,7 +8,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from llm_perf_opt.analysis.events import fold
-from llm_perf_opt.tools.torch_trace import read_trace
+from llm_perf_opt.formats.torch_trace import read_trace
 from llm_perf_opt.workload.profiling import live_events
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from llm_perf_opt.artifacts.layout import COMMAND, ENVIRONMENT, MANIFEST, RAW
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
+from llm_perf_opt.formats.ncu_rep import raw_csv_lines
+from llm_perf_opt.formats.ncu_tables import ForeignTableError, Wanted, read_launches
 from llm_perf_opt.records.kernels import Launch, Unreadable
-from llm_perf_opt.tools.ncu_rep import raw_csv_lines
-from llm_perf_opt.tools.ncu_tables import ForeignTableError, Wanted, read_launches
 
 SUFFIXES = (".csv", ".ncu-rep")
 DURATION = "gpu__time_duration.sum"

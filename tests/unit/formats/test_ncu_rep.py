@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llm_perf_opt.errors import MissingError, StageError
-from llm_perf_opt.tools.ncu_export import read_raw, read_results
-from llm_perf_opt.tools.ncu_rep import raw_csv_lines
-from llm_perf_opt.tools.ncu_units import base_unit
-from tests.unit.tools.ncu_rep_writer import block, encode, kernel, metric, report, varint
+from llm_perf_opt.formats.ncu_export import read_raw, read_results
+from llm_perf_opt.formats.ncu_rep import raw_csv_lines
+from llm_perf_opt.formats.ncu_units import base_unit
+from tests.unit.formats.ncu_rep_writer import block, encode, kernel, metric, report, varint
 
 TIME, BYTES, MAJOR, MINOR, DEVICE = range(5)
 STRINGS = (

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.analysis.kernels.analyze import is_read
+from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.tools.kernel_files import find_kernels
-from llm_perf_opt.tools.ncu_scale import to_base
-from llm_perf_opt.tools.ncu_tables import ForeignTableError, read_launches
+from llm_perf_opt.formats.ncu_scale import to_base
+from llm_perf_opt.formats.ncu_tables import ForeignTableError, read_launches
 
 _WHO = "ID,Process ID,Process Name,Host Name,Kernel Name,Context,Stream,Block Size,Grid Size,Device,CC"
 IDENTITY = ",".join(f'"{name}"' for name in _WHO.split(","))

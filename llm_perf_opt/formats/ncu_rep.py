@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from llm_perf_opt.errors import MissingError, StageError
-from llm_perf_opt.tools.ncu_units import base_unit
+from llm_perf_opt.formats.ncu_units import base_unit
 
 MAGIC = b"NVR\0"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"

@@ -1,21 +1,14 @@
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.tools.ncu_export import read_raw
-from llm_perf_opt.tools.nsys_export import (
-    LEFT_OUT,
-    SUMMARY_COLUMNS,
-    drop_environments,
-    kernel_summary,
-    read_facts,
-    summary_csv,
-)
+from llm_perf_opt.formats.ncu_export import read_raw
+from llm_perf_opt.formats.nsys_export import kernel_summary, read_facts
+from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS
 from tests.standins.nsys_standin import Export
 
 
@@ -93,12 +86,6 @@ def test_kernel_summary(tmp_path: Path) -> None:
     assert (first.min_ns, first.max_ns) == (10, 60)
     assert first.std_ns == pytest.approx(21.602, abs=1e-3)  # statistics.stdev
     assert (second.name, second.median_ns, second.std_ns) == ("[unnamed kernel]", 40.0, 0.0)
-    assert summary_csv([first, second]).splitlines() == [
-        ",".join(SUMMARY_COLUMNS),
-        '75.0,120,4,30.0,25.0,10,60,21.6,"void f<int, float>(int)"',
-        "25.0,40,1,40.0,40.0,40,40,0.0,[unnamed kernel]",
-    ]
-    assert summary_csv([]).splitlines() == [",".join(SUMMARY_COLUMNS)]
 
 
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3\0" + b"\xff" * 200, b"not a database, really"])
@@ -171,20 +158,3 @@ def test_no_raw_csv() -> None:
         read_raw(["==WARNING== No kernels were profiled.\n"])
     header_only = read_raw(RAW[:3])
     assert (header_only.results, header_only.empty_metrics) == (0, ())
-
-
-def test_environments_are_removed_from_an_export(tmp_path: Path) -> None:
-    path = tmp_path / "run.sqlite"
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT)")
-        rows = [(1, "a_kernel"), (2, "PATH=/bin\0HF_TOKEN=hf_secret\0"), (3, "A=1")]
-        connection.executemany("INSERT INTO StringIds VALUES (?, ?)", rows)
-    drop_environments(path)
-    assert b"hf_secret" not in path.read_bytes()
-    assert [item.name for item in tmp_path.iterdir()] == ["run.sqlite"]
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        found = dict(connection.execute("SELECT id, value FROM StringIds"))
-    assert found == {1: "a_kernel", 2: LEFT_OUT, 3: "A=1"}
-    (tmp_path / "broken").write_text("no database at all")
-    with pytest.raises(StageError, match="broken"):
-        drop_environments(tmp_path / "broken")

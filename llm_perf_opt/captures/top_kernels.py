@@ -13,11 +13,12 @@ from pydantic import ValidationError
 
 from llm_perf_opt.artifacts.layout import FACTS, MANIFEST, TABLES
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.formats.nsys_export import kernel_summary, open_export, table_names
+from llm_perf_opt.formats.nsys_stats import read_summary
+from llm_perf_opt.formats.recognise import SQLITE_MAGIC
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
 from llm_perf_opt.records.tables import read_kernels
 from llm_perf_opt.records.tools import KernelTime, NsysCapture
-from llm_perf_opt.tools.nsys_export import kernel_summary, open_export, read_summary, table_names
-from llm_perf_opt.tools.recognise import SQLITE_MAGIC
 
 _EXPECTED = "name a run directory, an SQLite export of nsys, or a CSV of nsys stats --report cuda_gpu_kern_sum"
 _METACHARACTERS = re.compile(r"[.^$*+?()\[\]{}|\\]")

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.ncu_details import metric_name
+from llm_perf_opt.formats.ncu_export import RawPage, csv_rows, number
+from llm_perf_opt.formats.ncu_scale import to_base
 from llm_perf_opt.records.kernels import Launch
-from llm_perf_opt.tools.ncu_details import metric_name
-from llm_perf_opt.tools.ncu_export import RawPage, csv_rows, number
-from llm_perf_opt.tools.ncu_scale import to_base
 
 GPU_NAME = "device__attribute_display_name"
 Wanted = Callable[[str], bool]
