@@ -9,7 +9,8 @@ import pytest
 
 from llm_perf_opt.config.pipeline import Ncu, NcuCli
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.formats.ncu_export import read_raw
+from llm_perf_opt.formats.ncu_csv import raw_page
+from llm_perf_opt.formats.ncu_raw import read_results
 from llm_perf_opt.records.tools import Failure, NcuFacts
 from llm_perf_opt.tools import ncu as ncu_tool
 from llm_perf_opt.tools.discovery import find_tool
@@ -66,7 +67,7 @@ class Profile:
         for report in ncu_tool.reports(folder):
             self.run(ncu_tool.raw_csv_argv(nsight.ncu, report), "raw.csv")
             try:
-                self.facts = read_raw((folder / "raw.csv").read_text().splitlines(keepends=True))
+                self.facts, _ = read_results(raw_page((folder / "raw.csv").read_text().splitlines(keepends=True)))
             except StageError:
                 self.facts = None
 

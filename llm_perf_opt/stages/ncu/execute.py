@@ -6,9 +6,9 @@ from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import COMMAND, IMPORT_LOG, RAW, REGION, REGIONS, SECTIONS
-from llm_perf_opt.captures.ncu import read_export, write_capture
+from llm_perf_opt.captures.ncu import read_raw_csv, write_capture
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.formats.ncu_export import table_lines
+from llm_perf_opt.formats.ncu_csv import table_lines
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure, NcuCapture, NcuFacts, NcuRegion, NcuResult
 from llm_perf_opt.stages.base import StageContext
@@ -137,7 +137,7 @@ class Export:
         argv = ncu.raw_csv_argv(self._program, self._report, include)
         log = self._import(argv)
         try:
-            facts, results = read_export(log, self._request.metrics)
+            facts, results = read_raw_csv(log, self._request.metrics)
             if target is not None:
                 with log.open(errors="replace") as lines, writing(target), target.open("w") as file:
                     file.writelines(table_lines(lines))

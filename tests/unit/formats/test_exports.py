@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.formats.ncu_export import read_raw
+from llm_perf_opt.formats.ncu_csv import raw_page
+from llm_perf_opt.formats.ncu_raw import read_results
 from llm_perf_opt.formats.nsys_export import kernel_summary, read_facts
 from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS
 from tests.standins.nsys_standin import Export
@@ -142,7 +143,7 @@ RAW = ["==PROF== Connected to process 12\n", *('"' + row.replace("|", '","') + '
 
 
 def test_raw_csv() -> None:
-    facts = read_raw(RAW)
+    facts, _ = read_results(raw_page(RAW))
     assert (facts.results, facts.kernels) == (2, ("void f<int, float>(int)", "g"))
     assert [(item.pid, item.name, item.results) for item in facts.processes] == [(12, "python", 1), (13, "python", 1)]
     assert [(metric.name, metric.unit) for metric in facts.metrics] == [
@@ -155,6 +156,6 @@ def test_raw_csv() -> None:
 
 def test_no_raw_csv() -> None:
     with pytest.raises(StageError, match="no table"):
-        read_raw(["==WARNING== No kernels were profiled.\n"])
-    header_only = read_raw(RAW[:3])
+        raw_page(["==WARNING== No kernels were profiled.\n"])
+    header_only, _ = read_results(raw_page(RAW[:3]))
     assert (header_only.results, header_only.empty_metrics) == (0, ())

@@ -9,8 +9,8 @@ import pytest
 from llm_perf_opt.analysis.kernels.analyze import is_read
 from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.ncu_launches import ForeignTableError, csv_launches
 from llm_perf_opt.formats.ncu_scale import to_base
-from llm_perf_opt.formats.ncu_tables import ForeignTableError, read_launches
 
 _WHO = "ID,Process ID,Process Name,Host Name,Kernel Name,Context,Stream,Block Size,Grid Size,Device,CC"
 IDENTITY = ",".join(f'"{name}"' for name in _WHO.split(","))
@@ -67,7 +67,7 @@ def test_details_rows_become_one_launch() -> None:
         row(SOL, "Duration", "ns", "5", number=1),
         row(SOL, "Duration", "ns", "6", number=0, pid=8),
     ]
-    first, second, third = read_launches(lines, "x.csv", is_read)
+    first, second, third = csv_launches(lines, "x.csv", is_read)
     assert first.metrics == {
         "gpu__time_duration.sum": pytest.approx(1_013_310),
         "gpu__compute_memory_throughput.avg.pct_of_peak_sustained_elapsed": 47.96,
@@ -86,7 +86,7 @@ def test_one_name_of_the_roofline_section_means_what_its_item_says() -> None:
         row(ROOFLINE, "Single Precision Achieved Value", "SM Frequency", "Ghz", "2.13"),
         row(ROOFLINE, "Single Precision Roofline", "DRAM Frequency", "Ghz", "13.72"),
     ]
-    (launch,) = read_launches(lines, "x.csv", is_read)
+    (launch,) = csv_launches(lines, "x.csv", is_read)
     assert launch.metrics == {
         "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum.per_cycle_elapsed": 83.0,
         "sm__cycles_elapsed.avg.per_second": pytest.approx(2.14e9),
@@ -102,7 +102,7 @@ def test_a_raw_page_is_read_in_base_units_and_names_its_gpu() -> None:
         '"","","","","","","","block","grid","","","","us","",""\n',
         row("decode", "1.5", "NVIDIA H100", "3"),
     ]
-    (launch,) = read_launches(lines, "x.csv", is_read)
+    (launch,) = csv_launches(lines, "x.csv", is_read)
     assert launch.metrics == {"gpu__time_duration.sum": 1500.0}
     assert launch.gpu == "NVIDIA H100"
 
@@ -120,7 +120,7 @@ def test_a_raw_page_is_read_in_base_units_and_names_its_gpu() -> None:
 )
 def test_what_is_no_whole_table(text: str, error: type[StageError], words: str) -> None:
     with pytest.raises(error, match=words):
-        list(read_launches(text.splitlines(keepends=True), "x.csv", is_read))
+        list(csv_launches(text.splitlines(keepends=True), "x.csv", is_read))
 
 
 def test_files_of_one_folder_are_put_together(tmp_path: Path) -> None:
