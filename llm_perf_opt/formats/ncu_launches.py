@@ -9,7 +9,7 @@ from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.ncu_csv import csv_rows, profiled_in, raw_page, table_lines
 from llm_perf_opt.formats.ncu_details import metric_name
 from llm_perf_opt.formats.ncu_raw import Profiled, RawPage, number, text
-from llm_perf_opt.formats.ncu_scale import to_base
+from llm_perf_opt.formats.ncu_units import to_base
 from llm_perf_opt.records.kernels import Launch
 
 GPU_NAME = "device__attribute_display_name"

@@ -15,7 +15,7 @@ from llm_perf_opt.records.tools import Failure, NcuFacts
 from llm_perf_opt.tools import ncu as ncu_tool
 from llm_perf_opt.tools.discovery import find_tool
 from llm_perf_opt.tools.failures import Ending, judge_ncu
-from llm_perf_opt.tools.ncu_names import listed_metrics, listed_sections, split_metrics
+from llm_perf_opt.tools.ncu_lists import listed_metrics, listed_sections, split_metrics
 from llm_perf_opt.tools.process import Finished, run
 from tests.standins.fixtures import Nsight
 

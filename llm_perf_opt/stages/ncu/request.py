@@ -16,8 +16,15 @@ from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.stages.wrapped import changed_environment, foreign_command, launched_command, planned_tool
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.command import profiled_environment
-from llm_perf_opt.tools.ncu_lists import known_metrics, known_sections, known_sets
-from llm_perf_opt.tools.ncu_names import PASSES_OF_FULL, estimated_passes, split_metrics, split_sections
+from llm_perf_opt.tools.ncu_lists import (
+    PASSES_OF_FULL,
+    estimated_passes,
+    known_metrics,
+    known_sections,
+    known_sets,
+    split_metrics,
+    split_sections,
+)
 from llm_perf_opt.tools.nvtx import TranslatedFilter, folder_names
 from llm_perf_opt.workload.order import STEADY_STEP, Capture
 

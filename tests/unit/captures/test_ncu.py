@@ -15,7 +15,12 @@ from llm_perf_opt.formats.ncu_rep import read_report
 from tests.unit.formats.ncu_rep_writer import block, kernel, report
 
 STRINGS = ("gpu__time_duration.sum", "dram__bytes_read.sum", "device__attribute_display_name", "sm__count")
-VALUES = st.none() | st.floats() | st.integers(0, 2**64 - 1) | st.text(st.characters(codec="ascii", categories="LNPZ"))
+VALUES = (
+    st.none()
+    | st.floats()
+    | st.integers(0, 2**64 - 1)
+    | st.text(st.characters(codec="ascii", categories=("L", "N", "P", "Z")))
+)
 
 
 @given(st.lists(st.dictionaries(st.integers(0, 3), VALUES), max_size=4))
