@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import CONFIG, ENVIRONMENT, INPUTS, RUN_LOG
 from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, read_manifest, refuse_existing
 from llm_perf_opt.config.dump import to_yaml
 from llm_perf_opt.config.load import load_config
@@ -60,7 +61,7 @@ def prepare_resume(run_path: Path) -> Plan:
     if manifest.imported:
         raise ConfigError(f"{run_path} holds imported files, so there is nothing to go on with", "start a new run")
     entries = manifest.stages
-    config = load_config(run_path / "config.yaml", environ={}).config
+    config = load_config(run_path / CONFIG, environ={}).config
     if any(HIDDEN in word for word in config.pipeline.workload.command or ()):
         raise ConfigError(
             f"{run_path} cannot be resumed: its workload command held a secret, which was not kept", "start a new run"
@@ -111,10 +112,10 @@ def resume(plan: Plan, observer: Observer) -> Manifest:
 
 
 def _write_facts(directory: RunDirectory, plan: Plan) -> None:
-    write_text(directory.path / "config.yaml", to_yaml(_without_secrets(plan.config)))
+    write_text(directory.path / CONFIG, to_yaml(_without_secrets(plan.config)))
     extensions = tuple(ExtensionRecord(**vars(found)) for found in loaded_third_party())
-    directory.write_json("env.json", environment_record().model_copy(update={"extensions": extensions}))
-    write_text(directory.path / "inputs.yaml", _as_yaml(plan.inputs))
+    directory.write_json(ENVIRONMENT, environment_record().model_copy(update={"extensions": extensions}))
+    write_text(directory.path / INPUTS, _as_yaml(plan.inputs))
 
 
 def _without_secrets(config: Config) -> Config:
@@ -166,9 +167,7 @@ def _attempt(action: Callable[[], Outcome], directory: RunDirectory) -> Outcome:
         return Outcome.failed(error.message, error.remedy or None, error.exit_code)
     except Exception as error:  # noqa: BLE001 - the stage boundary: one stage must not take down the others
         directory.log(traceback.format_exc())
-        return Outcome.failed(
-            f"{type(error).__name__}: {error}", "a defect of llmperf: the traceback is in llmperf.log"
-        )
+        return Outcome.failed(f"{type(error).__name__}: {error}", f"a defect of llmperf: the traceback is in {RUN_LOG}")
 
 
 def _report(directory: RunDirectory, observer: Observer) -> None:

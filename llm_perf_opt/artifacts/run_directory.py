@@ -11,13 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from llm_perf_opt import __version__
 from llm_perf_opt.artifacts.files import sha256_of, write_text, writing
+from llm_perf_opt.artifacts.layout import MANIFEST, RUN_LOG
 from llm_perf_opt.errors import ConfigError, MissingError
 from llm_perf_opt.records.manifest import ImportedFile, Manifest, StageEntry
 from llm_perf_opt.records.outcome import Outcome
-
-MANIFEST = "run.json"
-LOG = "llmperf.log"
-"""What happened and when, a line each, for a person; tracebacks of defects too."""
 
 
 def now() -> str:
@@ -71,7 +68,7 @@ def refresh_digests(path: Path) -> None:
 def _digests(path: Path) -> dict[str, str]:
     files = (file for file in sorted(path.rglob("*")) if file.is_file() and not file.is_symlink())
     names = ((file.relative_to(path).as_posix(), file) for file in files)
-    return {name: sha256_of(file) for name, file in names if name not in (MANIFEST, LOG)}
+    return {name: sha256_of(file) for name, file in names if name not in (MANIFEST, RUN_LOG)}
 
 
 class RunDirectory:
@@ -129,7 +126,7 @@ class RunDirectory:
 
     def log(self, text: str) -> None:
         """Add `text` to the log, with the time."""
-        with writing(self.path / LOG), (self.path / LOG).open("a", encoding="utf-8") as file:
+        with writing(self.path / RUN_LOG), (self.path / RUN_LOG).open("a", encoding="utf-8") as file:
             file.write(f"{now()} {text.rstrip()}\n")
 
     def begin(self, stage: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llm_perf_opt.artifacts.layout import SUMMARY
 from llm_perf_opt.cli.options import load
 from llm_perf_opt.cli.running import JsonOption, OutputOption, command_line
 from llm_perf_opt.records.manifest import Manifest
@@ -47,7 +48,7 @@ def import_files(
 
 
 def _as_dict(run_path: Path, manifest: Manifest) -> dict[str, Any]:
-    summary = run_path / "summary.json"
+    summary = run_path / SUMMARY
     found: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
     return {"run": str(run_path), "exit_code": manifest.exit_code, **found}
 

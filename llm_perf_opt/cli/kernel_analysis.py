@@ -9,6 +9,7 @@ import typer
 
 from llm_perf_opt.analysis.kernels.analyze import analyze, is_read
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.cli import console
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.records.kernels import KernelAnalysis
@@ -16,7 +17,6 @@ from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.kernels import ROOFLINE, kernel_document, terminal_document
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.roofline import NO_CEILINGS, roofline_svg
-from llm_perf_opt.tools.kernel_files import find_kernels
 
 JSON, MARKDOWN, HTML = "kernels.json", "kernels.md", "kernels.html"
 

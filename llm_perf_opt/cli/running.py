@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from llm_perf_opt.artifacts.layout import SUMMARY
 from llm_perf_opt.cli.lazy import tail
 from llm_perf_opt.cli.options import load
 from llm_perf_opt.config.schema import Config
@@ -116,7 +117,7 @@ def carry_out(plan: Plan, action: Callable[[Observer], Manifest], *, dry_run: bo
 
 
 def _say(run_path: Path, manifest: Manifest, config: Config, as_json: bool) -> None:
-    summary = run_path / "summary.json"
+    summary = run_path / SUMMARY
     found: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
     if as_json:
         typer.echo(json.dumps({"run": str(run_path), "exit_code": manifest.exit_code, **found}, indent=2))

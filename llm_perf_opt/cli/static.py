@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_perf_opt.artifacts.layout import STATIC, STATIC_REPORT
 from llm_perf_opt.cli import console
 from llm_perf_opt.errors import ConfigError, MissingError
 
@@ -27,7 +28,6 @@ llmperf (.yaml), or the name of a model preset such as demo. No weights are read
 """
 
 SWEEP_CSV, ROOFLINE_SVG = "static_sweep.csv", "static_roofline.svg"
-REPORT_JSON, REPORT_MARKDOWN = "static_compute.json", "static_compute.md"
 
 
 def _images(texts: list[str]) -> tuple[tuple[int, int], ...]:
@@ -237,7 +237,7 @@ def _run_once(
     record = static_record(config, request, gpus, method=method, fallback=False, where=where)  # type: ignore[arg-type]
     text = markdown(record)
     if output is not None:
-        _write(output, {REPORT_JSON: record.to_json() + "\n", REPORT_MARKDOWN: text})
+        _write(output, {STATIC: record.to_json() + "\n", STATIC_REPORT: text})
     typer.echo(record.to_json() if as_json else text, nl=as_json)
 
 

@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llm_perf_opt.artifacts.layout import scratch_dir, stage_dir
 from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, refuse_existing
 from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.formats.recognise import recognise
 from llm_perf_opt.importing.item import Item
 from llm_perf_opt.importing.ncu import import_ncu
 from llm_perf_opt.importing.nsys import import_nsys
 from llm_perf_opt.importing.trace import import_trace
-from llm_perf_opt.plan.paths import scratch_dir, stage_dir
 from llm_perf_opt.records.manifest import FileKind, Manifest
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.redact import redact_argv
 from llm_perf_opt.run import Observer, carry_out
 from llm_perf_opt.stages.base import Progress
-from llm_perf_opt.tools.recognise import recognise
 
 Importer = Callable[[list[Item], Path, Path, Progress], Outcome]
 """(its files, directory of the stage, directory for logs, progress) → how it ended."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
-from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import NCU_REPORT, RAW
+from llm_perf_opt.captures.ncu import export_report, read_raw_csv, write_capture
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.importing.item import Item, outcome_of
 from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.records.tools import NcuCapture
+from llm_perf_opt.records.tools import NcuCapture, NcuFacts, NcuResult
 from llm_perf_opt.stages.base import Progress
-from llm_perf_opt.stages.ncu.execute import read_export
-from llm_perf_opt.stages.ncu.request import FACTS, RAW
-from llm_perf_opt.tools import ncu
-from llm_perf_opt.tools.ncu_rep import raw_csv_lines
 
 
 def import_ncu(items: list[Item], folder: Path, scratch: Path, progress: Progress) -> Outcome:
@@ -23,18 +18,16 @@ def import_ncu(items: list[Item], folder: Path, scratch: Path, progress: Progres
     is_report = item.kind == "ncu_report"
 
     def read() -> None:
-        if is_report:
-            _write_lines(folder / RAW, raw_csv_lines(item.source))
-        _write_record(folder)
+        raw = folder / RAW
+        _write_record(folder, *(export_report(item.source, raw) if is_report else read_raw_csv(raw, ())))
 
-    if item.copy(folder / (f"{ncu.OUTPUT}.ncu-rep" if is_report else RAW), progress):
+    if item.copy(folder / (NCU_REPORT if is_report else RAW), progress):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
         item.attempt(read)
     return outcome_of(items)
 
 
-def _write_record(folder: Path) -> None:
-    facts, results = read_export(folder / RAW, ())
+def _write_record(folder: Path, facts: NcuFacts, results: tuple[NcuResult, ...]) -> None:
     if not facts.results:
         raise StageError("it holds no result", "profile again; ncu names each kernel that it profiles")
     record = NcuCapture(
@@ -49,10 +42,4 @@ def _write_record(folder: Path) -> None:
         results=results,
         results_left_out=facts.results - len(results),
     )
-    write_text(folder / FACTS, record.model_dump_json(indent=2) + "\n")
-
-
-def _write_lines(target: Path, lines: Iterator[str]) -> None:
-    first = next(lines)  # what is wrong with the report is found out before there is a file
-    with writing(target), target.open("w", encoding="utf-8") as file:
-        file.writelines(itertools.chain([first], lines))
+    write_capture(folder, record)

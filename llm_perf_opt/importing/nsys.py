@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, NSYS_OUTPUT, export_log
+from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, read_report, write_capture
 from llm_perf_opt.errors import MissingError, StageError
+from llm_perf_opt.formats.nsys_export import kernel_summary
+from llm_perf_opt.formats.nsys_stats import read_summary
 from llm_perf_opt.importing.item import Item, outcome_of
 from llm_perf_opt.records.manifest import FileKind
 from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
+from llm_perf_opt.records.tools import KernelTime, NsysReport
 from llm_perf_opt.stages.base import Progress
-from llm_perf_opt.stages.nsys.execute import MOST_KERNELS, SUMMARY, read_report, write_capture
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import find_tool
 from llm_perf_opt.tools.failures import Ending, judge_nsys
-from llm_perf_opt.tools.nsys_export import drop_environments, kernel_summary, read_summary
 from llm_perf_opt.tools.process import run
 
 CAPTURE_AGAIN = (
@@ -43,8 +45,8 @@ def import_nsys(items: list[Item], folder: Path, scratch: Path, progress: Progre
     captures = _captures(items)
     found: list[_Read] = []
     for number, capture in enumerate(captures, 1):
-        name = nsys.OUTPUT if len(captures) == 1 else f"{nsys.OUTPUT}.{number}"
-        log = scratch / f"export.{number}.log"
+        name = NSYS_OUTPUT if len(captures) == 1 else f"{NSYS_OUTPUT}.{number}"
+        log = scratch / export_log(number)
         item = _bring_in(capture, folder / name, log, progress)
         if item.problem is None:
             progress.update(f"reading {item.source.name}", 0, 1, 0)
@@ -53,7 +55,7 @@ def import_nsys(items: list[Item], folder: Path, scratch: Path, progress: Progre
         return outcome_of(items)
     reports = [item.report for item in found]
     kernels = found[0].kernels if len(found) == 1 else kernel_summary(*(item.file for item in found))
-    write_capture(folder, _record(reports, kernels), kernels)
+    write_capture(folder, nsys_capture(reports, kernels), kernels)
     return outcome_of(items, _judged(reports))
 
 
@@ -106,17 +108,6 @@ def _read(file: Path, item: Item) -> _Read:
     return _Read(file, read_report(item.source.name, file), kernel_summary(file))
 
 
-def _record(reports: Sequence[NsysReport], kernels: list[KernelTime]) -> NsysCapture:
-    return NsysCapture(
-        tool=None,
-        trigger=None,
-        device=None,
-        reports=tuple(reports),
-        kernels=tuple(kernels[:MOST_KERNELS]),
-        kernels_left_out=max(0, len(kernels) - MOST_KERNELS),
-    )
-
-
 def _judged(reports: Sequence[NsysReport]) -> Outcome | None:
     """The verdict of the stage on a capture: one without a kernel is none."""
     names, facts = [report.name for report in reports], [report.facts for report in reports]
@@ -127,12 +118,12 @@ def _judged(reports: Sequence[NsysReport]) -> Outcome | None:
 
 def _import_table(item: Item, folder: Path, progress: Progress) -> Outcome:
     def read() -> None:
-        with (folder / SUMMARY).open(encoding="utf-8", errors="replace") as lines:
+        with (folder / KERNEL_SUMMARY).open(encoding="utf-8", errors="replace") as lines:
             kernels = read_summary(lines)
         if not kernels:
             raise StageError("the table lists no kernel", CAPTURE_AGAIN)
-        write_capture(folder, _record([], kernels), None)
+        write_capture(folder, nsys_capture([], kernels), None)
 
-    if item.copy(folder / SUMMARY, progress):
+    if item.copy(folder / KERNEL_SUMMARY, progress):
         item.attempt(read)
     return outcome_of([item])

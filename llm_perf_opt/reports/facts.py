@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,17 +13,27 @@ from pydantic import ValidationError
 
 from llm_perf_opt.analysis.metrics import stage_metrics
 from llm_perf_opt.analysis.work import peaks_of, work_of
+from llm_perf_opt.artifacts.layout import (
+    CONFIG,
+    ENVIRONMENT,
+    GALLERY,
+    INPUTS,
+    PRED_DIR,
+    PREDICTIONS,
+    VIZ_DIR,
+    save_dir,
+    stage_dir,
+)
 from llm_perf_opt.config.base import TimedSettings
 from llm_perf_opt.config.pipeline import PLUGINS_AS_WRITTEN
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import LlmperfError, MissingError
-from llm_perf_opt.plan.paths import save_dir, stage_dir
 from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.metrics import Metrics
-from llm_perf_opt.records.predictions import GALLERY, PREDICTIONS, Prediction
+from llm_perf_opt.records.predictions import Prediction
 from llm_perf_opt.records.workload import Workload
 from llm_perf_opt.registry import STAGES, Component, load
 from llm_perf_opt.stages.base import Observer
@@ -74,6 +83,8 @@ class RunFacts:
     """None for imported files: how they were captured is not known."""
     records: tuple[Found, ...] = ()
     """What the stages and observers left, in the order of the stages."""
+    measured: dict[str, Measured] = field(default_factory=dict)
+    """What was timed, by stage."""
     unread: dict[str, str] = field(default_factory=dict)
     """Stage → why its records were not read: its plug-in is not installed any more."""
 
@@ -88,15 +99,6 @@ class RunFacts:
     def of_stage(self, stage: str, kind: type[T]) -> T | None:
         """The first record of a type that a stage left, or None."""
         return next((record for found, record in self.all(kind) if found.stage == stage), None)
-
-    @cached_property
-    def measured(self) -> dict[str, Measured]:
-        """What was timed, by stage."""
-        if self.setup is None:
-            return {}
-        return {
-            found.stage: _measured(self, self.setup.config, found.stage, work) for found, work in self.all(Workload)
-        }
 
     @property
     def headline(self) -> Measured | None:
@@ -120,7 +122,11 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
             unread[stage] = error.message
             continue
         found += _records(path, stage, kinds)
-    return RunFacts(path, manifest, setup, tuple(found), unread)
+    facts = RunFacts(path, manifest, setup, tuple(found), unread=unread)
+    if setup is None:
+        return facts
+    timed = {place.stage: _measured(facts, setup.config, place.stage, record) for place, record in facts.all(Workload)}
+    return replace(facts, measured=timed)
 
 
 def _records_of(stage: str, setup: Setup | None) -> dict[str, str]:
@@ -148,9 +154,9 @@ def _records(path: Path, stage: str, kinds: dict[str, str]) -> Iterator[Found]:
 
 def _setup(path: Path) -> Setup:
     return Setup(
-        config=_read(path / "config.yaml", _config),
-        environment=_read(path / "env.json", EnvironmentRecord.read),
-        inputs=_read(path / "inputs.yaml", lambda file: Inputs.model_validate_json(_yaml_as_json(file))),
+        config=_read(path / CONFIG, _config),
+        environment=_read(path / ENVIRONMENT, EnvironmentRecord.read),
+        inputs=_read(path / INPUTS, lambda file: Inputs.model_validate_json(_yaml_as_json(file))),
     )
 
 
@@ -180,7 +186,7 @@ def _measured(facts: RunFacts, config: Config, stage: str, workload: Workload) -
 def _predictions(path: Path, stage: str, settings: TimedSettings | None) -> tuple[Prediction, ...]:
     if settings is None or not settings.output.prediction.enable:
         return ()
-    file = save_dir(stage_dir(path, stage), settings.output.prediction.save_dir, "pred") / PREDICTIONS
+    file = save_dir(stage_dir(path, stage), settings.output.prediction.save_dir, PRED_DIR) / PREDICTIONS
     # A folder outside the run may have been written by another one since.
     if not file.is_relative_to(path) or not file.exists():
         return ()
@@ -190,7 +196,7 @@ def _predictions(path: Path, stage: str, settings: TimedSettings | None) -> tupl
 def _gallery(path: Path, stage: str, settings: TimedSettings | None) -> str | None:
     if settings is None or not settings.output.visualization.enable:
         return None
-    file = save_dir(stage_dir(path, stage), settings.output.visualization.save_dir, "viz") / GALLERY
+    file = save_dir(stage_dir(path, stage), settings.output.visualization.save_dir, VIZ_DIR) / GALLERY
     return file.relative_to(path).as_posix() if file.is_relative_to(path) and file.exists() else None
 
 

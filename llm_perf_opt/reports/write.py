@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import METRICS, REPORT, REPORT_HTML, SUMMARY
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.workload import Instrumented
@@ -32,7 +33,7 @@ def write_stage_reports(facts: RunFacts) -> list[Path]:
     """Write what is beside the report of the run, in the directories of the stages; the files written."""
     written = []
     for stage, measured in facts.measured.items():
-        written.append(facts.path / stage / "metrics.json")
+        written.append(facts.path / stage / METRICS)
         write_text(written[-1], measured.metrics.model_dump_json(indent=2) + "\n")
     for _, section in _sections(facts):
         for file, document in section.pages(facts):
@@ -61,9 +62,9 @@ def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -
     title = "imported files" if facts.setup is None else facts.setup.config.experiment
     document = Document(f"llmperf: {title}", build_sections(facts))
     made: dict[str, tuple[str, Callable[[], str]]] = {
-        "md": ("report.md", lambda: to_markdown(document)),
-        "html": ("report.html", lambda: to_html(document)),
-        "json": ("summary.json", lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),
+        "md": (REPORT, lambda: to_markdown(document)),
+        "html": (REPORT_HTML, lambda: to_html(document)),
+        "json": (SUMMARY, lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),
     }
     written = []
     for name in formats:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
+from llm_perf_opt.artifacts.layout import scratch_dir, stage_dir
 from llm_perf_opt.config.base import StageSettings
 from llm_perf_opt.registry import Component, resolved
 
@@ -45,15 +46,11 @@ class PlanContext(Generic[S_co]):
     @property
     def output_dir(self) -> Path:
         """The stage's own directory; the stage makes it when it has something to put there."""
-        from llm_perf_opt.plan.paths import stage_dir
-
         return stage_dir(self.run_path, self.name)
 
     @property
     def scratch_dir(self) -> Path:
         """Work order, events and logs of its children."""
-        from llm_perf_opt.plan.paths import scratch_dir
-
         return scratch_dir(self.run_path, self.name)
 
 
@@ -98,4 +95,4 @@ class Observer(Component):
     """Something that watches the timed repeats of every stage that makes them, in the child."""
 
     watch: str | Callable[[Any], Any] = ""
-    """(`workload.watching.WatchContext`) → a `workload.watching.Watch`; it leaves its records in the stage's directory."""
+    """(`workload.watching.WatchContext`) → a `workload.watching.Watch`, which leaves its records beside the stage's."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, WORKLOAD
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.tools.process import Finished, run, tail
 from llm_perf_opt.workload.events import Event, EventReader
-from llm_perf_opt.workload.order import EVENTS, LOG, ORDER, RESULT, WorkOrder, child_argv
+from llm_perf_opt.workload.order import WorkOrder, child_argv
 
 STALL_LIMIT_S = 1800.0
 """A child that neither changes phase nor decodes a token for this long is taken to hang."""
@@ -82,7 +83,7 @@ def write_order(order: WorkOrder) -> list[str]:
         order.scratch_dir.mkdir(parents=True, exist_ok=True)
     # What an earlier attempt left would be taken for this one's.
     (order.scratch_dir / EVENTS).unlink(missing_ok=True)
-    (order.output_dir / RESULT).unlink(missing_ok=True)
+    (order.output_dir / WORKLOAD).unlink(missing_ok=True)
     order_path = order.scratch_dir / ORDER
     write_text(order_path, order.model_dump_json(indent=2) + "\n")
     return child_argv(order_path)
@@ -95,7 +96,7 @@ def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = ST
         StageError: the child failed, crashed, was killed or hung; the message ends with the tail of its log.
         MissingError: something it needs is missing.
     """
-    argv, log = write_order(order), order.scratch_dir / LOG
+    argv, log = write_order(order), order.scratch_dir / CHILD_LOG
     watch = Watch(EventReader(order.scratch_dir / EVENTS), progress, stall_limit_s)
     finished = run(
         argv,

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llm_perf_opt.artifacts.layout import ORDER, PRED_DIR, VIZ_DIR, WORKLOAD, save_dir
 from llm_perf_opt.config.base import Output, StageSettings, TimedSettings
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.plan.model import PlannedStage
-from llm_perf_opt.plan.paths import save_dir
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.workload import Workload
 from llm_perf_opt.registry import reference_to
 from llm_perf_opt.stages.base import PlanContext, StageContext
 from llm_perf_opt.stages.child import run_child
 from llm_perf_opt.stages.enabled import enabled_observers
-from llm_perf_opt.workload.order import ORDER, RESULT, WorkOrder, child_argv
+from llm_perf_opt.workload.order import WorkOrder, child_argv
 
 
 def plan_timed(context: PlanContext[StageSettings]) -> PlannedStage:
@@ -34,7 +34,7 @@ def run_timed(context: StageContext[TimedSettings], part: str | None = None) -> 
             (`workload.part.PartContext` → None); its records go into the stage's directory.
     """
     run_child(timed_order(context, context.settings.output, part), context.progress)
-    return outcome_of(Workload.read(context.output_dir / RESULT))
+    return outcome_of(Workload.read(context.output_dir / WORKLOAD))
 
 
 def timed_order(context: StageContext[Any], output: Output, part: str | None) -> WorkOrder:
@@ -56,12 +56,12 @@ def timed_order(context: StageContext[Any], output: Output, part: str | None) ->
 
 def prediction_dir(directory: Path, output: Output) -> Path | None:
     """Where predictions go; None where none are written."""
-    return save_dir(directory, output.prediction.save_dir, "pred") if output.prediction.enable else None
+    return save_dir(directory, output.prediction.save_dir, PRED_DIR) if output.prediction.enable else None
 
 
 def visualization_dir(directory: Path, output: Output) -> Path | None:
     """Where the gallery goes; None where none is written."""
-    return save_dir(directory, output.visualization.save_dir, "viz") if output.visualization.enable else None
+    return save_dir(directory, output.visualization.save_dir, VIZ_DIR) if output.visualization.enable else None
 
 
 def observer_references(config: Config) -> dict[str, str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, WORKLOAD, workload_dir
 from llm_perf_opt.config.base import Output, Prediction, TimedSettings, Visualization
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import LlmperfError, MissingError
-from llm_perf_opt.plan.paths import workload_dir
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure
@@ -34,7 +34,7 @@ from llm_perf_opt.tools.failures import Ending
 from llm_perf_opt.tools.options import ToolName, Version, parse_version
 from llm_perf_opt.tools.process import Finished, run
 from llm_perf_opt.workload.events import EventReader
-from llm_perf_opt.workload.order import EVENTS, LOG, ORDER, RESULT, Capture, WorkOrder, child_argv
+from llm_perf_opt.workload.order import Capture, WorkOrder, child_argv
 
 T = TypeVar("T", Prediction, Visualization)
 # Of a tool's output, this much of the start and of the end is looked at; what explains a failure is in one of them.
@@ -89,7 +89,7 @@ class Launch:
             MissingError: that program does not exist.
         """
         self.context = context
-        self.log = context.scratch_dir / LOG
+        self.log = context.scratch_dir / CHILD_LOG
         self.environment, self.left_out = profiled_environment(os.environ)
         self.changed = changed_environment(config)
         self._config = config
@@ -137,7 +137,7 @@ class Launch:
     @property
     def fingerprint(self) -> str | None:
         """Of the work that was done; None where the child did not get that far, or is not ours."""
-        result = self._result / RESULT
+        result = self._result / WORKLOAD
         return Workload.read(result).work_fingerprint if self.own and result.exists() else None
 
     def command_text(self, argv: Sequence[str]) -> str:

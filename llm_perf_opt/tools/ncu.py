@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-OUTPUT = "report"
-
 
 def raw_csv_argv(ncu: str | Path, report: Path, include: str | None = None) -> list[str]:
     """Every metric of every kernel as CSV on standard output, one column a metric, units in the second row.

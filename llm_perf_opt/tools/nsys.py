@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llm_perf_opt.artifacts.layout import NSYS_OUTPUT
 from llm_perf_opt.tools.options import Version
 
-OUTPUT = "run"
 DISCARDS_ENVIRONMENT: Version = (2026, 2)
 """First release that `--discard-environment` was seen with; from then on the report keeps no process's environment."""
 
@@ -26,12 +26,12 @@ def reports(output_dir: Path) -> list[Path]:
     """The reports a capture left, in order: `run.nsys-rep`, or, of several ranges, `run.1.nsys-rep`, …"""
 
     def number(path: Path) -> tuple[int, str]:
-        middle = path.name.removeprefix(OUTPUT).removesuffix(".nsys-rep").strip(".")
+        middle = path.name.removeprefix(NSYS_OUTPUT).removesuffix(".nsys-rep").strip(".")
         return (int(middle) if middle.isdigit() else 0, path.name)
 
-    return sorted(output_dir.glob(f"{OUTPUT}*.nsys-rep"), key=number)
+    return sorted(output_dir.glob(f"{NSYS_OUTPUT}*.nsys-rep"), key=number)
 
 
 def raw_streams(output_dir: Path) -> list[Path]:
     """Captures that were written but not imported (`.qdstrm`): the importer is missing or failed."""
-    return sorted(output_dir.glob(f"{OUTPUT}*.qdstrm"))
+    return sorted(output_dir.glob(f"{NSYS_OUTPUT}*.qdstrm"))

@@ -8,9 +8,10 @@ import sys
 import traceback
 from pathlib import Path
 
+from llm_perf_opt.artifacts.layout import EVENTS
 from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.workload.events import EventWriter
-from llm_perf_opt.workload.order import EVENTS, WorkOrder
+from llm_perf_opt.workload.order import WorkOrder
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import WORKLOAD
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.hardware.host import cpu_model
 from llm_perf_opt.records.workload import DeviceFacts, Memory, ModelFacts, Workload
@@ -23,7 +24,7 @@ from llm_perf_opt.workload.fingerprint import work_fingerprint
 from llm_perf_opt.workload.loaded import LoadedModel
 from llm_perf_opt.workload.measure import BatchWork, Measured, Session
 from llm_perf_opt.workload.memory import MemoryWatch
-from llm_perf_opt.workload.order import RESULT, WorkOrder
+from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.out_of_memory import naming_phase
 from llm_perf_opt.workload.outputs import settings_of, write_outputs
 from llm_perf_opt.workload.part import PartContext
@@ -67,7 +68,7 @@ def _timed(session: Session, adapter: Adapter, memory: MemoryWatch, load_s: floa
         measured = session.measure()
     notes = (*session.notes, *problems)
     record = _record(session, measured, memory.record(), load_s=load_s, warmups=warmups, notes=notes)
-    write_text(order.output_dir / RESULT, record.model_dump_json(indent=2) + "\n")
+    write_text(order.output_dir / WORKLOAD, record.model_dump_json(indent=2) + "\n")
     if order.output is not None:
         family = settings_of(order.output, adapter.output_family)
         write_outputs(order, family, session.loaded, measured, session.events)

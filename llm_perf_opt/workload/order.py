@@ -13,16 +13,6 @@ from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.inputs import Inputs
 
-ORDER = "order.json"
-EVENTS = "events.jsonl"
-LOG = "child.log"
-RESULT = "workload.json"
-PROFILE = "profile.json"
-MODULES = "modules.json"
-TABLES = "profile.sqlite"
-TRACE = "trace.json.gz"
-
-
 STEADY_STEP = "steady_decode_step"
 """Name of the range that `Capture.steady_step` asks for."""
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt import run
+from llm_perf_opt.artifacts.layout import save_dir
 from llm_perf_opt.config.load import load_config
-from llm_perf_opt.plan.paths import save_dir
 from tests.cli_process import llmperf, read_json
 
 pytestmark = pytest.mark.integration

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.ncu_csv import raw_page
+from llm_perf_opt.formats.ncu_raw import read_results
 from llm_perf_opt.records.tools import Failure, NcuFacts
 from llm_perf_opt.stages.ncu.settings import Ncu, NcuCli
 from llm_perf_opt.tools import ncu as ncu_tool
 from llm_perf_opt.tools.discovery import find_tool
 from llm_perf_opt.tools.failures import Ending, judge_ncu
-from llm_perf_opt.tools.ncu_export import read_raw
-from llm_perf_opt.tools.ncu_names import listed_metrics, listed_sections, split_metrics
+from llm_perf_opt.tools.ncu_lists import listed_metrics, listed_sections, split_metrics
 from llm_perf_opt.tools.process import Finished, run
 from tests.standins.fixtures import Nsight
 
@@ -66,7 +67,7 @@ class Profile:
         for report in ncu_tool.reports(folder):
             self.run(ncu_tool.raw_csv_argv(nsight.ncu, report), "raw.csv")
             try:
-                self.facts = read_raw((folder / "raw.csv").read_text().splitlines(keepends=True))
+                self.facts, _ = read_results(raw_page((folder / "raw.csv").read_text().splitlines(keepends=True)))
             except StageError:
                 self.facts = None
 

@@ -16,7 +16,6 @@ from llm_perf_opt.records.tools import Failure, NsysFacts
 from llm_perf_opt.stages.nsys.settings import Nsys
 from llm_perf_opt.tools import nsys as nsys_tool
 from llm_perf_opt.tools.failures import Ending, judge_nsys
-from llm_perf_opt.tools.nsys_export import read_facts
 from llm_perf_opt.tools.process import Finished, run
 from tests.standins.fixtures import Nsight
 

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from llm_perf_opt.analysis.kernels.analyze import NOT_FOR_TIMES
 from llm_perf_opt.analysis.kernels.classify import classify
 from llm_perf_opt.analysis.kernels.figures import MEMORY, SM
+from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, KERNELS, RAW, REPORT
 from llm_perf_opt.records.tools import KernelTime, NcuCapture, NcuMetric, NcuRegion, NcuResult, NsysCapture, NsysReport
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
@@ -34,10 +35,10 @@ def pages(facts: RunFacts) -> Iterator[tuple[PurePosixPath, Document]]:
     for found, capture in facts.all(NsysCapture):
         if capture.kernels:
             section = Section("Kernels", tuple(nsys_blocks(capture)))
-            yield PurePosixPath(found.stage, "kernels.md"), Document("Nsight Systems", (section,))
+            yield PurePosixPath(found.stage, KERNELS), Document("Nsight Systems", (section,))
     for found, region in facts.all(NcuRegion):
         section = Section(region.written, tuple(region_blocks(region)))
-        file = found.file.with_name("report.md").relative_to(facts.path)
+        file = found.file.with_name(REPORT).relative_to(facts.path)
         yield PurePosixPath(file.as_posix()), Document("Nsight Compute", (section,))
 
 
@@ -60,7 +61,7 @@ def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
         blocks.append(nsys_kernel_table(capture.kernels[:limit], capture.kernels))
         left = len(capture.kernels[limit:]) + capture.kernels_left_out if limit else capture.kernels_left_out
         if left:
-            blocks.append(Paragraph(f"{left:,} more kernels are in nsys/summary_cuda_gpu_kern_sum.csv."))
+            blocks.append(Paragraph(f"{left:,} more kernels are in nsys/{KERNEL_SUMMARY}."))
     elif capture.reports:
         blocks.append(Paragraph("No device kernels were recorded."))
     return blocks
@@ -124,7 +125,7 @@ def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
         left = capture.facts.results - len(capture.results[:limit])
         table = result_table(capture.results[:limit], capture.facts.metrics)
         blocks += [table, *([Paragraph(RULE)] if "class" in table.columns else [])]
-        blocks += [Paragraph(f"{left:,} more results are in ncu/raw.csv.")] if left else []
+        blocks += [Paragraph(f"{left:,} more results are in ncu/{RAW}.")] if left else []
     return blocks
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from llm_perf_opt.artifacts.layout import OPERATORS, REPORT, TABLES
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, ProfileTables
 from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
@@ -23,7 +24,7 @@ def section(facts: RunFacts) -> Section | None:
     intro = (
         f"{_what(profile)}; the profiler slows the host down, so times here are for comparing "
         "operators with each other. Self time leaves out what an operator called; that of a range is host work outside "
-        "operators. All rows: torch_profiler/operators.md and profile.sqlite."
+        f"operators. All rows: torch_profiler/{OPERATORS} and {TABLES}."
     )
     blocks: list[Block] = [Paragraph(intro), operator_table(tables.operators, TOP)]
     blocks += [Items(profile.notes)] if profile.notes else []
@@ -44,9 +45,9 @@ def pages(facts: RunFacts) -> Iterator[tuple[PurePosixPath, Document]]:
             blocks: list[Block] = [intro, operator_table(tables.operators)]
             blocks += [kernel_table(tables.kernels)] if tables.kernels else []
             everything = Document("Operators", (Section("All operators", tuple(blocks)),))
-            yield PurePosixPath(found.stage, "operators.md"), everything
+            yield PurePosixPath(found.stage, OPERATORS), everything
             sections.append(Section("Top operators", (intro, operator_table(tables.operators, 20))))
-        yield PurePosixPath(found.stage, "report.md"), Document("PyTorch profiler", tuple(sections))
+        yield PurePosixPath(found.stage, REPORT), Document("PyTorch profiler", tuple(sections))
 
 
 def _what(profile: Profile) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llm_perf_opt.artifacts.layout import PREDICTIONS
 from llm_perf_opt.records.predictions import Prediction
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Verbatim
 from llm_perf_opt.reports.facts import RunFacts
@@ -24,7 +25,7 @@ def section(facts: RunFacts) -> Section | None:
     for prediction in said[:SHOWN]:
         blocks += _shown(prediction)
     if len(said) > SHOWN:
-        blocks.append(Paragraph(f"{len(said) - SHOWN} more are in predictions.jsonl."))
+        blocks.append(Paragraph(f"{len(said) - SHOWN} more are in {PREDICTIONS}."))
     if galleries:
         blocks.append(Items(tuple(f"Gallery of {gallery}" for gallery in galleries)))
     return Section("Predictions", tuple(blocks))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llm_perf_opt.artifacts.layout import FACTS
 from llm_perf_opt.records.timeline import DeviceBusy, PhaseKernel, RangeWork, Timeline
 from llm_perf_opt.records.tools import NsysCapture
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
@@ -81,7 +82,7 @@ def _remarks(timeline: Timeline) -> tuple[str, ...]:
     lines = []
     hidden = len(timeline.ranges[TOP:]) + timeline.ranges_left_out
     if hidden:
-        lines.append(f"{hidden:,} more ranges have kernels; nsys/facts.json has the first {len(timeline.ranges):,}.")
+        lines.append(f"{hidden:,} more ranges have kernels; nsys/{FACTS} has the first {len(timeline.ranges):,}.")
     if timeline.unattributed_kernels:
         late = timeline.without_launch
         before = f", {late:,} of them before the capture began" if late else ""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from llm_perf_opt.artifacts.layout import FACTS, REGION, REGIONS
 from llm_perf_opt.stages.base import Stage
 from llm_perf_opt.stages.ncu.settings import Ncu
 
 STAGE = Stage(
     settings=Ncu,
     records={
-        "facts.json": "llm_perf_opt.records.tools:NcuCapture",
-        "regions/*/report.json": "llm_perf_opt.records.tools:NcuRegion",
+        FACTS: "llm_perf_opt.records.tools:NcuCapture",
+        f"{REGIONS}/*/{REGION}": "llm_perf_opt.records.tools:NcuRegion",
     },
     short="ncu",
     needs=lambda _, config: "nothing" if config.pipeline.workload.foreign else "samples",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from llm_perf_opt.artifacts.layout import NCU_OUTPUT
 from llm_perf_opt.stages.ncu.settings import Ncu
-from llm_perf_opt.tools.ncu import OUTPUT
 from llm_perf_opt.tools.nvtx import TranslatedFilter, translate_nvtx_include
 from llm_perf_opt.tools.options import Version, check, refused, used_options
 
@@ -116,7 +116,7 @@ def profile_argv(
         str(ncu),
         *options,
         "-o",
-        str(output_dir / OUTPUT),
+        str(output_dir / NCU_OUTPUT),
         *(["--force-overwrite"] if settings.ncu_cli.force_overwrite else []),
         *settings.ncu_cli.extra_args,
         *command,

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
+from llm_perf_opt.artifacts.layout import COMMAND, FACTS, NCU_REPORT, RAW, REGION, REGIONS, REPORT, SECTIONS
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.plan.model import PassEstimate, PlannedStage
@@ -16,12 +17,17 @@ from llm_perf_opt.stages.ncu.settings import Ncu
 from llm_perf_opt.stages.wrapped import changed_environment, foreign_command, launched_command, planned_tool
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.command import profiled_environment
-from llm_perf_opt.tools.ncu_lists import known_metrics, known_sections, known_sets
-from llm_perf_opt.tools.ncu_names import PASSES_OF_FULL, estimated_passes, split_metrics, split_sections
+from llm_perf_opt.tools.ncu_lists import (
+    PASSES_OF_FULL,
+    estimated_passes,
+    known_metrics,
+    known_sections,
+    known_sets,
+    split_metrics,
+    split_sections,
+)
 from llm_perf_opt.tools.nvtx import TranslatedFilter, folder_names
 from llm_perf_opt.workload.order import STEADY_STEP, Capture
-
-COMMAND, FACTS, RAW, SECTIONS, REGIONS = "cmd.txt", "facts.json", "raw.csv", "sections_report.txt", "regions"
 
 
 @dataclass(frozen=True)
@@ -132,12 +138,12 @@ def plan(context: PlanContext[Ncu]) -> PlannedStage:
     installed = program if version is not None else None
     request = make_request(context.settings, context.config, installed)
     settings, directory = request.settings, context.output_dir
-    report = directory / f"{ncu.OUTPUT}.ncu-rep"
+    report = directory / NCU_REPORT
     commands = [argv.profile_argv(program, settings, request.options, directory, launched_command(context))]
     for include in (None, *(item.sent for item in request.regions.values())):
         commands += [ncu.raw_csv_argv(program, report, include), ncu.details_argv(program, report, include)]
     files = [report.name, *([RAW] if settings.ncu_cli.export.csv else []), SECTIONS]
-    files += [f"{REGIONS}/{folder}/ (report.json, report.md, {SECTIONS})" for folder in request.regions]
+    files += [f"{REGIONS}/{folder}/ ({REGION}, {REPORT}, {SECTIONS})" for folder in request.regions]
     return PlannedStage(
         context.name,
         directory,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from llm_perf_opt.artifacts.layout import NSYS_EXPORT, NSYS_OUTPUT, NSYS_REPORT
 from llm_perf_opt.stages.nsys.settings import Nsys
-from llm_perf_opt.tools.nsys import OUTPUT, keeps_environments
+from llm_perf_opt.tools.nsys import keeps_environments
 from llm_perf_opt.tools.options import Version, check
 
 REGISTERED_ONLY_OFF = "NSYS_NVTX_PROFILER_REGISTER_ONLY=0"
@@ -66,7 +67,7 @@ def profile_argv(
         "profile",
         *profile_options(settings),
         "-o",
-        str(output_dir / OUTPUT),
+        str(output_dir / NSYS_OUTPUT),
         "--force-overwrite=true",
         *([] if keeps_environments(version) else ["--discard-environment=true"]),
         *settings.extra_args,
@@ -78,8 +79,11 @@ def expected_files(settings: Nsys) -> list[str]:
     """What the capture leaves in its directory, for the plan."""
     end = settings.capture_range_end or ""
     if waits_for_trigger(settings) and end.startswith("repeat"):
-        return ["run.1.nsys-rep, run.2.nsys-rep, … (one per range; of one range run.nsys-rep)", "a .sqlite of each"]
-    return ["run.nsys-rep", "run.sqlite"]
+        return [
+            f"{NSYS_OUTPUT}.1.nsys-rep, {NSYS_OUTPUT}.2.nsys-rep, … (one per range; of one range {NSYS_REPORT})",
+            "a .sqlite of each",
+        ]
+    return [NSYS_REPORT, NSYS_EXPORT]
 
 
 def notes(settings: Nsys, version: Version | None = None) -> list[str]:

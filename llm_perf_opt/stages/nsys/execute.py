@@ -5,12 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from llm_perf_opt.analysis.timeline import busy_of, timeline
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import (
+    COMMAND,
+    FACTS,
+    KERNEL_SUMMARY,
+    KERNELS,
+    NSYS_OUTPUT,
+    NSYS_REPORT,
+    export_log,
+)
+from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, read_report, write_capture
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.nsys_export import kernel_summary
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
+from llm_perf_opt.records.tools import NsysReport
 from llm_perf_opt.stages.base import PlanContext, StageContext
 from llm_perf_opt.stages.nsys import argv
 from llm_perf_opt.stages.nsys.settings import Nsys
@@ -19,21 +29,15 @@ from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import require_tool
 from llm_perf_opt.tools.failures import judge_nsys, workload_remark
-from llm_perf_opt.tools.nsys_export import drop_environments, kernel_summary, open_export, read_facts, summary_csv
-from llm_perf_opt.tools.nsys_timeline import copy_ns, device_intervals, device_numbers, device_work, range_spans
 from llm_perf_opt.tools.options import parse_version
 from llm_perf_opt.workload.order import Capture
-
-COMMAND, FACTS, SUMMARY = "cmd.txt", "facts.json", "summary_cuda_gpu_kern_sum.csv"
-MOST_KERNELS = 50
-"""Kernels in the record; the summary has all."""
 
 
 def plan(context: PlanContext[Nsys]) -> PlannedStage:
     settings, directory = context.settings, context.output_dir
     program, tool, version = planned_tool("nsys", os.environ)
     capture = argv.profile_argv(program, settings, directory, launched_command(context), version)
-    export = nsys.export_argv(program, directory / f"{nsys.OUTPUT}.nsys-rep")
+    export = nsys.export_argv(program, directory / NSYS_REPORT)
     return PlannedStage(
         context.name,
         directory,
@@ -42,7 +46,7 @@ def plan(context: PlanContext[Nsys]) -> PlannedStage:
         tool=tool,
         environment=changed_environment(context.config),
         left_out=profiled_environment(os.environ)[1],
-        files=(*argv.expected_files(settings), SUMMARY, "kernels.md", FACTS, COMMAND),
+        files=(*argv.expected_files(settings), KERNEL_SUMMARY, KERNELS, FACTS, COMMAND),
     )
 
 
@@ -72,40 +76,17 @@ def execute(context: StageContext[Nsys]) -> Outcome:
         expects_kernels=_traces_cuda(settings) and launch.on_gpu,
     )
     kernels = kernel_summary(*exports.files)
-    record = NsysCapture(
+    record = nsys_capture(
+        exports.reports,
+        kernels,
         tool=tool,
         trigger=argv.trigger_words(settings),
         device=launch.device,
-        reports=tuple(exports.reports),
-        kernels=tuple(kernels[:MOST_KERNELS]),
-        kernels_left_out=max(0, len(kernels) - MOST_KERNELS),
         failure=failure,
     )
     write_capture(directory, record, kernels if exports.files else None)
     remark = workload_remark("nsys", ending, ended_by_tool=argv.ends_workload(settings))
     return launch.outcome(failure, [remark] if remark is not None else [])
-
-
-def read_report(name: str, export: Path) -> NsysReport:
-    """What one report holds, from its export.
-
-    Raises:
-        StageError: the export cannot be read.
-    """
-    with open_export(export) as connection:
-        devices = [
-            busy_of(device, device_intervals(connection, device), copy_ns(connection, device))
-            for device in device_numbers(connection)
-        ]
-        found = timeline(device_work(connection), range_spans(connection), devices) if devices else None
-    return NsysReport(name=name, facts=read_facts(export), timeline=found)
-
-
-def write_capture(directory: Path, record: NsysCapture, kernels: list[KernelTime] | None) -> None:
-    """Write what a capture left: the record, and with `kernels` the table of all of them."""
-    write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
-    if kernels is not None:
-        write_text(directory / SUMMARY, summary_csv(kernels))
 
 
 def _traces_cuda(settings: Nsys) -> bool:
@@ -115,7 +96,7 @@ def _traces_cuda(settings: Nsys) -> bool:
 def _remove_old(directory: Path) -> None:
     """A report of an earlier attempt must not pass for this one's."""
     for pattern in ("*.nsys-rep", "*.sqlite", "*.qdstrm"):
-        for file in directory.glob(f"{nsys.OUTPUT}{pattern}"):
+        for file in directory.glob(f"{NSYS_OUTPUT}{pattern}"):
             file.unlink()
 
 
@@ -137,7 +118,7 @@ class _Exports:
             export = nsys.export_argv(self._program, report)
             commands = (directory / COMMAND).read_text(encoding="utf-8")
             write_text(directory / COMMAND, commands + self._launch.command_text(export))
-            finished, log = self._launch.run_helper(export, f"export.{number}.log", self._settings.timeout_s)
+            finished, log = self._launch.run_helper(export, export_log(number), self._settings.timeout_s)
             self.output += "\n" + log.read_text(errors="replace")
             if finished.ok:
                 self._read(report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from llm_perf_opt.artifacts.layout import HARDWARE, HARDWARE_SERIES
 from llm_perf_opt.config.base import Count, StageSettings
 from llm_perf_opt.stages.base import Observer
 
@@ -20,8 +21,8 @@ class Nvml(StageSettings):
 STAGE = Observer(
     settings=Nvml,
     records={
-        "hardware.json": "llm_perf_opt.records.hardware:HardwareState",
-        "hardware_series.parquet": "llm_perf_opt.records.hardware:HardwareSeries",
+        HARDWARE: "llm_perf_opt.records.hardware:HardwareState",
+        HARDWARE_SERIES: "llm_perf_opt.records.hardware:HardwareSeries",
     },
     short="nvml",
     watch="llm_perf_opt.stages.nvml.child:watch",

@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import HARDWARE, HARDWARE_SERIES
 from llm_perf_opt.hardware.sampler import HardwareSampler
 from llm_perf_opt.stages.nvml import Nvml
 from llm_perf_opt.workload.watching import PhaseSpan, WatchContext
-
-STATE, SERIES = "hardware.json", "hardware_series.parquet"
 
 
 class GpuWatch:
@@ -28,9 +27,9 @@ class GpuWatch:
     def stop(self, spans: Sequence[PhaseSpan]) -> None:
         self._sampler.stop()
         state = self._sampler.state(spans)
-        write_text(self._output_dir / STATE, state.model_dump_json(indent=2) + "\n")
+        write_text(self._output_dir / HARDWARE, state.model_dump_json(indent=2) + "\n")
         if state.recorded:
-            self._sampler.series().write(self._output_dir / SERIES)
+            self._sampler.series().write(self._output_dir / HARDWARE_SERIES)
 
 
 def watch(context: WatchContext[Nvml]) -> GpuWatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from llm_perf_opt.artifacts.layout import STATIC
 from llm_perf_opt.config.base import StageSettings
 from llm_perf_opt.stages.base import Stage
 
@@ -27,7 +28,7 @@ class StaticAnalysis(StageSettings):
 
 STAGE = Stage(
     settings=StaticAnalysis,
-    records={"static_compute.json": "llm_perf_opt.records.static:StaticRecord"},
+    records={STATIC: "llm_perf_opt.records.static:StaticRecord"},
     short="static",
     needs=lambda settings, _: "model" if settings.use_synthetic_inputs else "samples",
     planner="llm_perf_opt.stages.static_analysis.execute:plan",

@@ -8,6 +8,7 @@ from llm_perf_opt.analysis.static import NotCovered
 from llm_perf_opt.analysis.static.methods import static_record
 from llm_perf_opt.analysis.static.report import markdown
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import STATIC, STATIC_REPORT
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.hardware.catalogue import find_gpu, gpu_named
@@ -27,8 +28,6 @@ INSTRUCTION_TOKENS = 32
 """The words that go with an image."""
 IMAGE_SIDE = 1024
 """Pixels, where the configuration names no size."""
-
-JSON_FILE, MARKDOWN_FILE = "static_compute.json", "static_compute.md"
 
 
 def plan(context: PlanContext[StaticAnalysis]) -> PlannedStage:
@@ -50,8 +49,8 @@ def execute(context: StageContext[StaticAnalysis]) -> Outcome:
     except NotCovered as error:
         return Outcome.skipped(error.message)
     if settings.write_reports:
-        write_text(context.output_dir / JSON_FILE, record.to_json() + "\n")
-        write_text(context.output_dir / MARKDOWN_FILE, markdown(record))
+        write_text(context.output_dir / STATIC, record.to_json() + "\n")
+        write_text(context.output_dir / STATIC_REPORT, markdown(record))
     return Outcome.completed()
 
 

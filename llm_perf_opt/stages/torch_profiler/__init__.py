@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from llm_perf_opt.artifacts.layout import MODULES, PROFILE, TABLES, WORKLOAD
 from llm_perf_opt.stages.base import Stage
 from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 
 STAGE = Stage(
     settings=TorchProfiler,
     records={
-        "workload.json": "llm_perf_opt.records.workload:Workload",
-        "modules.json": "llm_perf_opt.records.workload:Instrumented",
-        "profile.json": "llm_perf_opt.records.workload:Profile",
-        "profile.sqlite": "llm_perf_opt.records.tables:ProfileTables",
+        WORKLOAD: "llm_perf_opt.records.workload:Workload",
+        MODULES: "llm_perf_opt.records.workload:Instrumented",
+        PROFILE: "llm_perf_opt.records.workload:Profile",
+        TABLES: "llm_perf_opt.records.tables:ProfileTables",
     },
     short="torch",
     planner="llm_perf_opt.stages.timed:plan_timed",

@@ -20,6 +20,7 @@ from torch.profiler import ProfilerActivity
 
 from llm_perf_opt.analysis.events import fold
 from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import MODULES, PROFILE, TABLES, TRACE
 from llm_perf_opt.records.events import DeviceEvents, HostEvents, is_device_api
 from llm_perf_opt.records.tables import write_tables
 from llm_perf_opt.records.workload import Profile
@@ -27,7 +28,6 @@ from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 from llm_perf_opt.workload.instrument import instrumented_run
 from llm_perf_opt.workload.measure import Session
 from llm_perf_opt.workload.memory import MemoryWatch
-from llm_perf_opt.workload.order import MODULES, PROFILE, TABLES, TRACE
 from llm_perf_opt.workload.part import PartContext
 from llm_perf_opt.workload.ranges import Ranges, module_ranges
 

@@ -18,15 +18,15 @@ import pytest
 from llm_perf_opt.artifacts.files import copy_file
 from llm_perf_opt.artifacts.run_directory import read_manifest
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
+from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS, read_summary
+from llm_perf_opt.formats.recognise import recognise
 from llm_perf_opt.importing.execute import execute, prepare
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.reports.facts import RunFacts, read_run
 from llm_perf_opt.run import prepare_resume
-from llm_perf_opt.tools.nsys_export import SUMMARY_COLUMNS, read_summary
-from llm_perf_opt.tools.recognise import recognise
-from tests.unit.tools.ncu_rep_writer import block, kernel, report
-from tests.unit.tools.test_torch_trace import EVENTS, event
+from tests.unit.formats.ncu_rep_writer import block, kernel, report
+from tests.unit.formats.test_torch_trace import EVENTS, event
 
 RAW = '"ID","Process ID","Kernel Name","gpu__time_duration.sum"\n"","","","ns"\n"0","7","f","12"\n'
 TABLE = (

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.analysis.kernels.analyze import analyze, is_read
+from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.records.kernels import KernelLaunch
 from llm_perf_opt.reports.roofline import roofline_svg
-from llm_perf_opt.tools.kernel_files import find_kernels
 
 pytestmark = pytest.mark.real_data
 
@@ -154,7 +154,7 @@ def test_the_roofline_of_the_recorded_kernels(launches: dict[str, KernelLaunch])
 
 
 def test_reports_are_analysed_without_ncu(shared_data: Path) -> None:
-    """The same launches as in the files' own names for them; their figures are checked in tests/unit/tools."""
+    """The same launches as in the files' own names for them; their figures are checked in tests/unit/formats."""
     folder = shared_data / "ncu"
     found = find_kernels([folder / "rtx3070-ncu2020.3.ncu-rep", folder / "gtx1660ti-ncu2022.4.ncu-rep"], is_read)
     assert found.problems == []

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from llm_perf_opt.captures.ncu import copied
 from llm_perf_opt.errors import MissingError, StageError
-from llm_perf_opt.tools.ncu_export import read_raw, read_results
-from llm_perf_opt.tools.ncu_rep import raw_csv_lines
-from llm_perf_opt.tools.ncu_units import base_unit
-from tests.unit.tools.ncu_rep_writer import block, encode, kernel, metric, report, varint
+from llm_perf_opt.formats.ncu_raw import read_results
+from llm_perf_opt.formats.ncu_rep import read_report
+from llm_perf_opt.formats.ncu_units import base_unit
+from tests.unit.formats.ncu_rep_writer import block, encode, kernel, metric, report, varint
 
 TIME, BYTES, MAJOR, MINOR, DEVICE = range(5)
 STRINGS = (
@@ -31,7 +33,10 @@ SMALL = report(
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(raw_csv_lines(path)))
+    """The raw page as it is written for an imported report."""
+    written = io.StringIO()
+    assert sum(1 for _ in copied(read_report(path), written).rows) == written.getvalue().count("\n") - 2
+    return list(csv.DictReader(io.StringIO(written.getvalue())))
 
 
 def written(tmp_path: Path, content: bytes) -> Path:
@@ -68,12 +73,24 @@ def test_a_small_report(tmp_path: Path) -> None:
 
 def test_what_reads_ncu_exports_reads_it_too(tmp_path: Path) -> None:
     path = written(tmp_path, SMALL)
-    facts = read_raw(raw_csv_lines(path))
+    facts, results = read_results(read_report(path), most=5)
     assert (facts.results, facts.empty_metrics) == (2, ())
     assert [(process.pid, process.results) for process in facts.processes] == [(42, 1), (43, 1)]
     assert facts.kernels == ("f<int, float>(int)", 'say "hi"()')
-    first, second = read_results(raw_csv_lines(path), [], most=5)
+    first, second = results
     assert (first.values, second.values[STRINGS[BYTES]]) == ({STRINGS[TIME]: 1600.5, STRINGS[BYTES]: 2.0**60}, None)
+
+
+def test_values_come_as_they_are_stored(tmp_path: Path) -> None:
+    page = read_report(written(tmp_path, SMALL))
+    first, second = page.rows
+    assert [(name, first.cells[at], second.cells[at]) for name, at in page.metrics.items()] == [
+        (STRINGS[MAJOR], 9, None),
+        (STRINGS[MINOR], 0, None),
+        (STRINGS[BYTES], 2**60, None),
+        (STRINGS[TIME], 1600.5, 12.0),
+        (STRINGS[DEVICE], 1, None),
+    ]
 
 
 def test_ranges_groups_and_metrics_without_a_value(tmp_path: Path) -> None:
@@ -94,7 +111,7 @@ def test_the_process_may_stand_in_the_session_details(tmp_path: Path) -> None:
 
 
 def test_a_report_without_results_is_a_header(tmp_path: Path) -> None:
-    facts = read_raw(raw_csv_lines(written(tmp_path, report(block()))))
+    facts, _ = read_results(read_report(written(tmp_path, report(block()))))
     assert (facts.results, facts.metrics) == (0, ())
 
 
@@ -118,7 +135,7 @@ def test_a_report_without_results_is_a_header(tmp_path: Path) -> None:
 def test_what_is_no_report_is_said(tmp_path: Path, content: bytes, expected: str) -> None:
     path = written(tmp_path, content)
     with pytest.raises(StageError, match=r"report\.ncu-rep cannot be read") as raised:
-        list(raw_csv_lines(path))
+        list(read_report(path).rows)
     assert expected in raised.value.message
     assert "ncu --import" in raised.value.remedy
 
@@ -126,7 +143,7 @@ def test_what_is_no_report_is_said(tmp_path: Path, content: bytes, expected: str
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.ncu-rep", tmp_path):
         with pytest.raises(MissingError, match="cannot be read"):
-            list(raw_csv_lines(path))
+            read_report(path)
 
 
 @given(st.integers(0, len(SMALL) - 1), st.integers(0, 255), st.integers(0, len(SMALL)))
@@ -139,7 +156,7 @@ def test_damage_never_ends_in_a_traceback(
     path = tmp_path_factory.getbasetemp() / "damaged.ncu-rep"
     path.write_bytes(content[:length])
     try:
-        read_raw(raw_csv_lines(path))
+        read_results(read_report(path))
     except StageError:
         pass
     else:

@@ -6,13 +6,12 @@ each a header and a payload of sources, kernel results and range results in that
 of a payload is a 4-byte little-endian length and a protobuf message. Metrics name themselves by their position in the
 string table, to which any block may add.
 
-What is not needed for `ncu --import FILE --csv --page raw` is skipped: source, sections, rules, the instances of a
-metric, NVTX state.
+What is not needed for the raw page is skipped: source, sections, rules, the instances of a metric, NVTX state.
 """
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import io
 import struct
 from collections.abc import Iterator, Sequence
@@ -21,26 +20,13 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from llm_perf_opt.errors import MissingError, StageError
-from llm_perf_opt.tools.ncu_units import base_unit
+from llm_perf_opt.formats.ncu_raw import Profiled, RawPage, RawRow, Value, text
+from llm_perf_opt.formats.ncu_units import base_unit
 
 MAGIC = b"NVR\0"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 VERSION = 7
 """Of the file format; the same in ncu 2020.3 and 2022.4."""
-
-IDENTITY = (
-    "ID",
-    "Process ID",
-    "Process Name",
-    "Host Name",
-    "Kernel Name",
-    "Context",
-    "Stream",
-    "Block Size",
-    "Grid Size",
-    "Device",
-    "CC",
-)
 
 # Field numbers of the messages, by their names in the .proto files.
 FILE_VERSION = 1
@@ -53,7 +39,7 @@ NAME_ID, METRIC_VALUE = 1, 2
 STRING_VALUE, FLOAT_VALUE, DOUBLE_VALUE = 1, 2, 3
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-Value = int | memoryview
+Field = int | memoryview
 
 
 class _Broken(Exception):
@@ -83,19 +69,34 @@ def is_report(start: bytes) -> bool:
     return start.startswith((MAGIC, ZSTD_MAGIC))
 
 
-def raw_csv_lines(path: Path) -> Iterator[str]:
-    """The lines of `ncu --import FILE --csv --page raw --print-units base`: header, units, one line a result.
+def read_report(path: Path) -> RawPage:
+    """The raw page of a report, values in base units and with all their digits.
 
-    Values have all their digits. Units follow from the names of the metrics (see `ncu_units`); a report holds none.
-    A metric that only some results have is empty in the others.
+    Units follow from the names of the metrics (see `ncu_units`); a report holds none. A metric that only some results
+    have is None in the others.
 
     Raises:
         MissingError: the file is not there or cannot be opened.
-        StageError: it is no report, a damaged one, or of a version of the format that is not known here.
+        StageError: it is no report, a damaged one, or of a version of the format that is not known here; also while
+            rows are read.
     """
+    # Read twice rather than kept: a report can hold many thousand results of many hundred metrics.
+    with _reading(path) as file:
+        used = {name for result in _results(file) for name, _ in _metrics(result)}
+    # Groups and breakdowns are lists of other metrics, which ncu does not export either.
+    names = sorted(name for name in used if ":" not in name)
+    return RawPage(
+        metrics={name: position for position, name in enumerate(names)},
+        units={name: base_unit(name) for name in names},
+        rows=_rows(path, names),
+    )
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
     try:
         with path.open("rb") as file:
-            yield from _lines(file)
+            yield file
     except OSError as error:
         raise MissingError(f"{path} cannot be read: {error.strerror}", "name an .ncu-rep file") from error
     except (_Broken, struct.error, UnicodeDecodeError) as error:
@@ -105,45 +106,38 @@ def raw_csv_lines(path: Path) -> Iterator[str]:
         ) from error
 
 
-def _lines(file: BinaryIO) -> Iterator[str]:
-    # Read twice rather than kept: a report can hold many thousand results of many hundred metrics.
-    used = {name for result in _results(file) for name, _ in _metrics(result)}
-    # Groups and breakdowns are lists of other metrics, which ncu does not export either.
-    names = sorted(name for name in used if ":" not in name)
-    yield _csv_line([*IDENTITY, *names])
-    yield _csv_line([*[""] * len(IDENTITY), *map(base_unit, names)])
-    for number, result in enumerate(_results(file)):
-        values = {name: _value(value) for name, value in _metrics(result)}
-        yield _csv_line([str(number), *_identity(result, values), *(values.get(name, "") for name in names)])
+def _rows(path: Path, names: Sequence[str]) -> Iterator[RawRow]:
+    with _reading(path) as file:
+        for number, result in enumerate(_results(file)):
+            values = {name: _value(value) for name, value in _metrics(result)}
+            yield RawRow(_profiled(str(number), result, values), [values.get(name) for name in names])
 
 
-def _csv_line(cells: list[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(cells)
-    return text.getvalue()
-
-
-def _identity(result: _Result, values: dict[str, str]) -> list[str]:
-    """The columns of IDENTITY but the first."""
-    found = {number: value for number, _, value in _fields(result.message)}
-    capability = [values.get(f"device__attribute_compute_capability_{part}", "") for part in ("major", "minor")]
+def _profiled(number: str, result: _Result, values: dict[str, Value]) -> Profiled:
+    found = {field: value for field, _, value in _fields(result.message)}
+    capability = [text(values.get(f"device__attribute_compute_capability_{part}")) for part in ("major", "minor")]
     if result.is_range:
-        launch = ["range", _number(found.get(RANGE_CONTEXT)), "", "", ""]
+        name, context, stream, block, grid = "range", _number(found.get(RANGE_CONTEXT)), "", "", ""
     else:
         name = _text(found.get(DEMANGLED_NAME)) or _text(found.get(FUNCTION_NAME))
-        sizes = [_size(found.get(BLOCK_SIZE)), _size(found.get(GRID_SIZE))]
-        launch = [name, _number(found.get(KERNEL_CONTEXT)), _number(found.get(KERNEL_STREAM)), *sizes]
-    return [
-        "" if result.process.pid is None else str(result.process.pid),
-        result.process.name,
-        result.process.host,
-        *launch,
-        values.get("launch__device_id", ""),
-        ".".join(capability) if all(capability) else "",
-    ]
+        context, stream = _number(found.get(KERNEL_CONTEXT)), _number(found.get(KERNEL_STREAM))
+        block, grid = _size(found.get(BLOCK_SIZE)), _size(found.get(GRID_SIZE))
+    return Profiled(
+        id=number,
+        process_id="" if result.process.pid is None else str(result.process.pid),
+        process_name=result.process.name,
+        host=result.process.host,
+        name=name,
+        context=context,
+        stream=stream,
+        block=block,
+        grid=grid,
+        device=text(values.get("launch__device_id")),
+        compute_capability=".".join(capability) if all(capability) else "",
+    )
 
 
-def _metrics(result: _Result) -> Iterator[tuple[str, Value | None]]:
+def _metrics(result: _Result) -> Iterator[tuple[str, Field | None]]:
     """The metrics of one result: name, and the message of its value where it has one."""
     wanted = RANGE_METRICS if result.is_range else KERNEL_METRICS
     for number, _, metric in _fields(result.message):
@@ -156,30 +150,29 @@ def _metrics(result: _Result) -> Iterator[tuple[str, Value | None]]:
         yield result.strings[name_id], parts.get(METRIC_VALUE)
 
 
-def _value(value: Value | None) -> str:
-    """A metric's value with all its digits; empty where it has none."""
+def _value(value: Field | None) -> Value:
+    """A metric's value; None where it has none."""
     if value is None:
-        return ""
+        return None
     for number, wire, content in _fields(_message(value)):
         if number == STRING_VALUE:
             return _text(content)
         if wire in (FIXED32, FIXED64):
-            found = struct.unpack("<f" if number == FLOAT_VALUE else "<d", _message(content))[0]
-            whole = found.is_integer() and abs(found) < 2**53
-            return str(int(found)) if whole else repr(found)
-        return _number(content)
-    return ""
+            found: float = struct.unpack("<f" if number == FLOAT_VALUE else "<d", _message(content))[0]
+            return found
+        return content if isinstance(content, int) else None
+    return None
 
 
-def _text(value: Value | None) -> str:
+def _text(value: Field | None) -> str:
     return "" if value is None else bytes(_message(value)).decode("utf-8", errors="replace")
 
 
-def _number(value: Value | None) -> str:
+def _number(value: Field | None) -> str:
     return str(value) if isinstance(value, int) else ""
 
 
-def _size(value: Value | None) -> str:
+def _size(value: Field | None) -> str:
     if value is None:
         return ""
     sizes = {axis: size for axis, _, size in _fields(_message(value))}
@@ -216,7 +209,7 @@ def _results(file: BinaryIO) -> Iterator[_Result]:
 
 
 def _payload(
-    file: BinaryIO, offset: int, end: int, header: dict[int, Value], strings: Sequence[str]
+    file: BinaryIO, offset: int, end: int, header: dict[int, Field], strings: Sequence[str]
 ) -> Iterator[_Result]:
     process = _process(header)
     for kind in (NUM_SOURCES, NUM_RESULTS, NUM_RANGES):
@@ -227,7 +220,7 @@ def _payload(
             offset += length
 
 
-def _process(header: dict[int, Value]) -> _Process:
+def _process(header: dict[int, Field]) -> _Process:
     if PROCESS in header:
         found = {number: value for number, _, value in _fields(_message(header[PROCESS]))}
         pid = found.get(1)
@@ -255,24 +248,24 @@ def _read_at(file: BinaryIO, offset: int, length: int) -> memoryview:
     return memoryview(data)
 
 
-def _count(header: dict[int, Value], number: int) -> int:
+def _count(header: dict[int, Field], number: int) -> int:
     value = header.get(number, 0)
     if not isinstance(value, int):
         raise _Broken(f"field {number} of a block header is no number")
     return value
 
 
-def _first(message: memoryview, wanted: int) -> Value | None:
+def _first(message: memoryview, wanted: int) -> Field | None:
     return next((value for number, _, value in _fields(message) if number == wanted), None)
 
 
-def _message(value: Value) -> memoryview:
+def _message(value: Field) -> memoryview:
     if isinstance(value, int):
         raise _Broken("a number stands where a message was expected")
     return value
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int, Value]]:
+def _fields(message: memoryview) -> Iterator[tuple[int, int, Field]]:
     """The fields of a protobuf message: (number, wire type, value).
 
     https://protobuf.dev/programming-guides/encoding/ describes the encoding.

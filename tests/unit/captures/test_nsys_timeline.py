@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.analysis.timeline import timeline
+from llm_perf_opt.captures.nsys import read_report
+from llm_perf_opt.formats.nsys_export import open_export
+from llm_perf_opt.formats.nsys_timeline import device_numbers
 from llm_perf_opt.records.timeline import Timeline
-from llm_perf_opt.stages.nsys import read_report
-from llm_perf_opt.tools.nsys_export import open_export
-from llm_perf_opt.tools.nsys_timeline import device_numbers
 
 PID = 1 << 24
 

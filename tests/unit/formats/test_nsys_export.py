@@ -1,21 +1,13 @@
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.tools.ncu_export import read_raw
-from llm_perf_opt.tools.nsys_export import (
-    LEFT_OUT,
-    SUMMARY_COLUMNS,
-    drop_environments,
-    kernel_summary,
-    read_facts,
-    summary_csv,
-)
+from llm_perf_opt.formats.nsys_export import kernel_summary, read_facts
+from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS
 from tests.standins.nsys_standin import Export
 
 
@@ -93,12 +85,6 @@ def test_kernel_summary(tmp_path: Path) -> None:
     assert (first.min_ns, first.max_ns) == (10, 60)
     assert first.std_ns == pytest.approx(21.602, abs=1e-3)  # statistics.stdev
     assert (second.name, second.median_ns, second.std_ns) == ("[unnamed kernel]", 40.0, 0.0)
-    assert summary_csv([first, second]).splitlines() == [
-        ",".join(SUMMARY_COLUMNS),
-        '75.0,120,4,30.0,25.0,10,60,21.6,"void f<int, float>(int)"',
-        "25.0,40,1,40.0,40.0,40,40,0.0,[unnamed kernel]",
-    ]
-    assert summary_csv([]).splitlines() == [",".join(SUMMARY_COLUMNS)]
 
 
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3\0" + b"\xff" * 200, b"not a database, really"])
@@ -141,50 +127,3 @@ def test_recorded_exports(shared_data: Path, name: str, version: str, counts: tu
 def test_the_summary_has_the_columns_of_nsys_stats(shared_data: Path) -> None:
     recorded = shared_data / "nsys" / "dsocr-rtx5090-decode-cuda_gpu_kern_sum.csv"
     assert recorded.read_text().splitlines()[0] == ",".join(SUMMARY_COLUMNS)
-
-
-NVTX_COLUMN = "thread Domain:Push/Pop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg"
-COLUMNS = "ID|Process ID|Process Name|Host Name|Kernel Name|Context|Stream|Block Size|Grid Size|Device|CC"
-ROWS = (
-    f"{COLUMNS}|{NVTX_COLUMN}|dram__bytes_read.sum|gpu__time_duration.sum|flop_count_hp.sum",
-    "|||||||block|grid||||Mbyte|us|",
-    "0|12|python|127.0.0.1|void f<int, float>(int)|1|7|(128, 1, 1)|(72, 4, 1)|0|12.0|decode|2.64|1,013.31|n/a",
-    "1|13|python|127.0.0.1|g|1|7|(128, 1, 1)|(72, 4, 1)|0|12.0|decode|0|13.31",
-)
-RAW = ["==PROF== Connected to process 12\n", *('"' + row.replace("|", '","') + '"\n' for row in ROWS)]
-
-
-def test_raw_csv() -> None:
-    facts = read_raw(RAW)
-    assert (facts.results, facts.kernels) == (2, ("void f<int, float>(int)", "g"))
-    assert [(item.pid, item.name, item.results) for item in facts.processes] == [(12, "python", 1), (13, "python", 1)]
-    assert [(metric.name, metric.unit) for metric in facts.metrics] == [
-        ("dram__bytes_read.sum", "Mbyte"),
-        ("gpu__time_duration.sum", "us"),
-        ("flop_count_hp.sum", ""),
-    ]
-    assert facts.empty_metrics == ("flop_count_hp.sum",)
-
-
-def test_no_raw_csv() -> None:
-    with pytest.raises(StageError, match="no table"):
-        read_raw(["==WARNING== No kernels were profiled.\n"])
-    header_only = read_raw(RAW[:3])
-    assert (header_only.results, header_only.empty_metrics) == (0, ())
-
-
-def test_environments_are_removed_from_an_export(tmp_path: Path) -> None:
-    path = tmp_path / "run.sqlite"
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT)")
-        rows = [(1, "a_kernel"), (2, "PATH=/bin\0HF_TOKEN=hf_secret\0"), (3, "A=1")]
-        connection.executemany("INSERT INTO StringIds VALUES (?, ?)", rows)
-    drop_environments(path)
-    assert b"hf_secret" not in path.read_bytes()
-    assert [item.name for item in tmp_path.iterdir()] == ["run.sqlite"]
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        found = dict(connection.execute("SELECT id, value FROM StringIds"))
-    assert found == {1: "a_kernel", 2: LEFT_OUT, 3: "A=1"}
-    (tmp_path / "broken").write_text("no database at all")
-    with pytest.raises(StageError, match="broken"):
-        drop_environments(tmp_path / "broken")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.formats import ncu_rep
+from llm_perf_opt.formats.nsys_export import is_export
+from llm_perf_opt.formats.nsys_stats import is_summary_header
+from llm_perf_opt.formats.torch_trace import looks_like_trace, unpacked_start
 from llm_perf_opt.records.manifest import FileKind
-from llm_perf_opt.tools import ncu_rep
-from llm_perf_opt.tools.nsys_export import is_export, is_summary_header
-from llm_perf_opt.tools.torch_trace import looks_like_trace, unpacked_start
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 NSYS_MAGIC = b"NVIDIA Tegra Profiler Report"

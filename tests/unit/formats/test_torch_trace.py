@@ -13,8 +13,8 @@ import pytest
 
 from llm_perf_opt.analysis.events import fold
 from llm_perf_opt.errors import MissingError, StageError
-from llm_perf_opt.tools import torch_trace
-from llm_perf_opt.tools.torch_trace import read_trace
+from llm_perf_opt.formats import torch_trace
+from llm_perf_opt.formats.torch_trace import read_trace
 
 
 def event(category: str, name: str, ts: float, dur: float, *, pid: int = 1, tid: int = 1, **args: Any) -> Any:

@@ -1,15 +1,16 @@
-"""Profiled launches in a CSV that ncu exported, whichever page it is of; values in base units."""
+"""Profiled launches that ncu left, whichever file and page they are in; values in base units."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.ncu_csv import csv_rows, profiled_in, raw_page, table_lines
+from llm_perf_opt.formats.ncu_details import metric_name
+from llm_perf_opt.formats.ncu_raw import Profiled, RawPage, number, text
+from llm_perf_opt.formats.ncu_units import to_base
 from llm_perf_opt.records.kernels import Launch
-from llm_perf_opt.tools.ncu_details import metric_name
-from llm_perf_opt.tools.ncu_export import RawPage, csv_rows, number
-from llm_perf_opt.tools.ncu_scale import to_base
 
 GPU_NAME = "device__attribute_display_name"
 Wanted = Callable[[str], bool]
@@ -22,8 +23,8 @@ class ForeignTableError(StageError):
     """A readable file that is not one of ncu's."""
 
 
-def read_launches(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Launch]:
-    """The launches of one export, in its order, each as soon as it is complete.
+def csv_launches(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Launch]:
+    """The launches of one CSV of ncu, in its order, each as soon as it is complete.
 
     Args:
         lines: text lines, read once; ncu's messages may stand before and between them.
@@ -33,41 +34,42 @@ def read_launches(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator
         StageError: the table is empty, or ends in the middle of a launch; those before it were yielded.
         ForeignTableError: there is no table of ncu in it.
     """
-    stream = _from_header(iter(lines))
+    stream = table_lines(lines)
     header = next(stream, None)
     if header is None:
         raise ForeignTableError(f"{source} has no table of ncu in it", _EXPECTED)
-    details = '"Metric Name"' in header or ",Metric Name," in header
-    read = _details if details else _raw
-    found = False
-    for launch in read(itertools.chain([header], stream), source, wanted):
-        found = True
-        yield launch
-    if not found:
+    table = itertools.chain([header], stream)
+    if '"Metric Name"' in header or ",Metric Name," in header:
+        yield from _some(_details(table, source, wanted), source)
+    else:
+        yield from raw_launches(raw_page(table, source), source, wanted)
+
+
+def raw_launches(page: RawPage, source: str, wanted: Wanted) -> Iterator[Launch]:
+    """The launches of a raw page, like those of a CSV.
+
+    Raises:
+        StageError: there are none, or it ends in the middle of one.
+    """
+    yield from _some(_raw(page, source, wanted), source)
+
+
+def _some(launches: Iterator[Launch], source: str) -> Iterator[Launch]:
+    first = next(launches, None)
+    if first is None:
         raise StageError(f"{source} has the header of a table and no launches", "profile again: nothing was profiled")
+    yield first
+    yield from launches
 
 
-def _from_header(lines: Iterator[str]) -> Iterator[str]:
-    for line in lines:
-        if line.startswith(('"ID",', "ID,")):
-            yield line
-            break
-    yield from (line for line in lines if not line.startswith("=="))
-
-
-def _raw(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Launch]:
-    page = RawPage(lines, source)
-    columns = [(name, index, to_base(page.units[index])) for name, index in page.metrics.items() if wanted(name)]
-    last_identity = max((index for name, index in page.columns.items() if name not in page.metrics), default=0)
-    for row in page.rows():
-        if len(row) <= last_identity:
-            raise _cut_off(source, row[0])
-        values = {
-            name: value * factor
-            for name, index, factor in columns
-            if index < len(row) and (value := number(row[index])) is not None
-        }
-        yield _launch(row, page.columns, source, values)
+def _raw(page: RawPage, source: str, wanted: Wanted) -> Iterator[Launch]:
+    columns = [(name, at, to_base(page.units[name])) for name, at in page.metrics.items() if wanted(name)]
+    gpu_at = page.metrics.get(GPU_NAME)
+    for row in page.rows:
+        if row.cut_off:
+            raise _cut_off(source, row.profiled.id)
+        values = {name: value * factor for name, at, factor in columns if (value := number(row.value(at))) is not None}
+        yield _launch(row.profiled, source, values, "" if gpu_at is None else text(row.value(gpu_at)))
 
 
 def _details(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Launch]:
@@ -79,6 +81,7 @@ def _details(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Laun
     section_at, name_at, unit_at, value_at = (columns[name] for name in _DETAILS)
     item_at = columns.get("Body Item Label")
     key_at = [columns[name] for name in ("Process ID", "ID") if name in columns]
+    profiled = profiled_in(columns)
     rows = (row for row in reader if row)
     for _, group in itertools.groupby(rows, key=lambda row: [row[at : at + 1] for at in key_at]):
         values: dict[str, float] = {}
@@ -89,28 +92,24 @@ def _details(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Laun
             value = number(row[value_at]) if name is not None and wanted(name) else None
             if name is not None and value is not None:
                 values.setdefault(name, value * to_base(row[unit_at]))
-        yield _launch(row, columns, source, values)
+        yield _launch(profiled(row), source, values)
 
 
 _DETAILS = ("Section Name", "Metric Name", "Metric Unit", "Metric Value")
 
 
-def _launch(row: Sequence[str], columns: Mapping[str, int], source: str, metrics: dict[str, float]) -> Launch:
-    def cell(name: str) -> str:
-        index = columns.get(name)
-        return row[index] if index is not None and index < len(row) else ""
-
+def _launch(profiled: Profiled, source: str, metrics: dict[str, float], gpu: str = "") -> Launch:
     return Launch(
         source=source,
-        process_id=cell("Process ID"),
-        id=cell("ID"),
-        kernel=cell("Kernel Name") or cell("Range Name"),
-        grid=cell("Grid Size"),
-        block=cell("Block Size"),
-        device=cell("Device"),
-        compute_capability=cell("CC"),
+        process_id=profiled.process_id,
+        id=profiled.id,
+        kernel=profiled.name,
+        grid=profiled.grid,
+        block=profiled.block,
+        device=profiled.device,
+        compute_capability=profiled.compute_capability,
         metrics=metrics,
-        gpu=cell(GPU_NAME) or None,
+        gpu=gpu or None,
     )
 
 

@@ -8,10 +8,8 @@ on a read-only medium, and nothing (no journal, no -shm) appears beside it.
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,20 +23,6 @@ RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 PUSH_POP, START_END, DOMAIN_CREATE = 59, 60, 75
 WARNING = 2  # ENUM_DIAGNOSTIC_SEVERITY_LEVEL: 1 information, 2 warning, 3 error
 MOST_RANGES = 200
-LEFT_OUT = "[environment left out by llmperf]"
-
-SUMMARY_COLUMNS = (
-    "Time (%)",
-    "Total Time (ns)",
-    "Instances",
-    "Avg (ns)",
-    "Med (ns)",
-    "Min (ns)",
-    "Max (ns)",
-    "StdDev (ns)",
-    "Name",
-)
-"""Header of `nsys stats --report cuda_gpu_kern_sum --format csv`, the same in the recorded tables."""
 
 
 @contextlib.contextmanager
@@ -53,7 +37,7 @@ def open_export(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             yield connection
     except sqlite3.Error as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _uri(path: Path) -> str:
@@ -61,29 +45,8 @@ def _uri(path: Path) -> str:
     return f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
 
 
-def _unreadable(path: Path, error: sqlite3.Error) -> StageError:
+def unreadable(path: Path, error: sqlite3.Error) -> StageError:
     return StageError(f"{path} is not a readable nsys export: {error}", "export the report again with nsys export")
-
-
-def drop_environments(path: Path) -> None:
-    """Remove the environments of processes from an export of ours; their bytes are overwritten.
-
-    Recorded releases from 2023.4 to 2026.1 store `/proc/PID/environ` of every process that nsys may read, llmperf
-    itself and the rest of the machine included, secrets and all. Such a block is a string with zero bytes in it, which
-    no name is.
-
-    Raises:
-        StageError: the file cannot be read or changed.
-    """
-    try:
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute("PRAGMA journal_mode = MEMORY")
-            if "StringIds" in table_names(connection):
-                connection.execute("UPDATE StringIds SET value = ? WHERE instr(value, char(0)) > 0", (LEFT_OUT,))
-            connection.commit()
-    except sqlite3.Error as error:
-        raise _unreadable(path, error) from error
 
 
 def read_facts(path: Path) -> NsysFacts:
@@ -177,67 +140,7 @@ def _add_launches(connection: sqlite3.Connection, path: Path) -> None:
         connection.commit()
         connection.execute("DETACH DATABASE export")
     except sqlite3.Error as error:
-        raise _unreadable(path, error) from error
-
-
-def summary_csv(rows: list[KernelTime]) -> str:
-    """The summary as `nsys stats` writes it (`summary_cuda_gpu_kern_sum.csv`)."""
-    everything = sum(row.total_ns for row in rows)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(SUMMARY_COLUMNS)
-    for row in rows:
-        share = 100 * row.total_ns / everything if everything else 0.0
-        spread = [f"{row.mean_ns:.1f}", f"{row.median_ns:.1f}", row.min_ns, row.max_ns, f"{row.std_ns:.1f}"]
-        writer.writerow([f"{share:.1f}", row.total_ns, row.instances, *spread, row.name])
-    return text.getvalue()
-
-
-def read_summary(lines: Iterable[str]) -> list[KernelTime]:
-    """The kernels of a table that `nsys stats --report cuda_gpu_kern_sum --format csv` wrote.
-
-    Raises:
-        StageError: there is no such table, or a row of it is not what its header says.
-    """
-    rest = iter(lines)
-    above = next((number for number, line in enumerate(rest, 1) if is_summary_header(line)), None)
-    if above is None:
-        raise StageError(f"there is no table with the columns {', '.join(SUMMARY_COLUMNS)}", _SUMMARY_REMEDY)
-    rows = csv.reader(rest, strict=True)
-    try:
-        return [_kernel_time(row, above + rows.line_num) for row in rows if row]
-    except csv.Error as error:
-        raise StageError(f"the kernel table cannot be read: {error}", _SUMMARY_REMEDY) from error
-
-
-def is_summary_header(line: str) -> bool:
-    """Whether a line is the header of a kernel summary."""
-    return tuple(cell.strip().strip('"') for cell in line.split(",")) == SUMMARY_COLUMNS
-
-
-_SUMMARY_REMEDY = "write it again: nsys stats --report cuda_gpu_kern_sum --format csv REPORT"
-
-
-def _kernel_time(row: list[str], line: int) -> KernelTime:
-    try:
-        _, total, instances, mean, median, low, high, std = (float(cell.replace(",", "")) for cell in row[:8])
-        if not row[8] or instances < 1:
-            raise ValueError("a kernel without a name or launches")
-        return KernelTime(
-            name=row[8],
-            instances=int(instances),
-            total_ns=int(total),
-            mean_ns=mean,
-            median_ns=median,
-            min_ns=int(low),
-            max_ns=int(high),
-            std_ns=std,
-        )
-    except (ValueError, IndexError, OverflowError) as error:
-        shown = ",".join(row)[:100]
-        raise StageError(
-            f"line {line} of the kernel table is not what its header says: {shown}", _SUMMARY_REMEDY
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def _sample_deviation(count: int, mean: float, mean_square: float) -> float:

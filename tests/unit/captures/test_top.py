@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_perf_opt.captures.top_file import read_top, to_yaml
+from llm_perf_opt.captures.top_kernels import exact_pattern, top_kernels
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
+from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
 from llm_perf_opt.records.tables import KernelRow, write_tables
 from llm_perf_opt.records.tools import KernelTime, NsysCapture, Tool
-from llm_perf_opt.tools.nsys_export import SUMMARY_COLUMNS
-from llm_perf_opt.tools.top_file import read_top, to_yaml
-from llm_perf_opt.tools.top_kernels import exact_pattern, top_kernels
 
 HEADER = ",".join(SUMMARY_COLUMNS)
 

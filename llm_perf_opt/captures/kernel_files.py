@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from llm_perf_opt.artifacts.layout import COMMAND, ENVIRONMENT, MANIFEST, RAW
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
+from llm_perf_opt.formats.ncu_launches import ForeignTableError, Wanted, csv_launches, raw_launches
+from llm_perf_opt.formats.ncu_rep import read_report
 from llm_perf_opt.records.kernels import Launch, Unreadable
-from llm_perf_opt.tools.ncu_rep import raw_csv_lines
-from llm_perf_opt.tools.ncu_tables import ForeignTableError, Wanted, read_launches
 
-MANIFEST, ENVIRONMENT, COMMAND = "run.json", "env.json", "cmd.txt"
 SUFFIXES = (".csv", ".ncu-rep")
 DURATION = "gpu__time_duration.sum"
 PRINTED_DIGITS = 0.01
@@ -74,7 +74,7 @@ def _read_folder(folder: Path, found: Found, wanted: Wanted) -> None:
 
 def _read_run(folder: Path, found: Found, wanted: Wanted) -> None:
     """The ncu stage of a run: its export, else its reports."""
-    raw = folder / "ncu" / "raw.csv"
+    raw = folder / "ncu" / RAW
     files = [raw] if raw.is_file() else sorted((folder / "ncu").glob("*.ncu-rep"))
     if not files:
         found.problems.append(Unreadable(path=str(folder), reason=_why_no_kernels(folder)))
@@ -132,13 +132,13 @@ def _unreadable(path: Path, error: LlmperfError, more: str = "") -> Unreadable:
 
 def _launches(path: Path, wanted: Wanted) -> Iterator[Launch]:
     if path.suffix == ".ncu-rep":
-        yield from read_launches(raw_csv_lines(path), str(path), wanted)
+        yield from raw_launches(read_report(path), str(path), wanted)
         return
     try:
         if path.stat().st_size == 0:
             raise StageError(f"{path} is empty", "export it again from its report")
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            yield from read_launches(lines, str(path), wanted)
+            yield from csv_launches(lines, str(path), wanted)
     except UnicodeDecodeError as error:
         raise StageError(f"{path} is not UTF-8 text: {error}", "export it again from its report") from error
     except OSError as error:

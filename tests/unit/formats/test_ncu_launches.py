@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from llm_perf_opt.analysis.kernels.analyze import is_read
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.tools.kernel_files import find_kernels
-from llm_perf_opt.tools.ncu_scale import to_base
-from llm_perf_opt.tools.ncu_tables import ForeignTableError, read_launches
+from llm_perf_opt.formats.ncu_launches import ForeignTableError, csv_launches
+from llm_perf_opt.formats.ncu_units import to_base
 
 _WHO = "ID,Process ID,Process Name,Host Name,Kernel Name,Context,Stream,Block Size,Grid Size,Device,CC"
 IDENTITY = ",".join(f'"{name}"' for name in _WHO.split(","))
@@ -67,7 +64,7 @@ def test_details_rows_become_one_launch() -> None:
         row(SOL, "Duration", "ns", "5", number=1),
         row(SOL, "Duration", "ns", "6", number=0, pid=8),
     ]
-    first, second, third = read_launches(lines, "x.csv", is_read)
+    first, second, third = csv_launches(lines, "x.csv", is_read)
     assert first.metrics == {
         "gpu__time_duration.sum": pytest.approx(1_013_310),
         "gpu__compute_memory_throughput.avg.pct_of_peak_sustained_elapsed": 47.96,
@@ -86,7 +83,7 @@ def test_one_name_of_the_roofline_section_means_what_its_item_says() -> None:
         row(ROOFLINE, "Single Precision Achieved Value", "SM Frequency", "Ghz", "2.13"),
         row(ROOFLINE, "Single Precision Roofline", "DRAM Frequency", "Ghz", "13.72"),
     ]
-    (launch,) = read_launches(lines, "x.csv", is_read)
+    (launch,) = csv_launches(lines, "x.csv", is_read)
     assert launch.metrics == {
         "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum.per_cycle_elapsed": 83.0,
         "sm__cycles_elapsed.avg.per_second": pytest.approx(2.14e9),
@@ -102,7 +99,7 @@ def test_a_raw_page_is_read_in_base_units_and_names_its_gpu() -> None:
         '"","","","","","","","block","grid","","","","us","",""\n',
         row("decode", "1.5", "NVIDIA H100", "3"),
     ]
-    (launch,) = read_launches(lines, "x.csv", is_read)
+    (launch,) = csv_launches(lines, "x.csv", is_read)
     assert launch.metrics == {"gpu__time_duration.sum": 1500.0}
     assert launch.gpu == "NVIDIA H100"
 
@@ -120,54 +117,4 @@ def test_a_raw_page_is_read_in_base_units_and_names_its_gpu() -> None:
 )
 def test_what_is_no_whole_table(text: str, error: type[StageError], words: str) -> None:
     with pytest.raises(error, match=words):
-        list(read_launches(text.splitlines(keepends=True), "x.csv", is_read))
-
-
-def test_files_of_one_folder_are_put_together(tmp_path: Path) -> None:
-    folder = tmp_path / "kernel_1"
-    folder.mkdir()
-    (folder / "a.csv").write_text(DETAILS + row(SOL, "Duration", "us", "1.0"))
-    (folder / "b.csv").write_text(DETAILS + row(SOL, "Duration", "ns", "1,004") + row(SOL, "DRAM Throughput", "%", "5"))
-    (folder / "c.csv").write_text(DETAILS + row(SOL, "Duration", "us", "2.0", pid=8))
-    (folder / "d.csv").write_text(DETAILS + row(SOL, "Duration", "us", "3.0"))  # another container's process 7
-    (folder / "notes.csv").write_text("x\n1\n")
-    found = find_kernels([tmp_path], is_read)
-    assert [launch.metrics.get("gpu__time_duration.sum") for launch in found.launches] == [1000.0, 2000.0, 3000.0]
-    assert found.launches[0].metrics["gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed"] == 5.0
-    assert found.launches[0].source == str(folder)
-    assert found.passed_over == [str(folder / "notes.csv")]
-    assert found.problems == []
-
-
-def test_a_run_without_kernels_says_why(tmp_path: Path) -> None:
-    manifest = '{"stages": {"ncu": {"status": "failed", "reason": "no GPU"}}}'
-    for name, text in (("a", manifest), ("b", '{"stages": {}}'), ("c", "{"), ("d", "[]")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "run.json").write_text(text)
-    found = find_kernels([tmp_path], is_read)
-    reasons = [problem.reason for problem in found.problems]
-    assert reasons[0] == "no kernels: the ncu stage is failed: no GPU"
-    assert reasons[1] == "the run had no ncu stage"
-    assert all("run.json cannot be read" in reason for reason in reasons[2:])
-    (tmp_path / "empty").mkdir()
-    found = find_kernels([tmp_path / "empty", tmp_path / "none"], is_read)
-    assert [problem.exit_code for problem in found.problems] == [3, 3]
-
-
-def test_a_run_lends_the_name_of_its_only_gpu(tmp_path: Path) -> None:
-    (tmp_path / "ncu").mkdir()
-    (tmp_path / "run.json").write_text("{}")
-    (tmp_path / "ncu" / "raw.csv").write_text(
-        f'{IDENTITY},"gpu__time_duration.sum"\n{row("1.5")}'
-    )  # fmt: skip
-    names = ["NVIDIA L4", "NVIDIA L4"]
-    command = tmp_path / "ncu" / "cmd.txt"
-    command.touch()
-    for more, expected in (([], "NVIDIA L4"), (["NVIDIA T4"], None)):
-        gpus = ", ".join(f'{{"name": "{name}"}}' for name in names + more)
-        (tmp_path / "env.json").write_text(f'{{"gpus": {{"gpus": [{gpus}]}}}}')
-        (launch,) = find_kernels([tmp_path], is_read).launches
-        assert launch.gpu == expected
-    (tmp_path / "env.json").write_text('{"gpus": {"gpus": [{"name": "NVIDIA L4"}]}}')
-    command.unlink()
-    assert find_kernels([tmp_path], is_read).launches[0].gpu is None  # imported: profiled elsewhere
+        list(csv_launches(text.splitlines(keepends=True), "x.csv", is_read))

@@ -11,15 +11,16 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from llm_perf_opt.artifacts.layout import FACTS, MANIFEST, TABLES
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.formats.nsys_export import kernel_summary, open_export, table_names
+from llm_perf_opt.formats.nsys_stats import read_summary
+from llm_perf_opt.formats.recognise import SQLITE_MAGIC
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
 from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.records.tools import KernelTime, NsysCapture
-from llm_perf_opt.tools.nsys_export import kernel_summary, open_export, read_summary, table_names
-from llm_perf_opt.tools.recognise import SQLITE_MAGIC
 
 _EXPECTED = "name a run directory, an SQLite export of nsys, or a CSV of nsys stats --report cuda_gpu_kern_sum"
-MANIFEST = "run.json"
 _METACHARACTERS = re.compile(r"[.^$*+?()\[\]{}|\\]")
 # What the torch profiler records on the device beside kernels; ncu profiles kernels only.
 _NOT_KERNELS = ("Memcpy ", "Memset ")
@@ -112,8 +113,8 @@ def _of_run(run: Path, phase: str | None) -> Totals:
     """A run's nsys capture, else its torch profile; phases are in the latter only."""
     if not (run / MANIFEST).is_file():
         raise MissingError(f"{run} holds no run: there is no {MANIFEST}", _EXPECTED)
-    exports, facts = sorted((run / "nsys").glob("*.sqlite")), run / "nsys" / "facts.json"
-    profile = run / "torch_profiler" / "profile.sqlite"
+    exports, facts = sorted((run / "nsys").glob("*.sqlite")), run / "nsys" / FACTS
+    profile = run / "torch_profiler" / TABLES
     if phase is None and exports:
         return _of_exports(exports)
     if phase is None and facts.is_file():
@@ -121,7 +122,7 @@ def _of_run(run: Path, phase: str | None) -> Totals:
     if profile.is_file():
         return _of_profile(profile, phase)
     if phase is not None:
-        raise MissingError(f"{run} has no torch_profiler/profile.sqlite, which phases are in", "leave out --phase")
+        raise MissingError(f"{run} has no torch_profiler/{TABLES}, which phases are in", "leave out --phase")
     raise MissingError(
         f"{run} has no kernels: neither nsys nor the torch profiler left any", f"run with --nsys, or {_EXPECTED}"
     )

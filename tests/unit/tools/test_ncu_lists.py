@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from llm_perf_opt.tools.ncu_names import (
+from llm_perf_opt.tools.ncu_lists import (
     estimated_passes,
     listed_metrics,
     listed_sections,

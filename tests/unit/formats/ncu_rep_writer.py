@@ -1,4 +1,4 @@
-"""Writes small Nsight Compute reports: the counterpart of `llm_perf_opt.tools.ncu_rep`."""
+"""Writes small Nsight Compute reports: the counterpart of `llm_perf_opt.formats.ncu_rep`."""
 
 from __future__ import annotations
 
