@@ -120,7 +120,9 @@ class Registry:
                 "a built-in one cannot be replaced: ask its author for another name, or uninstall it",
             )
         if not points:
-            raise ConfigError(f"{where}: no installed package offers a {self.kind} of that name", self._remedy(name))
+            none = "no installed package offers" if self.names_third_party_only else "there is no"
+            article = " a" if self.names_third_party_only else ""
+            raise ConfigError(f"{where}: {none}{article} {self.kind} of that name", self._remedy(name))
         if len(points) > 1:
             both = " and ".join(sorted(owner(point) for point in points))
             raise ConfigError(f"{where}: {both} offer a {self.kind} of that name", "uninstall all but one of them")

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llm_perf_opt.artifacts.layout import COMMAND, ENVIRONMENT, MANIFEST, RAW
+from llm_perf_opt.artifacts.layout import COMMAND, ENVIRONMENT, MANIFEST, RAW, stage_dir
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.ncu_launches import ForeignTableError, Wanted, csv_launches, raw_launches
 from llm_perf_opt.formats.ncu_rep import read_report
 from llm_perf_opt.records.kernels import Launch, Unreadable
+from llm_perf_opt.records.tools import NcuCapture
+from llm_perf_opt.registry import stage_leaving
 
 SUFFIXES = (".csv", ".ncu-rep")
 DURATION = "gpu__time_duration.sum"
@@ -74,13 +76,14 @@ def _read_folder(folder: Path, found: Found, wanted: Wanted) -> None:
 
 def _read_run(folder: Path, found: Found, wanted: Wanted) -> None:
     """The ncu stage of a run: its export, else its reports."""
-    raw = folder / "ncu" / RAW
-    files = [raw] if raw.is_file() else sorted((folder / "ncu").glob("*.ncu-rep"))
+    profiled = stage_dir(folder, stage_leaving(NcuCapture))
+    raw = profiled / RAW
+    files = [raw] if raw.is_file() else sorted(profiled.glob("*.ncu-rep"))
     if not files:
         found.problems.append(Unreadable(path=str(folder), reason=_why_no_kernels(folder)))
         return
     # Of a run that did not start ncu itself, the environment is not the one that was profiled.
-    gpu = _only_gpu(folder / ENVIRONMENT) if (folder / "ncu" / COMMAND).is_file() else None
+    gpu = _only_gpu(folder / ENVIRONMENT) if (profiled / COMMAND).is_file() else None
     whole = (launch for file in files for launch in _read_file(file, found, wanted, str(folder), named=True))
     found.launches += (launch if launch.gpu else replace(launch, gpu=gpu) for launch in _together(whole))
 
@@ -89,7 +92,7 @@ def _why_no_kernels(folder: Path) -> str:
     """What the manifest says of the ncu stage."""
     try:
         stages = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["stages"]
-        entry = stages.get("ncu")
+        entry = stages.get(stage_leaving(NcuCapture))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{MANIFEST} cannot be read: {error}"
     if not isinstance(entry, dict):

@@ -11,14 +11,14 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from llm_perf_opt.artifacts.layout import FACTS, MANIFEST, TABLES
+from llm_perf_opt.artifacts.layout import FACTS, MANIFEST, TABLES, stage_dir
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
-from llm_perf_opt.formats.nsys_export import kernel_summary, open_export, table_names
+from llm_perf_opt.formats.nsys_export import SQLITE_MAGIC, kernel_summary, open_export, table_names
 from llm_perf_opt.formats.nsys_stats import read_summary
-from llm_perf_opt.formats.recognise import SQLITE_MAGIC
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
 from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.records.tools import KernelTime, NsysCapture
+from llm_perf_opt.registry import stage_leaving
 
 _EXPECTED = "name a run directory, an SQLite export of nsys, or a CSV of nsys stats --report cuda_gpu_kern_sum"
 _METACHARACTERS = re.compile(r"[.^$*+?()\[\]{}|\\]")
@@ -104,7 +104,7 @@ def _totals(source: Path, phase: str | None) -> Totals:
             return _of_profile(source, phase)
     if phase is not None:
         raise ConfigError(
-            f"--phase {phase}: {source} has no phases", "name a run directory with a torch_profiler stage"
+            f"--phase {phase}: {source} has no phases", "name a run directory with a profile: `llmperf torch` makes one"
         )
     return _of_exports([source]) if start == SQLITE_MAGIC else _of_table(source)
 
@@ -113,8 +113,9 @@ def _of_run(run: Path, phase: str | None) -> Totals:
     """A run's nsys capture, else its torch profile; phases are in the latter only."""
     if not (run / MANIFEST).is_file():
         raise MissingError(f"{run} holds no run: there is no {MANIFEST}", _EXPECTED)
-    exports, facts = sorted((run / "nsys").glob("*.sqlite")), run / "nsys" / FACTS
-    profile = run / "torch_profiler" / TABLES
+    captured = stage_dir(run, stage_leaving(NsysCapture))
+    exports, facts = sorted(captured.glob("*.sqlite")), captured / FACTS
+    profile = stage_dir(run, stage_leaving(ProfileTables)) / TABLES
     if phase is None and exports:
         return _of_exports(exports)
     if phase is None and facts.is_file():
@@ -122,7 +123,7 @@ def _of_run(run: Path, phase: str | None) -> Totals:
     if profile.is_file():
         return _of_profile(profile, phase)
     if phase is not None:
-        raise MissingError(f"{run} has no torch_profiler/{TABLES}, which phases are in", "leave out --phase")
+        raise MissingError(f"{profile} is not there, which phases are in", "leave out --phase")
     raise MissingError(
         f"{run} has no kernels: neither nsys nor the torch profiler left any", f"run with --nsys, or {_EXPECTED}"
     )

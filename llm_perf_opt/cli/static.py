@@ -67,12 +67,12 @@ def _of_config(path: Path | None, overrides: list[str]) -> Mapping[str, Any]:
 
 def _preset(name: str) -> Mapping[str, Any]:
     """The config of a model preset."""
-    from llm_perf_opt.workload.adapter import builtin_names
+    from llm_perf_opt.registry import ADAPTERS
 
-    if name not in builtin_names():
+    if name not in ADAPTERS.builtin():
         raise MissingError(
             f"{name}: no such file, directory or model preset",
-            f"give a config.json, a model directory, or one of {', '.join(builtin_names())}",
+            f"give a config.json, a model directory, or one of {', '.join(ADAPTERS.builtin())}",
         )
     return _of_config(None, [f"model/{name}/arch@model={name}.default"])
 

@@ -24,6 +24,10 @@ PUSH_POP, START_END, DOMAIN_CREATE = 59, 60, 75
 WARNING = 2  # ENUM_DIAGNOSTIC_SEVERITY_LEVEL: 1 information, 2 warning, 3 error
 MOST_RANGES = 200
 
+SQLITE_MAGIC = b"SQLite format 3\0"
+NSYS_MAGIC = b"NVIDIA Tegra Profiler Report"
+"""How exports and reports begin."""
+
 
 @contextlib.contextmanager
 def open_export(path: Path) -> Iterator[sqlite3.Connection]:

@@ -24,15 +24,15 @@ class StageEntry(Record):
     work_fingerprint: str | None = None
 
 
-FileKind = Literal["nsys_sqlite", "nsys_report", "nsys_kernel_table", "ncu_report", "ncu_raw_csv", "torch_trace"]
-
-
 class ImportedFile(Record):
     """One file that was captured elsewhere."""
 
     source: str
     """Its absolute path when it was imported."""
-    kind: FileKind
+    kind: str
+    """Of the importer that read it, such as `nsys_sqlite`."""
+    what: str
+    """The kind in words."""
     size_bytes: int
     sha256: str | None
     """Null where it could not be copied."""

@@ -11,12 +11,12 @@ from llm_perf_opt.artifacts.files import writing
 from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, NSYS_OUTPUT, export_log
 from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, read_report, write_capture
 from llm_perf_opt.errors import MissingError, StageError
-from llm_perf_opt.formats.nsys_export import kernel_summary
-from llm_perf_opt.formats.nsys_stats import read_summary
+from llm_perf_opt.formats.nsys_export import NSYS_MAGIC, SQLITE_MAGIC, is_export, kernel_summary
+from llm_perf_opt.formats.nsys_stats import is_summary_header, read_summary
+from llm_perf_opt.importing.importer import ImportContext, Importer
 from llm_perf_opt.importing.item import Item, outcome_of
-from llm_perf_opt.records.manifest import FileKind
 from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.records.tools import KernelTime, NsysReport
+from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
@@ -24,6 +24,7 @@ from llm_perf_opt.tools.discovery import find_tool
 from llm_perf_opt.tools.failures import Ending, judge_nsys
 from llm_perf_opt.tools.process import run
 
+REPORT, EXPORT, TABLE = "nsys_report", "nsys_sqlite", "nsys_kernel_table"
 CAPTURE_AGAIN = (
     "capture again: the workload on the GPU, cuda in --trace, --cuda-graph-trace=node for kernels in CUDA graphs, an "
     "nsys at least as new as the driver"
@@ -39,8 +40,28 @@ class _Read:
     kernels: list[KernelTime]
 
 
-def import_nsys(items: list[Item], folder: Path, scratch: Path, progress: Progress) -> Outcome:
-    if items[0].kind == "nsys_kernel_table":
+def recognise(path: Path, start: bytes) -> str | None:
+    """The kind of a file."""
+    if start.startswith(NSYS_MAGIC):
+        return REPORT
+    if start.startswith(SQLITE_MAGIC):
+        try:
+            return EXPORT if is_export(path) else None
+        except StageError:
+            return EXPORT  # damaged: said when it is read, and it alone fails
+    text = start.decode("utf-8", errors="replace")
+    return TABLE if any(map(is_summary_header, text.splitlines())) else None
+
+
+def conflicting(items: Sequence[Item]) -> Sequence[Item]:
+    """Only reports and exports can be added up, since they hold every launch."""
+    tables = [item for item in items if item.kind == TABLE]
+    return [*tables, *(item for item in items if item.kind != TABLE)] if tables and len(items) > 1 else ()
+
+
+def read(context: ImportContext) -> Outcome:
+    items, folder, scratch, progress = context.items, context.folder, context.scratch_dir, context.progress
+    if items[0].kind == TABLE:
         return _import_table(items[0], folder, progress)
     captures = _captures(items)
     found: list[_Read] = []
@@ -59,9 +80,9 @@ def import_nsys(items: list[Item], folder: Path, scratch: Path, progress: Progre
     return outcome_of(items, _judged(reports))
 
 
-def _captures(items: Sequence[Item]) -> list[dict[FileKind, Item]]:
+def _captures(items: Sequence[Item]) -> list[dict[str, Item]]:
     """A report and its export together, where both are there: same folder, same name but for the ending."""
-    captures: dict[Path, dict[FileKind, Item]] = {}
+    captures: dict[Path, dict[str, Item]] = {}
     for item in items:
         stem = item.source.absolute().with_suffix("")
         if item.kind in captures.get(stem, {}):
@@ -70,9 +91,9 @@ def _captures(items: Sequence[Item]) -> list[dict[FileKind, Item]]:
     return list(captures.values())
 
 
-def _bring_in(capture: dict[FileKind, Item], target: Path, log: Path, progress: Progress) -> Item:
+def _bring_in(capture: dict[str, Item], target: Path, log: Path, progress: Progress) -> Item:
     """Copy a report, its export, or both; a report without one is exported. The file that is to be read."""
-    report, export = capture.get("nsys_report"), capture.get("nsys_sqlite")
+    report, export = capture.get(REPORT), capture.get(EXPORT)
     copied = report is not None and report.copy(Path(f"{target}.nsys-rep"), progress)
     if export is not None:
         export.copy(Path(f"{target}.sqlite"), progress)
@@ -127,3 +148,16 @@ def _import_table(item: Item, folder: Path, progress: Progress) -> Outcome:
     if item.copy(folder / KERNEL_SUMMARY, progress):
         item.attempt(read)
     return outcome_of([item])
+
+
+IMPORTER = Importer(
+    kinds={
+        EXPORT: "nsys export (SQLite)",
+        REPORT: "nsys report",
+        TABLE: "nsys kernel table (cuda_gpu_kern_sum, CSV)",
+    },
+    recognise=recognise,
+    read=read,
+    record=NsysCapture,
+    conflicting=conflicting,
+)
