@@ -195,6 +195,7 @@ STAGES = Registry(
         f"{PACKAGE}.stages.static_analysis",
         f"{PACKAGE}.stages.torch_profiler",
         f"{PACKAGE}.stages.direct_inference",
+        f"{PACKAGE}.stages.memory",
         f"{PACKAGE}.stages.nsys",
         f"{PACKAGE}.stages.ncu",
         f"{PACKAGE}.stages.nvml",

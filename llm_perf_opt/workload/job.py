@@ -22,7 +22,7 @@ from llm_perf_opt.workload.capture import capturing, check_capture
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.fingerprint import work_fingerprint
 from llm_perf_opt.workload.loaded import LoadedModel
-from llm_perf_opt.workload.measure import BatchWork, Measured, Session
+from llm_perf_opt.workload.measure import Measured, Session
 from llm_perf_opt.workload.memory import MemoryWatch
 from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.out_of_memory import naming_phase
@@ -80,10 +80,11 @@ def _record(
 ) -> Workload:
     order, loaded = session.order, session.loaded
     config = order.config
+    work = [(item.batch.input_ids.tolist(), item.generation.tokens) for item in measured.work]
     return Workload(
         stage=order.stage,
         timings_only=order.part is None,
-        work_fingerprint=fingerprint_of(session, measured.work),
+        work_fingerprint=fingerprint_of(session, work),
         model=_model_facts(order, loaded),
         device=_device_facts(loaded.device),
         execution=config.infer.execution,
@@ -97,11 +98,10 @@ def _record(
     )
 
 
-def fingerprint_of(session: Session, work: list[BatchWork]) -> str | None:
-    """Identity of what was run; None where nothing was."""
-    pairs = [(item.batch.input_ids.tolist(), item.generation.tokens) for item in work]
+def fingerprint_of(session: Session, work: list[tuple[list[list[int]], list[list[int]]]]) -> str | None:
+    """Identity of what was run, (input ids, output ids) of each batch; None where nothing was."""
     model = _model_facts(session.order, session.loaded)
-    return work_fingerprint(model, session.infer.execution, pairs) if pairs else None
+    return work_fingerprint(model, session.infer.execution, work) if work else None
 
 
 def _model_facts(order: WorkOrder, loaded: LoadedModel) -> ModelFacts:

@@ -203,6 +203,12 @@ class Session:
             for start in range(0, len(order), size):
                 yield epoch, order[start : start + size]
 
+    def readable_batches(self) -> Iterator[tuple[int, ...]]:
+        """The samples of each batch of the first epoch that can be read."""
+        for epoch, samples in self._chunks():
+            if epoch == 0 and (readable := self._sorted_out(samples)[0]):
+                yield readable
+
     def first_readable(self) -> Batch | None:
         """The first sample that can be read, as a batch of its own; None when there is none."""
         for index in dict.fromkeys(index for epoch in self.order.inputs.epochs for index in epoch):

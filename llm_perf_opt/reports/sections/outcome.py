@@ -22,6 +22,9 @@ def section(facts: RunFacts) -> Section:
         blocks.append(
             Items((f"Different work: the stages did not run the same thing ({listed}); do not compare them.",))
         )
+    if facts.unread:
+        words = (f"What {stage} left was not read: {reason}" for stage, reason in facts.unread.items())
+        blocks.append(Items(tuple(words)))
     if manifest.imported:
         blocks += [
             Paragraph("Imported: the configuration, the machine and the inputs of what was captured are not known."),
