@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
-from llm_perf_opt.cli import console
+from llm_perf_opt.cli import console, streams
 from llm_perf_opt.cli.lazy import Lazy, LazyGroup
 from llm_perf_opt.errors import LlmperfError
 
@@ -74,9 +77,29 @@ def root(
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code (docs/configuration/exit-codes.md lists them)."""
+    streams.settle()
     arguments = global_flags_first(list(sys.argv[1:] if argv is None else argv))
     debug = "--debug" in arguments or os.environ.get("LLMPERF_DEBUG", "0") not in ("", "0")
-    sys.exit(_run(arguments, debug))
+    with _signals_interrupt():
+        sys.exit(_run(arguments, debug))
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """What a job scheduler or a closed terminal sends first is an interrupt like Ctrl-C; nohup stays as it is."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    changed = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def global_flags_first(arguments: list[str]) -> list[str]:
@@ -91,15 +114,17 @@ def _run(arguments: list[str], debug: bool) -> int:
     """Exit code of one command line; every error ends here."""
     try:
         code = app(arguments, prog_name="llmperf", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return _closed_pipe()
+    except KeyboardInterrupt:
+        code = 130
     except Exception as error:  # noqa: BLE001 - the command line's edge
         if debug and not isinstance(error, (typer.TyperException, typer.Abort)):
             _print_traceback()
-        return _explain(error)
+        code = _explain(error)
     if code == 130:
         console.error("interrupted")
+    if (lost := streams.lost_output()) is not None:
+        console.error(f"standard output could not be written: {lost.strerror}", "free space where it goes")
+        code = code or 1
     return code if isinstance(code, int) else 0
 
 
@@ -128,12 +153,6 @@ def _usage(error: typer.TyperException) -> int:
     else:
         console.error(message, remedy)
     return code
-
-
-def _closed_pipe() -> int:
-    """The reader of our output has gone (`| head`): nothing more can be said, and Python must not try."""
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open until exit
-    return 141
 
 
 def _print_traceback() -> None:

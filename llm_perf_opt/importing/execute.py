@@ -6,17 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, refuse_existing
+from llm_perf_opt.artifacts.claim import new_path, refuse_existing
+from llm_perf_opt.artifacts.run_directory import RunDirectory
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.importing.item import Item
 from llm_perf_opt.importing.ncu import import_ncu
 from llm_perf_opt.importing.nsys import import_nsys
 from llm_perf_opt.importing.trace import import_trace
 from llm_perf_opt.plan.paths import scratch_dir, stage_dir
-from llm_perf_opt.records.manifest import FileKind, Manifest
+from llm_perf_opt.records.manifest import FileKind
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.redact import redact_argv
-from llm_perf_opt.run import Observer, carry_out
+from llm_perf_opt.runner import Ended, Listener, StageAction, run_stages
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.tools.recognise import recognise
 
@@ -36,10 +37,12 @@ class ImportPlan:
     """Which files go into which stage of a run."""
 
     run_path: Path
+    numbered: bool
+    """The name of `run_path` is the time: the run takes the next number where another one has it by then."""
     stages: dict[str, list[Item]]
 
 
-def prepare(files: Sequence[Path], runs_dir: Path, output: Path | None) -> ImportPlan:
+def plan_import(files: Sequence[Path], runs_dir: Path, output: Path | None) -> ImportPlan:
     """Recognise every file; nothing is written.
 
     Raises:
@@ -52,7 +55,7 @@ def prepare(files: Sequence[Path], runs_dir: Path, output: Path | None) -> Impor
     _refuse_same(items)
     _refuse_several(items)
     grouped = {stage: [item for item in items if item.kind in kinds] for stage, (_, kinds) in STAGES.items()}
-    return ImportPlan(run_path, {stage: found for stage, found in grouped.items() if found})
+    return ImportPlan(run_path, output is None, {stage: found for stage, found in grouped.items() if found})
 
 
 def _refuse_same(items: Sequence[Item]) -> None:
@@ -82,25 +85,30 @@ def _refuse_several(items: Sequence[Item]) -> None:
             )
 
 
-def execute(plan: ImportPlan, argv: Sequence[str], observer: Observer) -> Manifest:
-    """Copy and read every file; one that cannot be read does not stop the others."""
-    directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=list(plan.stages))
+def import_files(plan: ImportPlan, argv: Sequence[str], listener: Listener) -> Ended:
+    """Copy and read every file; one that cannot be read does not stop the others.
+
+    Raises:
+        ConfigError, MissingError, StageError: there is no place for the run.
+        KeyboardInterrupt: it was interrupted; what was read by then is reported.
+    """
+    stages, numbered = list(plan.stages), plan.numbered
+    directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=stages, numbered=numbered)
+    run_path = directory.path
     items = [item for found in plan.stages.values() for item in found]
 
     def save() -> None:
-        directory.record_imports([item.record(plan.run_path) for item in items])
+        directory.record_imports([item.record(run_path) for item in items])
 
-    def work_of(stage: str) -> Callable[[Progress], Outcome]:
-        def work(progress: Progress) -> Outcome:
+    def action_of(stage: str) -> StageAction:
+        def action(progress: Progress) -> Outcome:
             importer, _ = STAGES[stage]
-            folder, scratch = stage_dir(plan.run_path, stage), scratch_dir(plan.run_path, stage)
+            folder, scratch = stage_dir(run_path, stage), scratch_dir(run_path, stage)
             try:
                 return importer(plan.stages[stage], folder, scratch, progress)
             finally:
                 save()
 
-        return work
+        return action
 
-    save()
-    carry_out(directory, {stage: work_of(stage) for stage in plan.stages}, observer)
-    return directory.manifest
+    return run_stages(directory, {stage: action_of(stage) for stage in stages}, listener, write_facts=save)

@@ -26,11 +26,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workload": {"errors", "escaping", "records", "config", "hardware", "artifacts", "analysis"},
     "stages": {"errors", "records", "config", "artifacts", "plan", "tools", "hardware", "analysis", "workload"},
     "reports": {"errors", "escaping", "records", "config", "artifacts", "hardware", "analysis", "plan"},
-    "run": {"errors", "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "reports", "redact"},
+    "runner": {"errors", "records", "artifacts", "stages", "reports"},
+    "run": {"errors", "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "runner", "redact"},
     "importing": {"errors", "records", "config", "artifacts", "plan", "tools", "analysis", "workload", "stages"}
-    | {"redact", "run"},
+    | {"redact", "runner"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}
-    | {"stages", "reports", "run", "importing"},
+    | {"stages", "reports", "runner", "run", "importing"},
 }
 HEAVY = {"torch", "transformers", "numpy", "rich", "tokenizers", "PIL", "nvtx", "accelerate"}
 # Modules that run in a child, where the model is.

@@ -115,12 +115,6 @@ def test_a_command_may_return_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
         assert run("probe") == code
 
 
-def test_a_closed_pipe_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with_probe(monkeypatch, probe(BrokenPipeError()))
-    assert run("probe") in (1, 141)
-    assert capsys.readouterr().err == ""
-
-
 # Words nobody knows
 
 
