@@ -125,9 +125,10 @@ def start(plan: Plan, argv: Sequence[str], listener: Listener) -> Ended:
         ConfigError, MissingError, StageError: there is no place for the run.
         KeyboardInterrupt: the run was interrupted; what was measured by then is reported.
     """
-    names = [stage.name for stage in plan.stages]
+    stages = _stages(plan)
+    names = [stage.name for stage in stages]
     directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=names, numbered=plan.numbered)
-    actions = _actions(directory.path, plan)
+    actions = _actions(directory.path, plan, stages)
     return run_stages(directory, actions, listener, write_facts=lambda: _write_facts(directory, plan))
 
 
@@ -141,9 +142,10 @@ def resume(resumption: Resumption, listener: Listener) -> Ended:
     plan = resumption.plan
     for damage in resumption.damaged:
         listener.note(f"{damage}: made again")
-    pending = [stage.name for stage in plan.stages]
+    stages = _stages(plan)
+    pending = [stage.name for stage in stages]
     directory = RunDirectory.reopen(plan.run_path, again=pending, damaged=resumption.damaged)
-    actions = _actions(directory.path, plan)
+    actions = _actions(directory.path, plan, stages)
     return run_stages(directory, actions, listener, write_facts=lambda: _restore_facts(directory, plan))
 
 
@@ -176,9 +178,13 @@ def _as_yaml(inputs: Inputs) -> str:
     return yaml.safe_dump(inputs.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _actions(run_path: Path, plan: Plan) -> dict[str, StageAction]:
+def _stages(plan: Plan) -> list[Stage]:
+    names = {stage.name for stage in plan.stages}
+    return [stage for stage in enabled_stages(plan.config) if stage.name in names]
+
+
+def _actions(run_path: Path, plan: Plan, stages: Sequence[Stage]) -> dict[str, StageAction]:
     def action_of(stage: Stage) -> StageAction:
         return lambda progress: stage.execute(StageContext(plan.config, plan.inputs, run_path, stage.name, progress))
 
-    names = {stage.name for stage in plan.stages}
-    return {stage.name: action_of(stage) for stage in enabled_stages(plan.config) if stage.name in names}
+    return {stage.name: action_of(stage) for stage in stages}

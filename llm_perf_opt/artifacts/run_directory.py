@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shlex
+import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,11 +91,14 @@ class RunDirectory:
         claimed = claim_run(path, _as_text(manifest), numbered=numbered)
         try:
             directory = cls(claimed, manifest)
-        except LlmperfError:
-            (claimed / MANIFEST).unlink(missing_ok=True)
+            directory._reserve()
+            directory.log(f"llmperf {__version__}: {shlex.join(argv)}")
+        except BaseException:  # no run began: nobody is to find one
+            if numbered:
+                shutil.rmtree(claimed, ignore_errors=True)
+            else:
+                (claimed / MANIFEST).unlink(missing_ok=True)
             raise
-        directory._reserve()
-        directory.log(f"llmperf {__version__}: {shlex.join(argv)}")
         return directory
 
     @classmethod
@@ -122,9 +126,9 @@ class RunDirectory:
             "problems": (),
             "artifacts": {name: sha for name, sha in manifest.artifacts.items() if not name.startswith(gone)},
         }
+        # On disk the run stays as it ended until there is something new to say.
         directory.manifest = manifest.model_copy(update=changes)
         directory._reserve()
-        directory._save()
         directory.log(f"llmperf {__version__}: resumed")
         return directory
 
@@ -280,7 +284,7 @@ def _locked_log(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise ConfigError(f"{path} is being written: its run has not ended", "wait for it, or stop it") from None
+        raise ConfigError(f"another process is writing {path}", "wait for its end, or stop it") from None
     except OSError:
         pass  # a file system without locks
     return descriptor
