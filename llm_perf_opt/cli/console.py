@@ -53,6 +53,11 @@ def error(message: str, remedy: str = "") -> None:
         print(f"  remedy: {remedy}", file=sys.stderr)
 
 
+def plain(message: str) -> None:
+    """A message in words of its own, such as a whole help page; always printed."""
+    print(message, file=sys.stderr)
+
+
 def show(document: Document) -> None:
     """A result for people, on stdout: fitted to a terminal; elsewhere plain, with every row of a table on one line."""
     from llm_perf_opt.reports.terminal import UNFOLDED, print_document

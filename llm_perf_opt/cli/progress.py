@@ -96,6 +96,9 @@ class Reporter:
     def note(self, message: str) -> None:
         console.note(message)
 
+    def problem(self, message: str) -> None:
+        console.error(message)
+
 
 def _display() -> RichProgress:
     from rich.console import Console

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llm_perf_opt.artifacts.claim import new_path, refuse_existing
 from llm_perf_opt.artifacts.layout import scratch_dir, stage_dir
-from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, refuse_existing
+from llm_perf_opt.artifacts.run_directory import RunDirectory
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.importing.importer import ImportContext, Importer
 from llm_perf_opt.importing.item import Item
 from llm_perf_opt.importing.recognise import recognise
-from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.redact import redact_argv
 from llm_perf_opt.registry import STAGES
-from llm_perf_opt.run import Observer, carry_out
+from llm_perf_opt.runner import Ended, Listener, StageAction, run_stages
 from llm_perf_opt.stages.base import Progress
 
 
@@ -33,11 +33,13 @@ class ImportPlan:
     """Which files go into which stage of a run."""
 
     run_path: Path
+    numbered: bool
+    """The name of `run_path` is the time: the run takes the next number where another one has it by then."""
     groups: dict[str, Group]
     """By the stage whose directory they go into, in the order of the stages."""
 
 
-def prepare(files: Sequence[Path], runs_dir: Path, output: Path | None) -> ImportPlan:
+def plan_import(files: Sequence[Path], runs_dir: Path, output: Path | None) -> ImportPlan:
     """Recognise every file; nothing is written.
 
     Raises:
@@ -56,7 +58,7 @@ def prepare(files: Sequence[Path], runs_dir: Path, output: Path | None) -> Impor
     for group in groups.values():
         _refuse_conflicting(group)
     ordered = {stage: groups[stage] for stage in STAGES.builtin() if stage in groups}
-    return ImportPlan(run_path, ordered)
+    return ImportPlan(run_path, output is None, ordered)
 
 
 def _refuse_same(items: Sequence[Item]) -> None:
@@ -79,25 +81,30 @@ def _refuse_conflicting(group: Group) -> None:
         )
 
 
-def execute(plan: ImportPlan, argv: Sequence[str], observer: Observer) -> Manifest:
-    """Copy and read every file; one that cannot be read does not stop the others."""
-    directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=list(plan.groups))
+def import_files(plan: ImportPlan, argv: Sequence[str], listener: Listener) -> Ended:
+    """Copy and read every file; one that cannot be read does not stop the others.
+
+    Raises:
+        ConfigError, MissingError, StageError: there is no place for the run.
+        KeyboardInterrupt: it was interrupted; what was read by then is reported.
+    """
+    stages, numbered = list(plan.groups), plan.numbered
+    directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=stages, numbered=numbered)
+    run_path = directory.path
     items = [item for group in plan.groups.values() for item in group.items]
 
     def save() -> None:
-        directory.record_imports([item.record(plan.run_path) for item in items])
+        directory.record_imports([item.record(run_path) for item in items])
 
-    def work_of(stage: str) -> Callable[[Progress], Outcome]:
-        def work(progress: Progress) -> Outcome:
+    def action_of(stage: str) -> StageAction:
+        def action(progress: Progress) -> Outcome:
             group = plan.groups[stage]
-            folder, scratch = stage_dir(plan.run_path, stage), scratch_dir(plan.run_path, stage)
+            folder, scratch = stage_dir(run_path, stage), scratch_dir(run_path, stage)
             try:
                 return group.importer.read(ImportContext(group.items, folder, scratch, progress))
             finally:
                 save()
 
-        return work
+        return action
 
-    save()
-    carry_out(directory, {stage: work_of(stage) for stage in plan.groups}, observer)
-    return directory.manifest
+    return run_stages(directory, {stage: action_of(stage) for stage in stages}, listener, write_facts=save)

@@ -59,5 +59,7 @@ class Manifest(Record):
     """In the order they run."""
     imported: tuple[ImportedFile, ...] = ()
     """Files that `llmperf import` put together: such a run has no configuration, environment or inputs."""
+    problems: tuple[str, ...] = ()
+    """What went wrong beside the stages: a report that could not be written, a run directory that was removed."""
     artifacts: dict[str, str] = Field(default_factory=dict)
-    """Path relative to the run directory → sha256; filled when the run ends."""
+    """Path relative to the run directory → sha256; those of a stage when it ends, all when the run ends."""

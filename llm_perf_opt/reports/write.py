@@ -4,74 +4,128 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
-from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import METRICS, REPORT, REPORT_HTML, SUMMARY
+from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.workload import Instrumented
 from llm_perf_opt.registry import SECTIONS
-from llm_perf_opt.reports.document import Document, Section
+from llm_perf_opt.reports.attempt import Defect, Report, Written, defect_of, write_each
+from llm_perf_opt.reports.document import Document, Paragraph, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts, read_run
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.section import ReportSection
 
+T = TypeVar("T")
 FORMATS = ("md", "html", "json")
 
 
-def write_reports(path: Path, manifest: Manifest) -> None:
-    """Write every report of the run in `path` into it; `manifest` is the run's, its stages ended."""
+def write_reports(path: Path, manifest: Manifest, formats: tuple[str, ...] = FORMATS) -> Written:
+    """Write every report of the run in `path` into it; `manifest` is the run's, its stages ended.
+
+    Args:
+        formats: those of the report of the whole run; what is written of single stages has one each.
+
+    Raises:
+        MissingError: a record cannot be read.
+    """
     facts = read_run(path, manifest)
-    write_stage_reports(facts)
-    write_run_reports(facts, path, FORMATS)
-
-
-def write_stage_reports(facts: RunFacts) -> list[Path]:
-    """Write what is beside the report of the run, in the directories of the stages; the files written."""
-    written = []
-    for stage, measured in facts.measured.items():
-        written.append(facts.path / stage / METRICS)
-        write_text(written[-1], measured.metrics.model_dump_json(indent=2) + "\n")
-    for _, section in _sections(facts):
-        for file, document in section.pages(facts):
-            written.append(facts.path / file)
-            write_text(written[-1], to_markdown(document))
+    written = Written()
+    sections = _sections(facts, written.defects)
+    write_each(_stage_reports(facts, sections, written.defects), written)
+    _write_run_reports(facts, sections, path, formats, written)
     return written
 
 
-def _sections(facts: RunFacts) -> Iterator[tuple[str, ReportSection]]:
+def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -> Written:
+    """Write the report of a whole run into `folder`."""
+    written = Written()
+    _write_run_reports(facts, _sections(facts, written.defects), folder, formats, written)
+    return written
+
+
+Sections = dict[str, ReportSection]
+
+
+def _sections(facts: RunFacts, defects: list[Defect]) -> Sections:
     """Those of llmperf and of the plug-ins whose stages the run holds, in the order of the report."""
-    found = list(SECTIONS.all(ReportSection))
-    offered = SECTIONS.third_party()
+    found = dict(SECTIONS.all(ReportSection))
     plugins = facts.setup.config.pipeline.plugins if facts.setup is not None else {}
-    found += [(name, SECTIONS.get_third_party(name, ReportSection)) for name in plugins if name in offered]
-    yield from sorted(found, key=lambda pair: pair[1].order)
+    for name in SECTIONS.third_party().keys() & plugins.keys():
+        try:
+            found[name] = SECTIONS.get_third_party(name, ReportSection)
+        except LlmperfError as error:
+            defects.append(Defect(f"the section {name} of the report could not be written: {error.message}", 0))
+    return dict(sorted(found.items(), key=lambda pair: pair[1].order))
 
 
-def build_sections(facts: RunFacts) -> tuple[Section, ...]:
-    """All sections that have something to say, in order."""
-    built = (section.build(facts) for _, section in _sections(facts))
+def _stage_reports(facts: RunFacts, sections: Sections, defects: list[Defect]) -> Iterator[Report]:
+    """What is beside the report of the run, in the directories of the stages."""
+    for stage, measured in facts.measured.items():
+        yield facts.path / stage / METRICS, partial(_metrics_json, measured)
+    for name, section in sections.items():
+        for file, document in _attempt(partial(_pages, section, facts), f"pages of the section {name}", defects) or ():
+            yield facts.path / file, partial(to_markdown, document)
+
+
+def _metrics_json(measured: Measured) -> str:
+    return measured.metrics.model_dump_json(indent=2) + "\n"
+
+
+def build_sections(facts: RunFacts, sections: Sections, defects: list[Defect]) -> tuple[Section, ...]:
+    """All that have something to say, in order; in place of one that cannot be made stands that it could not.
+
+    Args:
+        defects: is given what was wrong with those.
+    """
+    built = []
+    for name, section in sections.items():
+        before = len(defects)
+        made = _attempt(partial(_built, section, facts), f"the section {name} of the report", defects)
+        if len(defects) > before:
+            made = Section(name.capitalize(), (Paragraph(defects[-1].message),))
+        built.append(made)
     return tuple(section for section in built if section is not None)
 
 
-def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -> list[Path]:
-    """Write the report of a whole run into `folder`; the files written."""
+def _pages(section: ReportSection, facts: RunFacts) -> list[tuple[PurePosixPath, Document]]:
+    return list(section.pages(facts))
+
+
+def _built(section: ReportSection, facts: RunFacts) -> Section | None:
+    made = section.build(facts)
+    if made is not None:
+        to_markdown(Document("", (made,)))  # what cannot be rendered would cost the whole report
+    return made
+
+
+def _attempt(make: Callable[[], T], what: str, defects: list[Defect]) -> T | None:
+    try:
+        return make()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the boundary of a section: the others are written all the same
+        defects.append(defect_of(error, what, 0))
+        return None
+
+
+def _write_run_reports(
+    facts: RunFacts, sections: Sections, folder: Path, formats: tuple[str, ...], written: Written
+) -> None:
     title = "imported files" if facts.setup is None else facts.setup.config.experiment
-    document = Document(f"llmperf: {title}", build_sections(facts))
-    made: dict[str, tuple[str, Callable[[], str]]] = {
-        "md": (REPORT, lambda: to_markdown(document)),
-        "html": (REPORT_HTML, lambda: to_html(document)),
-        "json": (SUMMARY, lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),
+    pages = {"md", "html"}.intersection(formats)
+    document = Document(f"llmperf: {title}", build_sections(facts, sections, written.defects) if pages else ())
+    made: dict[str, Report] = {
+        "md": (folder / REPORT, lambda: to_markdown(document)),
+        "html": (folder / REPORT_HTML, lambda: to_html(document)),
+        "json": (folder / SUMMARY, lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),
     }
-    written = []
-    for name in formats:
-        file, make = made[name]
-        write_text(folder / file, make())
-        written.append(folder / file)
-    return written
+    write_each([made[name] for name in formats], written)
 
 
 def summary(facts: RunFacts) -> dict[str, Any]:

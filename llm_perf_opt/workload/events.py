@@ -29,7 +29,7 @@ class EventWriter:
     generation is seen to move without a write in every step."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         self._stop = threading.Event()
         self.count = 0
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()

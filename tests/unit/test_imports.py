@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": {"errors", "records", "config", "artifacts", "plan", "tools", "hardware", "analysis", "workload"}
     | {"formats", "captures"},
     "reports": {"errors", "escaping", "records", "config", "artifacts", "hardware", "analysis", "plan"},
-    "run": {"errors", "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "reports", "redact"},
+    "runner": {"errors", "records", "artifacts", "stages", "reports"},
+    "run": {"errors", "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "runner", "redact"},
     "importing": {"errors", "records", "config", "artifacts", "plan", "tools", "analysis", "workload", "stages"}
     | {"redact", "run", "formats", "captures"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}

@@ -103,7 +103,7 @@ def _profiler_warm_up(session: Session, settings: TorchProfiler) -> None:
 
 
 def _export_trace(profiler: torch.profiler.profile, path: Path) -> None:
-    with writing(path), tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         plain = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(plain))
         packed = Path(folder) / TRACE

@@ -51,6 +51,9 @@ class Quiet:
     def note(self, message: str) -> None:
         raise AssertionError(message)
 
+    def problem(self, message: str) -> None:
+        raise AssertionError(message)
+
 
 def made(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
@@ -86,7 +89,7 @@ def export(path: Path, kernels: Sequence[tuple[str, int]], ranges: int = 0) -> P
 
 def imported(tmp_path: Path, *files: Path) -> tuple[Manifest, RunFacts]:
     run_path = tmp_path / "the run"
-    manifest = execute(prepare(files, tmp_path, run_path), ["llmperf", "import"], Quiet())
+    manifest = import_files(plan_import(files, tmp_path, run_path), ["llmperf", "import"], Quiet()).manifest
     assert manifest == read_manifest(run_path)
     assert {file.name for file in run_path.iterdir()} <= {
         *("run.json", "report.md", "report.html", "summary.json", "llmperf.log", "tmp", *manifest.stages)
@@ -270,7 +273,7 @@ def test_a_trace_without_kernels_says_so(tmp_path: Path) -> None:
 def refusal(tmp_path: Path, *files: Path, output: Path | None = None) -> LlmperfError:
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises((ConfigError, MissingError)) as raised:
-        prepare(files, tmp_path / "runs", output)
+        plan_import(files, tmp_path / "runs", output)
     assert sorted(tmp_path.rglob("*")) == before
     error: Any = raised.value
     assert error.remedy
@@ -346,7 +349,7 @@ def test_an_output_that_holds_a_run_is_refused(tmp_path: Path) -> None:
 def test_an_imported_run_cannot_be_resumed(tmp_path: Path) -> None:
     _, facts = imported(tmp_path, made(tmp_path, "r", RAW))
     with pytest.raises(ConfigError, match="holds imported files"):
-        prepare_resume(facts.path)
+        plan_resumption(facts.path)
 
 
 def test_links_are_followed_and_originals_left_alone(tmp_path: Path) -> None:
