@@ -125,11 +125,7 @@ def test_a_stage_imports_no_other_stage(path: Path) -> None:
     assert others <= {path.parent.name}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in stage_modules() if DECLARATION.fullmatch(path.relative_to(ROOT).as_posix())],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
+@pytest.mark.parametrize("path", declarations(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_stage_declares_is_light(path: Path) -> None:
     own = f"{PACKAGE}.stages.{path.parent.name}.settings"
     names = {name for name in at_import(ast.parse(path.read_text(encoding="utf-8"))) if name.startswith(PACKAGE)}
