@@ -220,14 +220,18 @@ SECTIONS = Registry(
 FAMILIES = Registry(kind="static family", attribute="FAMILIES", package=f"{PACKAGE}.analysis.static.families")
 
 
+def stages_leaving(record: type[Any]) -> list[str]:
+    """The built-in stages that leave records of this type, in order."""
+    wanted = reference_to(record)
+    return [name for name, component in STAGES.all(Component) if wanted in component.records.values()]
+
+
 def stage_leaving(record: type[Any]) -> str:
-    """The first built-in stage that leaves records of this type.
+    """The first of them.
 
     Raises:
-        LookupError: none does.
+        LookupError: there is none.
     """
-    wanted = reference_to(record)
-    for name, component in STAGES.all(Component):
-        if wanted in component.records.values():
-            return name
-    raise LookupError(f"no built-in stage leaves {wanted}")
+    for name in stages_leaving(record):
+        return name
+    raise LookupError(f"no built-in stage leaves {reference_to(record)}")

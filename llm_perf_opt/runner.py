@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from llm_perf_opt.artifacts.layout import RUN_LOG
 from llm_perf_opt.artifacts.run_directory import RunDirectory
 from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.records.manifest import Manifest
@@ -71,7 +72,7 @@ def run_stages(
             directory.problem("the reports were not written: the run was interrupted again", 0)
     except BaseException as error:  # noqa: BLE001 - a defect outside of any stage: what was measured is not lost by it
         directory.log(traceback.format_exc())
-        directory.problem(f"{type(error).__name__}: {error}: a defect of llmperf, its traceback is in llmperf.log")
+        directory.problem(f"{type(error).__name__}: {error}: a defect of llmperf, its traceback is in {RUN_LOG}")
     while not directory.closed:
         try:
             with _undisturbed():
@@ -110,7 +111,7 @@ def _attempt_all(directory: RunDirectory, stages: Mapping[str, StageAction], lis
 
 def _outcome_of(name: str, action: StageAction, progress: Progress, directory: RunDirectory) -> Outcome:
     """The outcome of a stage, whatever it raises or returns; an interrupt alone is not its own."""
-    remedy = f"a defect of the stage {name}: the traceback is in llmperf.log"
+    remedy = f"a defect of the stage {name}: the traceback is in {RUN_LOG}"
     try:
         outcome: object = action(progress)
     except KeyboardInterrupt:

@@ -131,4 +131,6 @@ if TYPE_CHECKING:
 
     class Pipeline(PipelineSections): ...
 else:
-    Pipeline = create_model("Pipeline", __base__=PipelineSections, __module__=__name__, **_sections())
+    Pipeline = create_model(
+        "Pipeline", __base__=PipelineSections, __doc__=PipelineSections.__doc__, __module__=__name__, **_sections()
+    )

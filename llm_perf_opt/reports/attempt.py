@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import RUN_LOG
 from llm_perf_opt.errors import LlmperfError
 
 
@@ -36,7 +37,7 @@ Report = tuple[Path, Callable[[], str]]
 
 def defect_of(error: BaseException, what: str, exit_code: int) -> Defect:
     """A defect of llmperf or of a plug-in."""
-    message = f"{what} could not be written: a defect, {type(error).__name__}: {error} (traceback in llmperf.log)"
+    message = f"{what} could not be written: a defect, {type(error).__name__}: {error} (traceback in {RUN_LOG})"
     return Defect(" ".join(message.split()), exit_code, tracebacks.format_exc())
 
 

@@ -17,7 +17,8 @@ from llm_perf_opt.analysis.self_times import kernel_changes, operator_changes
 from llm_perf_opt.errors import MissingError
 from llm_perf_opt.records.comparison import Comparison, FigureChange, Profiles, RunIdentity, StageComparison
 from llm_perf_opt.records.tables import ProfileTables
-from llm_perf_opt.records.workload import Profile
+from llm_perf_opt.records.workload import Profile, Workload
+from llm_perf_opt.registry import stages_leaving
 from llm_perf_opt.reports.facts import Found, RunFacts, Setup
 from llm_perf_opt.reports.sections.figures import shared_remarks
 from llm_perf_opt.reports.units import percent_interval, signed_percent
@@ -39,7 +40,9 @@ def compare_runs(a: RunFacts, b: RunFacts, gates: Sequence[Gate] = ()) -> Compar
     """
     headline = _headline(a, b)
     timed = tuple(dict.fromkeys((*a.measured, *b.measured)))
-    check_names(gates, timed, tuple(a.measured[headline].metrics.metrics))
+    # A stage that neither run timed may be named, and decides nothing.
+    known = tuple(dict.fromkeys((*stages_leaving(Workload), *timed)))
+    check_names(gates, known, tuple(a.measured[headline].metrics.metrics))
     stages = tuple(_stage(stage, a, b) for stage in timed if stage in a.measured and stage in b.measured)
     quoted = next(stage for stage in stages if stage.stage == headline)
     return Comparison(

@@ -9,10 +9,10 @@ import time
 from typing import Any
 
 import torch
-from llm_perf_opt.workload.profiling import live_events
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from llm_perf_opt.analysis.events import fold
+from llm_perf_opt.stages.torch_profiler.child import live_events
 
 EVENTS = 600_000
 SAMPLE = 20_000

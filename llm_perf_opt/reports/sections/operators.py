@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from llm_perf_opt.artifacts.layout import OPERATORS, REPORT, TABLES
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, ProfileTables
 from llm_perf_opt.records.workload import Profile
+from llm_perf_opt.registry import stage_leaving
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
@@ -35,19 +36,23 @@ def section(facts: RunFacts) -> Section | None:
 
 def pages(facts: RunFacts) -> Iterator[tuple[PurePosixPath, Document]]:
     """Every operator and kernel; and the figures of the stage with the first of them."""
-    for found, profile in facts.all(Profile):
+    profiler = stage_leaving(Profile)
+    for stage in dict.fromkeys([*(found.stage for found, _ in facts.all(Profile)), profiler]):
+        profile, measured = facts.of_stage(stage, Profile), facts.measured.get(stage)
         sections: list[Section] = []
-        if (measured := facts.measured.get(found.stage)) is not None:
-            sections.append(Section("Figures", tuple(metric_blocks(found.stage, measured.metrics))))
-        if (tables := facts.of_stage(found.stage, ProfileTables)) is not None:
+        if measured is not None:  # its profiled sample may have failed
+            sections.append(Section("Figures", tuple(metric_blocks(stage, measured.metrics))))
+        tables = facts.of_stage(stage, ProfileTables)
+        if profile is not None and tables is not None:
             what = "the recorded trace" if profile.sample is None else "one profiled sample"
             intro = Paragraph(f"Sums over {what}; self time leaves out what an operator called.")
             blocks: list[Block] = [intro, operator_table(tables.operators)]
             blocks += [kernel_table(tables.kernels)] if tables.kernels else []
             everything = Document("Operators", (Section("All operators", tuple(blocks)),))
-            yield PurePosixPath(found.stage, OPERATORS), everything
+            yield PurePosixPath(stage, OPERATORS), everything
             sections.append(Section("Top operators", (intro, operator_table(tables.operators, 20))))
-        yield PurePosixPath(found.stage, REPORT), Document("PyTorch profiler", tuple(sections))
+        if sections:
+            yield PurePosixPath(stage, REPORT), Document("PyTorch profiler", tuple(sections))
 
 
 def _what(profile: Profile) -> str:

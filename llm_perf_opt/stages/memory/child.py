@@ -16,7 +16,7 @@ from llm_perf_opt.artifacts.layout import MEMORY, MEMORY_SNAPSHOT
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.memory import LiveStorage, MemoryPart, MemoryPeak, PartName
 from llm_perf_opt.stages.memory import MemoryStage
-from llm_perf_opt.stages.memory.tally import Made, Peak, StorageTally, has_storage, tallied_bytes, tensors_in
+from llm_perf_opt.stages.memory.child_tally import Made, Peak, StorageTally, has_storage, tallied_bytes, tensors_in
 from llm_perf_opt.workload.job import fingerprint_of
 from llm_perf_opt.workload.measure import Session
 from llm_perf_opt.workload.memory import resident_bytes

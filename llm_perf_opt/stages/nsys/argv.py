@@ -92,8 +92,8 @@ def notes(settings: Nsys, version: Version | None = None) -> list[str]:
     found += [f"extra_args: {problem}" for problem in check("nsys", "profile", settings.extra_args, version)]
     if version is not None and keeps_environments(version):
         found.append(
-            "this release stores the environment of every process that you may read in run.nsys-rep (from run.sqlite "
-            "they are removed): do not pass that file on"
+            f"this release stores the environment of every process that you may read in {NSYS_REPORT} (from "
+            f"{NSYS_EXPORT} they are removed): do not pass that file on"
         )
     if settings.capture_range == "nvtx" and not settings.gating_nvtx:
         found.append("gating_nvtx is false: the NVTX trigger is left out and the whole run is captured")

@@ -12,7 +12,7 @@ from llm_perf_opt.config.presets import presets, usual_mount
 from llm_perf_opt.config.problems import InvalidConfig
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import MissingError
-from llm_perf_opt.stages.ncu.settings import NcuCli
+from llm_perf_opt.stages.ncu.settings import Ncu, NcuCli
 from llm_perf_opt.stages.nsys.settings import Nsys
 from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 
@@ -66,7 +66,7 @@ def test_arch_presets_leave_nothing_of_the_demo_behind(name: str) -> None:
 
 def test_torch_profiler_presets() -> None:
     def preset(name: str) -> TorchProfiler:
-        return with_preset("profiling/torch", f"torch-profiler.{name}").pipeline.torch_profiler
+        return with_preset("profiling/torch", f"torch-profiler.{name}").pipeline.first(TorchProfiler)
 
     least, usual, most = preset("min"), preset("default"), preset("max")
     assert (least.activities, least.warmup_rounds, least.warmup_synthetic) == (("cpu",), 1, True)
@@ -87,7 +87,7 @@ NCU_3090 = {"SpeedOfLight", "Occupancy", "SchedulerStats", "WarpStateStats", "La
 
 
 def ncu(name: str) -> NcuCli:
-    return with_preset("profiling/ncu", name).pipeline.ncu.ncu_cli
+    return with_preset("profiling/ncu", name).pipeline.first(Ncu).ncu_cli
 
 
 def test_ncu_presets() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from llm_perf_opt.workload.profiling import live_events
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
 
 from llm_perf_opt.analysis.events import Tables
 from llm_perf_opt.analysis.events import fold as fold_columns
+from llm_perf_opt.stages.torch_profiler.child import live_events
 
 
 @dataclass(eq=False)

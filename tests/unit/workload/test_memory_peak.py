@@ -16,7 +16,7 @@ from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.memory import MemoryPeak
 from llm_perf_opt.stages.memory import MemoryStage
 from llm_perf_opt.stages.memory.child import find_peak
-from llm_perf_opt.stages.memory.tally import StorageTally, tallied_bytes
+from llm_perf_opt.stages.memory.child_tally import StorageTally, tallied_bytes
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.measure import Measured, Session
 from llm_perf_opt.workload.order import WorkOrder
