@@ -18,6 +18,7 @@ from llm_perf_opt.reports.sections import build_sections
 from llm_perf_opt.reports.sections.figures import metric_blocks
 from llm_perf_opt.reports.sections.nsight import nsys_blocks, region_blocks
 from llm_perf_opt.reports.sections.operators import kernel_table, operator_table
+from llm_perf_opt.reports.static import STATIC_MARKDOWN, static_document
 
 FORMATS = ("md", "html", "json")
 
@@ -29,6 +30,8 @@ def write_reports(path: Path, manifest: Manifest) -> None:
         write_text(path / stage / "metrics.json", measured.metrics.model_dump_json(indent=2) + "\n")
     _write_profiler(path / "torch_profiler", facts)
     _write_nsight(path, facts)
+    if facts.static is not None:
+        write_text(path / "static_analysis" / STATIC_MARKDOWN, to_markdown(static_document(facts.static)))
     write_run_reports(facts, path, FORMATS)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from llm_perf_opt.analysis.static import NotCovered
 from llm_perf_opt.analysis.static.methods import static_record
-from llm_perf_opt.analysis.static.report import markdown
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
@@ -28,7 +27,7 @@ INSTRUCTION_TOKENS = 32
 IMAGE_SIDE = 1024
 """Pixels, where the configuration names no size."""
 
-JSON_FILE, MARKDOWN_FILE = "static_compute.json", "static_compute.md"
+JSON_FILE = "static_compute.json"
 
 
 def plan(name: str, _config: Config, run_path: Path) -> PlannedStage:
@@ -52,7 +51,6 @@ def execute(context: StageContext) -> Outcome:
         return Outcome.skipped(error.message)
     if settings.write_reports:
         write_text(context.output_dir / JSON_FILE, record.to_json() + "\n")
-        write_text(context.output_dir / MARKDOWN_FILE, markdown(record))
     return Outcome.completed()
 
 
