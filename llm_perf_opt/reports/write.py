@@ -36,7 +36,7 @@ def write_reports(path: Path, manifest: Manifest, formats: tuple[str, ...] = FOR
     """
     facts = read_run(path, manifest)
     written = Written()
-    sections = _sections(facts, written.defects)
+    sections = find_sections(facts, written.defects)
     write_each(_stage_reports(facts, sections, written.defects), written)
     _write_run_reports(facts, sections, path, formats, written)
     return written
@@ -45,14 +45,14 @@ def write_reports(path: Path, manifest: Manifest, formats: tuple[str, ...] = FOR
 def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -> Written:
     """Write the report of a whole run into `folder`."""
     written = Written()
-    _write_run_reports(facts, _sections(facts, written.defects), folder, formats, written)
+    _write_run_reports(facts, find_sections(facts, written.defects), folder, formats, written)
     return written
 
 
 Sections = dict[str, ReportSection]
 
 
-def _sections(facts: RunFacts, defects: list[Defect]) -> Sections:
+def find_sections(facts: RunFacts, defects: list[Defect]) -> Sections:
     """Those of llmperf and of the plug-ins whose stages the run holds, in the order of the report."""
     found = dict(SECTIONS.all(ReportSection))
     plugins = facts.setup.config.pipeline.plugins if facts.setup is not None else {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.cli.main import COMMANDS
+from llm_perf_opt.cli.app import COMMANDS
 from llm_perf_opt.registry import STAGES
 from tests.cli_process import llmperf
 

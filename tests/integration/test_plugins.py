@@ -21,9 +21,9 @@ ALONE = ("--no-static", "--no-torch")
 GROUP = "llmperf.stages"
 
 
-def run(folder: Path, site: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return llmperf(list(arguments), folder, PYTHONPATH=path, **extra)
+    return llmperf(list(arguments), folder, PYTHONPATH=path)
 
 
 def installed(folder: Path, source: str, **points: str) -> Path:

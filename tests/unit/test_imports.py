@@ -96,6 +96,11 @@ def test_the_layout_imports_nothing_of_ours() -> None:
     assert not [name for name in names if name.startswith(PACKAGE)]
 
 
+def test_drawings_are_made_in_one_room() -> None:
+    drawing = [path for path in sources() if "<svg" in path.read_text(encoding="utf-8")]
+    assert {path.parent.relative_to(ROOT).as_posix() for path in drawing} == {"reports/drawing"}
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_parent_imports_nothing_heavy_at_module_level(path: Path) -> None:
     relative = path.relative_to(ROOT).as_posix()

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from llm_perf_opt.analysis.static import NotCovered
 from llm_perf_opt.analysis.static.methods import static_record
-from llm_perf_opt.analysis.static.report import markdown
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.artifacts.layout import STATIC, STATIC_REPORT
+from llm_perf_opt.artifacts.layout import STATIC
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.hardware.catalogue import find_gpu, gpu_named
@@ -50,7 +49,6 @@ def execute(context: StageContext[StaticAnalysis]) -> Outcome:
         return Outcome.skipped(error.message)
     if settings.write_reports:
         write_text(context.output_dir / STATIC, record.to_json() + "\n")
-        write_text(context.output_dir / STATIC_REPORT, markdown(record))
     return Outcome.completed()
 
 

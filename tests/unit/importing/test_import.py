@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from llm_perf_opt.formats.recognise import recognise
 
 from llm_perf_opt.artifacts.files import copy_file
 from llm_perf_opt.artifacts.run_directory import read_manifest
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS, read_summary
+from llm_perf_opt.importing.execute import import_files, plan_import
+from llm_perf_opt.importing.recognise import recognise
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.records.tools import NcuCapture, NsysCapture
 from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.reports.facts import RunFacts, read_run
+from llm_perf_opt.run import plan_resumption
 from tests.unit.formats.ncu_rep_writer import block, kernel, report
 from tests.unit.formats.test_torch_trace import EVENTS, event
 
@@ -402,7 +404,7 @@ KINDS = {
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", KINDS)
 def test_recorded_files_are_recognised(shared_data: Path, name: str) -> None:
-    assert recognise(shared_data / name) == KINDS[name]
+    assert recognise(shared_data / name)[0] == KINDS[name]
 
 
 @pytest.mark.real_data

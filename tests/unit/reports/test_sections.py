@@ -17,7 +17,7 @@ from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.sections import figures, hardware, modules, outcome, predictions, time
 from llm_perf_opt.reports.sections.operators import operator_table
-from llm_perf_opt.reports.write import build_sections, summary
+from llm_perf_opt.reports.write import build_sections, find_sections, summary
 from tests import records
 
 
@@ -41,11 +41,15 @@ def table_of(section: Section | None) -> Table:
     return next(block for block in section.blocks if isinstance(block, Table))
 
 
+def sections_of(facts: RunFacts) -> tuple[Section, ...]:
+    return build_sections(facts, find_sections(facts, []), [])
+
+
 def test_a_run_without_measurements_has_no_section_about_them() -> None:
     facts = records.facts()
     for module in (figures, hardware, modules, predictions, time):
         assert module.section(facts) is None
-    assert [section.title for section in build_sections(facts)] == ["Outcome", "Environment"]
+    assert [section.title for section in sections_of(facts)] == ["Outcome", "Environment"]
 
 
 def test_sections_come_in_their_order_and_render_everywhere() -> None:
@@ -53,7 +57,7 @@ def test_sections_come_in_their_order_and_render_everywhere() -> None:
     gallery = "torch_profiler/viz/predictions.md"
     measured = records.measured(records.workload(), said, gallery=gallery, hardware=records.hardware())
     left = (records.found("torch_profiler", records.instrumented()),)
-    sections = build_sections(records.facts(measured, records=left))
+    sections = sections_of(records.facts(measured, records=left))
     expected = [
         "Outcome",
         "Where the time goes",
@@ -203,7 +207,7 @@ def test_failed_samples_are_named() -> None:
     error = SampleError(epoch=0, sample=3, source="/x.png", error="/x.png is empty")
     facts = records.facts(records.measured(records.workload(errors=(error,))))
     assert "sample 3 (/x.png) failed: /x.png is empty" in text_of(
-        next(section for section in build_sections(facts) if section.title == "Work")
+        next(section for section in sections_of(facts) if section.title == "Work")
     )
 
 

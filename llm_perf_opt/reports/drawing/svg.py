@@ -1,16 +1,20 @@
-"""What every roofline is drawn with: a frame, logarithmic axes, marks; SVG, self-contained."""
+"""What a roofline is drawn with: a frame, logarithmic axes, marks, words; SVG, self-contained."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from html import escape as escape_xml
+
+from llm_perf_opt.escaping import visible
 
 WIDTH, HEIGHT = 760, 480
 LEFT, RIGHT, TOP, BOTTOM = 76, 190, 40, 56
 """Margins; the legend is in the right one."""
 # Okabe and Ito's palette, readable with any colour vision (https://jfly.uni-koeln.de/color/).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#777777"
+_LEGEND_CHARACTERS = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,21 @@ def shape(kind: str, x: float, y: float, colour: str, title: str) -> str:
         points = f"{x:.1f},{y - 6:.1f} {x + 6:.1f},{y:.1f} {x:.1f},{y + 6:.1f} {x - 6:.1f},{y:.1f}"
         return f'<polygon points="{points}" {style}>{inner}</polygon>'
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" {style}>{inner}</circle>'
+
+
+def line(ends: tuple[float, float, float, float], colour: str) -> str:
+    """From (x, y) to (x, y)."""
+    x1, y1, x2, y2 = ends
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="2"/>'
+
+
+def words(x: float, y: float, text: str) -> str:
+    """Text as long as the margin is wide."""
+    return f'<text x="{x:.1f}" y="{y:.1f}">{escape(text[:_LEGEND_CHARACTERS])}</text>'
+
+
+def escape(text: str) -> str:
+    return escape_xml(visible(text))
 
 
 def page(title: str, parts: list[str]) -> str:
