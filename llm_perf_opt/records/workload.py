@@ -156,6 +156,19 @@ class Instrumented(Record):
     """Why no module was timed."""
 
 
+class RangesSent(Record):
+    """The NVTX ranges that a child sent."""
+
+    sender: Literal["nvtx", "nvtx-direct", "torch"] | None
+    """What sent them: the nvtx package; the same without its question whether the tool wants any; `torch.cuda.nvtx`,
+    as plain strings. Null when none were sent."""
+    reason: str | None = None
+    """Why it is not the nvtx package as it is."""
+    sent: dict[str, int] | None = None
+    """Name → how often it was pushed, warm-up included; null where no tool listened, or the child did not get to its
+    end."""
+
+
 class Workload(Record):
     """Everything one child measured."""
 
@@ -175,6 +188,7 @@ class Workload(Record):
     memory: Memory
     hardware: HardwareState = Field(default_factory=lambda: HardwareState(recorded=False, reason="nothing was timed"))
     """What the GPU did during the timed repeats."""
+    ranges: RangesSent | None = None
     instrumented: Instrumented = Field(default_factory=lambda: Instrumented(reason="no instrumented run was made"))
     notes: tuple[str, ...] = ()
     """What was changed or dropped against the configuration, in words."""

@@ -21,7 +21,7 @@ from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.workload import DeviceFacts, Instrumented, Memory, ModelFacts, Workload
 from llm_perf_opt.workload.adapter import find_adapter
 from llm_perf_opt.workload.building import resolve_device
-from llm_perf_opt.workload.capture import capturing, check_capture
+from llm_perf_opt.workload.capture import capturing, check_capture, ranges_sent
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.fingerprint import work_fingerprint
 from llm_perf_opt.workload.instrument import instrumented_run
@@ -39,7 +39,7 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     config = order.config
     device = resolve_device(config.device)
     events.device(str(device))
-    check_capture(order.capture, device)
+    check_capture(order.capture, device, events)
     memory, sampler = MemoryWatch(device), HardwareSampler(_gpu_uuid(device))
     events.phase("load", 0, 1)
     start = time.perf_counter()
@@ -120,6 +120,7 @@ def _record(
         errors=tuple(measured.errors),
         memory=memory,
         hardware=hardware,
+        ranges=ranges_sent(),
         notes=notes,
     )
 

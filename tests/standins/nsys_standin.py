@@ -18,7 +18,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.standins.common import PROFILER_CALLS, Arguments, Child, fail_mode, hang, kernel_of, parse, start_child
+from llm_perf_opt.tools.options import parse_version
+from tests.standins.common import (
+    NO_EXTENSIONS,
+    PROFILER_CALLS,
+    Arguments,
+    Child,
+    fail_mode,
+    hang,
+    kernel_of,
+    parse,
+    start_child,
+)
 from tests.standins.recorder import Event
 
 DEFAULT_VERSION = "2026.1.1.204"
@@ -161,6 +172,8 @@ def profile(words: list[str]) -> int:
     if mode == "tool-crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     env = dict(item.split("=", 1) for option in arguments.all("env-var") for item in option.split(",") if item)
+    if parse_version(version())[:2] <= NO_EXTENSIONS:
+        env.setdefault("NVTX_RECORDER_FAULT", os.environ.get("NVTX_RECORDER_FAULT", "no-extensions"))
     child = start_child(arguments.rest, env)
     session = Session(arguments, child)
     status = child.follow(session.handle)
