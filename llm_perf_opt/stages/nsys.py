@@ -15,6 +15,7 @@ from llm_perf_opt.plan.paths import stage_dir
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
 from llm_perf_opt.stages.base import Stage, StageContext
+from llm_perf_opt.stages.range_check import check_ranges, explained, range_remarks
 from llm_perf_opt.stages.wrapped import Launch, changed_environment, launched_command, planned_tool
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
@@ -22,6 +23,7 @@ from llm_perf_opt.tools.discovery import require_tool
 from llm_perf_opt.tools.failures import judge_nsys, workload_remark
 from llm_perf_opt.tools.nsys_export import drop_environments, kernel_summary, open_export, read_facts, summary_csv
 from llm_perf_opt.tools.nsys_timeline import copy_ns, device_intervals, device_numbers, device_work, range_spans
+from llm_perf_opt.tools.nvtx import parse_capture
 from llm_perf_opt.tools.options import parse_version
 from llm_perf_opt.workload.order import Capture
 
@@ -71,13 +73,23 @@ def execute(context: StageContext) -> Outcome:
         reports=[report.name for report in nsys.reports(directory)],
         streams=[stream.name for stream in nsys.raw_streams(directory)],
         facts=[report.facts for report in exports.reports],
-        expects_kernels=_traces_cuda(settings) and launch.on_gpu,
+        expects_kernels=_traces(settings, "cuda") and launch.on_gpu,
     )
+    sent = launch.ranges
+    waited_for = parse_capture(settings.nvtx_capture or "").range if waits_for_range else None
+    failure = explained(failure, sent, tool="nsys", waited_for=waited_for)
+    whole = not nsys.waits_for_trigger(settings)
+    # nsys traces NVTX wherever it waits for a range.
+    listens = waits_for_range or _traces(settings, "nvtx")
+    check = check_ranges(sent, exports.files, whole=whole, waited_for=waited_for) if listens else None
     kernels = kernel_summary(*exports.files)
     record = NsysCapture(
         tool=tool,
         trigger=nsys.trigger_words(settings),
         device=launch.device,
+        range_sender=sent.sender if sent is not None else None,
+        range_sender_reason=sent.reason if sent is not None else None,
+        ranges=check,
         reports=tuple(exports.reports),
         kernels=tuple(kernels[:MOST_KERNELS]),
         kernels_left_out=max(0, len(kernels) - MOST_KERNELS),
@@ -85,7 +97,8 @@ def execute(context: StageContext) -> Outcome:
     )
     write_capture(directory, record, kernels if exports.files else None)
     remark = workload_remark("nsys", ending, ended_by_tool=nsys.ends_workload(settings))
-    return launch.outcome(failure, [remark] if remark is not None else [])
+    remarks = [remark] if remark is not None else []
+    return launch.outcome(failure, [*remarks, *range_remarks(check, sent, listens=listens)])
 
 
 def read_report(name: str, export: Path) -> NsysReport:
@@ -110,8 +123,8 @@ def write_capture(directory: Path, record: NsysCapture, kernels: list[KernelTime
         write_text(directory / SUMMARY, summary_csv(kernels))
 
 
-def _traces_cuda(settings: Nsys) -> bool:
-    return any(api.strip().split("-")[0] == "cuda" for api in settings.trace.split(","))
+def _traces(settings: Nsys, wanted: str) -> bool:
+    return any(api.strip().split("-")[0] == wanted for api in settings.trace.split(","))
 
 
 def _remove_old(directory: Path) -> None:

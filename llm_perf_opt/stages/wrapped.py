@@ -15,6 +15,7 @@ from llm_perf_opt.plan.paths import save_dir, scratch_dir
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure
+from llm_perf_opt.records.workload import RangesSent
 from llm_perf_opt.stages.base import StageContext
 from llm_perf_opt.stages.child import (
     CHILD_ENVIRONMENT,
@@ -140,6 +141,13 @@ class Launch:
     def fingerprint(self) -> str | None:
         """Of the work that was done; None where the child did not get that far, or is not ours."""
         return read_result(self._result).work_fingerprint if self.own and (self._result / RESULT).exists() else None
+
+    @property
+    def ranges(self) -> RangesSent | None:
+        """What the child sent of its ranges; without counts where it was ended before it wrote them."""
+        if self.own and (self._result / RESULT).exists():
+            return read_result(self._result).ranges
+        return self._watch.ranges if self._watch is not None else None
 
     def command_text(self, argv: Sequence[str]) -> str:
         return command_text(argv, cwd=Path.cwd(), changed=self.changed, dropped=self.left_out)

@@ -335,6 +335,16 @@ def _nothing_profiled(what: str, ending: Ending, filters: Sequence[str], kernel_
     )
 
 
+def ranges_not_sent(tool: str, reason: str) -> Failure:
+    """Of a capture that needs NVTX ranges, and a workload that could send none under this tool."""
+    return Failure(
+        code="ranges-not-sent",
+        message=f"{tool} was to capture an NVTX range, and the workload sent none: {reason}",
+        remedy=f"install another release of {tool}, or capture without NVTX (pipeline.{tool}.gating_nvtx: false)",
+        exit_code=3,
+    )
+
+
 def _timeout(tool: str, ending: Ending) -> Failure:
     return Failure(
         code="timeout",

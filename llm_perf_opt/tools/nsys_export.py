@@ -11,6 +11,7 @@ import contextlib
 import csv
 import io
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -109,6 +110,22 @@ def read_facts(path: Path) -> NsysFacts:
             duration_ns=_duration(connection, tables),
             diagnostics=_diagnostics(connection, tables),
         )
+
+
+def range_counts(*paths: Path) -> dict[str, int]:
+    """Push/pop range of the default domain → how often, over all these exports.
+
+    Raises:
+        StageError: one cannot be read.
+    """
+    found: Counter[str] = Counter()
+    for path in paths:
+        with open_export(path) as connection:
+            ranges, _ = _ranges(connection, table_names(connection))
+        for item in ranges:
+            if item.kind == "push_pop" and item.domain is None:
+                found[item.name] += item.count
+    return dict(found)
 
 
 def is_export(path: Path) -> bool:
