@@ -134,7 +134,7 @@ def probe(limit_s: float | None = None) -> str | None:
     try:
         status = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=limit_s, check=False).returncode
     except subprocess.TimeoutExpired:
-        return f"a process that pushed a range to try the tool out hung for {limit_s:.0f} s"
+        return f"a process that pushed a range to try the tool out hung for {limit_s:g} s"
     if status == 0:
         return None
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

@@ -1,8 +1,9 @@
 """A strict stand-in for nsys: documented options only, a real child, captures that open where nsys opens them.
 
 Ways to fail (NSIGHT_STANDIN_FAIL): no-report, importer-missing, disk-full, profiler-busy, driver-mismatch, hang,
-tool-crash, fails-after, report-broken, export-fails. What it prints was seen in recorded output of the real tool where
-the tests' `recorded` folder has it; nothing else about its texts is meant to be exact.
+tool-crash, fails-after, report-broken, export-fails, loses-ranges (those called decode). What it prints was seen in
+recorded output of the real tool where the tests' `recorded` folder has it; nothing else about its texts is meant to be
+exact.
 """
 
 from __future__ import annotations
@@ -323,6 +324,8 @@ class Export:
         open_starts: dict[tuple[int, int], list[Any]] = {}
         for event in self.report["events"]:
             key = (event["pid"], event["tid"], event["domain"])
+            if event["name"] == "decode" and self.report["mode"] == "loses-ranges":
+                continue
             if event["event"] == "push" or event["event"] == "start":
                 row = self._range(event)
                 rows.append(row)
