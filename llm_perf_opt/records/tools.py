@@ -72,6 +72,8 @@ class NsysFacts(Record):
     """CUDA API calls."""
     graph_launches: int
     """Rows of the CUDA graph table: graphs traced whole leave these instead of kernels."""
+    copies: int = 0
+    """Rows of the tables of copies and sets on the device."""
     nvtx_events: int
     nvtx_ranges: tuple[NvtxRange, ...]
     """The ranges with the longest total time first; see `nvtx_ranges_left_out`."""

@@ -181,9 +181,14 @@ def judge_nsys(
             message=f"nsys left {_listed(reports)}, of which {len(reports) - len(facts)} could not be read",
             remedy=f"run nsys export on it and look at {ending.log}; a report cut short by a kill cannot be repaired",
         )
-    if expects_kernels and not any(item.kernels or item.graph_launches for item in facts):
+    if expects_kernels and not any(device_work(item) for item in facts):
         return _no_nsys_kernels(ending, facts, trigger)
     return None
+
+
+def device_work(facts: NsysFacts) -> int:
+    """How much ran on a GPU: kernels, graphs traced whole, copies and sets."""
+    return facts.kernels + facts.graph_launches + facts.copies
 
 
 def workload_remark(tool: Literal["nsys", "ncu"], ending: Ending, *, ended_by_tool: bool = False) -> str | None:
@@ -259,7 +264,7 @@ def _no_nsys_kernels(ending: Ending, facts: Sequence[NsysFacts], trigger: str | 
     heard = f"; nsys warned: {diagnostics[0]}" if diagnostics else ""
     return Failure(
         code="no-kernels",
-        message=f"the report holds {calls} CUDA calls and no kernel{heard}",
+        message=f"the report holds {calls} CUDA calls and no work of a GPU: no kernel, graph or copy{heard}",
         remedy="check that the workload ran on the GPU inside the captured range, that pipeline.nsys.trace has cuda, "
         "and, for CUDA graphs, cuda_graph_trace: node",
     )

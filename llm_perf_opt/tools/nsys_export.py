@@ -21,6 +21,7 @@ from llm_perf_opt.records.tools import KernelTime, NsysFacts, NsysProcess, NvtxR
 
 KERNELS = "CUPTI_ACTIVITY_KIND_KERNEL"
 GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
+COPIES = ("CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET")
 RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 # Values of ENUM_NSYS_EVENT_TYPE, the same in all recorded exports (2025.1 to 2026.2).
 PUSH_POP, START_END, DOMAIN_CREATE = 59, 60, 75
@@ -103,6 +104,7 @@ def read_facts(path: Path) -> NsysFacts:
             kernel_ns=kernel_ns,
             runtime_calls=_count(connection, tables, RUNTIME),
             graph_launches=_count(connection, tables, GRAPHS),
+            copies=sum(_count(connection, tables, table) for table in COPIES),
             nvtx_events=events,
             nvtx_ranges=tuple(ranges[:MOST_RANGES]),
             nvtx_ranges_left_out=max(0, len(ranges) - MOST_RANGES),

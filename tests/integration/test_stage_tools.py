@@ -20,7 +20,7 @@ import pytest
 from llm_perf_opt.hardware.detect import detect_gpus
 from llm_perf_opt.records.tools import NsysCapture
 from tests.cli_process import LLMPERF, environment
-from tests.stage_runs import Expected, profile, running, stage_entry
+from tests.stage_runs import Expected, command_line, profile, running, stage_entry
 from tests.standins.fixtures import Nsight
 
 pytestmark = pytest.mark.integration
@@ -85,6 +85,17 @@ def test_a_whole_run_without_the_secrets_of_its_environment(nsys_tool: Nsight, t
     # What an older nsys puts into its own report is out of reach; the plan says so.
     ours = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and path.suffix != ".nsys-rep"]
     assert not [path for path in ours if b"hf_secret" in path.read_bytes()]
+
+
+def test_what_was_captured_for_its_ranges_is_imported(nsys_tool: Nsight, tmp_path: Path) -> None:
+    assert nsys(nsys_tool, tmp_path, waiting_for("decode")).returncode == 0
+    (tmp_path / "run").rename(tmp_path / "captured")
+    # The report of the stand-in is none.
+    file = "captured/nsys/run.nsys-rep" if nsys_tool.real else "captured/nsys/run.sqlite"
+    finished = command_line(["import", file, "--output", "run"], nsys_tool, tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert ranges(tmp_path) == {"decode": 1}
+    assert "no kernel, graph or copy" in (stage_entry(tmp_path, "nsys").reason or "")
 
 
 @pytest.mark.parametrize(
