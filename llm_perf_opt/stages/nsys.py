@@ -15,8 +15,9 @@ from llm_perf_opt.plan.paths import stage_dir
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
 from llm_perf_opt.stages.base import Stage, StageContext
+from llm_perf_opt.stages.known_ranges import check_trigger
 from llm_perf_opt.stages.range_check import check_ranges, explained, range_remarks
-from llm_perf_opt.stages.wrapped import Launch, changed_environment, launched_command, planned_tool
+from llm_perf_opt.stages.wrapped import Launch, changed_environment, foreign_command, launched_command, planned_tool
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import require_tool
@@ -34,6 +35,8 @@ MOST_KERNELS = 50
 
 def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
     settings = config.pipeline.nsys
+    if settings.capture_range == "nvtx" and settings.gating_nvtx and foreign_command(config) is None:
+        check_trigger(config, settings.nvtx_capture or "")
     program, tool, version = planned_tool("nsys", os.environ)
     directory = stage_dir(run_path, name)
     capture = nsys.profile_argv(program, settings, directory, launched_command(name, config, run_path), version)

@@ -38,6 +38,11 @@ class Adapter:
     """Build the model and read its weights; runs in the child."""
     output_family: str | None = None
     """Which settings under `output.extra` are its own."""
+    modules: tuple[str, ...] | None = None
+    """Names that `LoadedModel.modules` may give, so that a capture that waits for another range is refused; None
+    refuses nothing."""
+    own_ranges: tuple[str, ...] = ()
+    """NVTX ranges that the model pushes itself, whatever `measure.ranges` says."""
 
 
 def builtin_names() -> list[str]:

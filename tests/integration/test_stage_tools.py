@@ -197,6 +197,19 @@ def nested_in(export: Path) -> list[str]:
     return paths
 
 
+@pytest.mark.parametrize(
+    ("tool", "wanted"), [("nsys", waiting_for("decod")), ("ncu", [f"{CLI}.nvtx.include=[prefill, decod]"])]
+)
+def test_a_range_that_is_never_opened_is_refused_before_anything_runs(
+    nsight: Nsight, tmp_path: Path, tool: str, wanted: list[str]
+) -> None:
+    finished = profile(tool, nsight, tmp_path, wanted)
+    assert finished.returncode == 2
+    assert "opens no range decod" in finished.stderr
+    assert "did you mean decode?" in finished.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_domain_that_the_workload_has_no_range_in_is_explained(nsight: Nsight, tmp_path: Path) -> None:
     finished = own(nsight, tmp_path, waiting_for("decode@mine"))
     words = "the workload sent decode 1 times in the default domain, through nvtx"

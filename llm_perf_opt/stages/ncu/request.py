@@ -13,6 +13,7 @@ from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.plan.model import PassEstimate, PlannedStage
 from llm_perf_opt.plan.paths import stage_dir
 from llm_perf_opt.records.inputs import Inputs
+from llm_perf_opt.stages.known_ranges import check_filters
 from llm_perf_opt.stages.wrapped import changed_environment, foreign_command, launched_command, planned_tool
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.command import profiled_environment
@@ -131,6 +132,8 @@ def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
     installed = program if version is not None else None
     request = make_request(config, installed)
     settings = request.settings
+    if request.own:
+        check_filters(config, ncu.filters(settings))
     directory = stage_dir(run_path, name)
     command = launched_command(name, config, run_path)
     report = directory / f"{ncu.OUTPUT}.ncu-rep"
