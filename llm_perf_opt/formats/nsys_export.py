@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from llm_perf_opt.records.tools import KernelTime, NsysFacts, NsysProcess, NvtxR
 
 KERNELS = "CUPTI_ACTIVITY_KIND_KERNEL"
 GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
+COPIES = ("CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET")
 RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 # Values of ENUM_NSYS_EVENT_TYPE, the same in all recorded exports (2025.1 to 2026.2).
 PUSH_POP, START_END, DOMAIN_CREATE = 59, 60, 75
@@ -69,6 +71,7 @@ def read_facts(path: Path) -> NsysFacts:
             kernel_ns=kernel_ns,
             runtime_calls=_count(connection, tables, RUNTIME),
             graph_launches=_count(connection, tables, GRAPHS),
+            copies=sum(_count(connection, tables, table) for table in COPIES),
             nvtx_events=events,
             nvtx_ranges=tuple(ranges[:MOST_RANGES]),
             nvtx_ranges_left_out=max(0, len(ranges) - MOST_RANGES),
@@ -76,6 +79,22 @@ def read_facts(path: Path) -> NsysFacts:
             duration_ns=_duration(connection, tables),
             diagnostics=_diagnostics(connection, tables),
         )
+
+
+def range_counts(*paths: Path) -> dict[str, int]:
+    """Push/pop range of the default domain → how often, over all these exports.
+
+    Raises:
+        StageError: one cannot be read.
+    """
+    found: Counter[str] = Counter()
+    for path in paths:
+        with open_export(path) as connection:
+            ranges, _ = _ranges(connection, table_names(connection))
+        for item in ranges:
+            if item.kind == "push_pop" and item.domain is None:
+                found[item.name] += item.count
+    return dict(found)
 
 
 def is_export(path: Path) -> bool:

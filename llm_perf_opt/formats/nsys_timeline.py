@@ -10,10 +10,9 @@ import re
 import sqlite3
 from collections.abc import Iterator
 
-from llm_perf_opt.formats.nsys_export import GRAPHS, KERNELS, PUSH_POP, RUNTIME, domain_names, table_names
+from llm_perf_opt.formats.nsys_export import COPIES, GRAPHS, KERNELS, PUSH_POP, RUNTIME, domain_names, table_names
 from llm_perf_opt.records.timeline import DeviceWork, RangeSpan
 
-COPIES = ("CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET")
 GRAPH_NAME = "[CUDA graph]"
 # A serialized GlobalId: the thread in bits 0 to 23, the process above it.
 _PROCESS = "(globalTid / 16777216 * 16777216)"

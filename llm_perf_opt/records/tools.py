@@ -72,6 +72,8 @@ class NsysFacts(Record):
     """CUDA API calls."""
     graph_launches: int
     """Rows of the CUDA graph table: graphs traced whole leave these instead of kernels."""
+    copies: int = 0
+    """Rows of the tables of copies and sets on the device."""
     nvtx_events: int
     nvtx_ranges: tuple[NvtxRange, ...]
     """The ranges with the longest total time first; see `nvtx_ranges_left_out`."""
@@ -137,6 +139,18 @@ class NsysReport(Record):
     """Where the GPUs' time went in it."""
 
 
+class RangeCheck(Record):
+    """The NVTX ranges that llmperf's workload sent, against those that the reports hold."""
+
+    sent: int | None
+    """None where the workload was ended before it said how many, or sent none."""
+    held: int | None
+    """Ranges of the default domain in all reports; None where none could be read."""
+    differences: tuple[str, ...] = ()
+    """In words, the largest first; empty where the reports hold what they should."""
+    differences_left_out: int = 0
+
+
 class NsysCapture(Record):
     """`nsys/facts.json`: what one capture left."""
 
@@ -149,6 +163,13 @@ class NsysCapture(Record):
     """What opened the capture, in words; None when it was open from the start, or that is not known."""
     device: str | None
     """What the workload ran on; None where it is not llmperf's own."""
+    range_sender: str | None = None
+    """What sent the workload's NVTX ranges (`workload.json` has the names); None when none were sent, or the workload
+    is not llmperf's own."""
+    range_sender_reason: str | None = None
+    """Why it is not the nvtx package as it is."""
+    ranges: RangeCheck | None = None
+    """None where the workload is not llmperf's own."""
     reports: tuple[NsysReport, ...]
     """Those that could be exported and read, in the order of their ranges."""
     kernels: tuple[KernelTime, ...]
@@ -202,6 +223,10 @@ class NcuCapture(Record):
     """Nothing bounded the launches, so one decode step of llmperf's own choice was profiled."""
     device: str | None
     """What the workload ran on; None where it is not llmperf's own."""
+    range_sender: str | None = None
+    """What sent the workload's NVTX ranges; None when none were sent, or the workload is not llmperf's own."""
+    range_sender_reason: str | None = None
+    """Why it is not the nvtx package as it is."""
     passes: tuple[int, ...]
     """How often each result was replayed, as ncu said; empty where it did not."""
     facts: NcuFacts | None

@@ -157,6 +157,19 @@ class Instrumented(Record):
     """Peaks of this run's `prefill` and `decode`."""
 
 
+class RangesSent(Record):
+    """The NVTX ranges that a child sent."""
+
+    sender: Literal["nvtx", "nvtx-direct", "torch"] | None
+    """What sent them: the nvtx package; the same without its question whether the tool wants any; `torch.cuda.nvtx`,
+    as plain strings. Null when none were sent."""
+    reason: str | None = None
+    """Why it is not the nvtx package as it is."""
+    sent: dict[str, int] | None = None
+    """Name → how often it was pushed, warm-up included; null where no tool listened, or the child did not get to its
+    end."""
+
+
 class Workload(Record):
     """Everything one child measured."""
 
@@ -176,6 +189,7 @@ class Workload(Record):
     batches: tuple[BatchResult, ...]
     errors: tuple[SampleError, ...] = ()
     memory: Memory
+    ranges: RangesSent | None = None
     notes: tuple[str, ...] = ()
     """What was changed or dropped against the configuration, in words."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, WORKLOAD
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
+from llm_perf_opt.records.workload import RangesSent
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.tools.process import Finished, run, tail
 from llm_perf_opt.workload.events import Event, EventReader
@@ -46,6 +47,8 @@ class Watch:
     stalled: bool = False
     moved_at: float = 0.0
     device: str | None = None
+    ranges: RangesSent | None = None
+    """Through what the child sends its ranges; how many is in its result."""
     log_size: int = 0
 
     def __post_init__(self) -> None:
@@ -70,6 +73,8 @@ class Watch:
         elif event.kind == "device":
             # A program that is run again (application replay) starts over.
             self.device, self.done = event.fields["name"], False
+        elif event.kind == "ranges":
+            self.ranges = RangesSent(**event.fields)
         elif event.kind == "failed":
             self.failure = event
         elif event.kind == "done":

@@ -17,7 +17,7 @@ from llm_perf_opt.errors import LlmperfError, MissingError
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure
-from llm_perf_opt.records.workload import Workload
+from llm_perf_opt.records.workload import RangesSent, Workload
 from llm_perf_opt.stages.base import PlanContext, StageContext
 from llm_perf_opt.stages.child import (
     CHILD_ENVIRONMENT,
@@ -139,6 +139,14 @@ class Launch:
         """Of the work that was done; None where the child did not get that far, or is not ours."""
         result = self._result / WORKLOAD
         return Workload.read(result).work_fingerprint if self.own and result.exists() else None
+
+    @property
+    def ranges(self) -> RangesSent | None:
+        """What the child sent of its ranges; without counts where it was ended before it wrote them."""
+        result = self._result / WORKLOAD
+        if self.own and result.exists():
+            return Workload.read(result).ranges
+        return self._watch.ranges if self._watch is not None else None
 
     def command_text(self, argv: Sequence[str]) -> str:
         return command_text(argv, cwd=Path.cwd(), changed=self.changed, dropped=self.left_out)

@@ -37,6 +37,20 @@ class TranslatedFilter:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CaptureTrigger:
+    """What `--nvtx-capture` waits for; `domain` None is the default domain, `*` any."""
+
+    range: str
+    domain: str | None
+
+
+def parse_capture(expression: str) -> CaptureTrigger:
+    """What an nsys `--nvtx-capture` expression waits for (`range`, `range@domain`, `range@*`)."""
+    name, at, domain = expression.rpartition("@")
+    return CaptureTrigger(name, domain) if at else CaptureTrigger(expression, None)
+
+
 def translate_nvtx_include(include: str | Sequence[str] | None) -> list[TranslatedFilter]:
     """The ncu filters for `ncu_cli.nvtx.include`: an expression, several with `;` between, or a list.
 

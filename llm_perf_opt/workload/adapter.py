@@ -31,6 +31,13 @@ class Adapter:
     """Build the model and read its weights; runs in the child."""
     output_family: str | None = None
     """Which settings under `output.extra` are its own."""
+    modules: tuple[str, ...] | None = None
+    """Names that `LoadedModel.modules` may give, so that a capture that waits for another range is refused; None
+    refuses nothing."""
+    anybodys_code: bool = False
+    """With `trust_remote_code` it runs code that came with the model, which may push any range."""
+    own_ranges: tuple[str, ...] = ()
+    """NVTX ranges that the model pushes itself, whatever `measure.ranges` says."""
 
 
 def find_adapter(name: str) -> Adapter:

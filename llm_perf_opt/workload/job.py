@@ -18,7 +18,7 @@ from llm_perf_opt.records.workload import DeviceFacts, Memory, ModelFacts, Workl
 from llm_perf_opt.registry import load
 from llm_perf_opt.workload.adapter import Adapter, find_adapter
 from llm_perf_opt.workload.building import resolve_device
-from llm_perf_opt.workload.capture import capturing, check_capture
+from llm_perf_opt.workload.capture import capturing, check_capture, ranges_sent
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.fingerprint import work_fingerprint
 from llm_perf_opt.workload.loaded import LoadedModel
@@ -36,7 +36,7 @@ def execute(order: WorkOrder, events: EventWriter) -> None:
     config = order.config
     device = resolve_device(config.device)
     events.device(str(device))
-    check_capture(order.capture, device)
+    check_capture(order.capture, device, events)
     memory = MemoryWatch(device)
     events.phase("load", 0, 1)
     start = time.perf_counter()
@@ -94,6 +94,7 @@ def _record(
         batches=tuple(measured.batches),
         errors=tuple(measured.errors),
         memory=memory,
+        ranges=ranges_sent(),
         notes=notes,
     )
 

@@ -129,12 +129,13 @@ def _read(file: Path, item: Item) -> _Read:
     return _Read(file, read_report(item.source.name, file), kernel_summary(file))
 
 
-def _judged(reports: Sequence[NsysReport]) -> Outcome | None:
-    """The verdict of the stage on a capture: one without a kernel is none."""
+def _judged(reports: Sequence[NsysReport]) -> Outcome:
+    """Completed, with what the stage would have called a failure as its reason: the file is what it is, and may have
+    been captured for its ranges."""
     names, facts = [report.name for report in reports], [report.facts for report in reports]
     failure = judge_nsys(Ending(output="", how="", ok=True), trigger=None, reports=names, facts=facts)
-    # The stage's remedies are for the machine and the configuration that captured, which are not here.
-    return None if failure is None else Outcome.failed(" ".join(failure.message.split()), CAPTURE_AGAIN)
+    said = None if failure is None else f"{' '.join(failure.message.split())}; for device time {CAPTURE_AGAIN}"
+    return Outcome.completed().model_copy(update={"reason": said})
 
 
 def _import_table(item: Item, folder: Path, progress: Progress) -> Outcome:

@@ -9,7 +9,16 @@ from llm_perf_opt.analysis.kernels.analyze import NOT_FOR_TIMES
 from llm_perf_opt.analysis.kernels.classify import classify
 from llm_perf_opt.analysis.kernels.figures import MEMORY, SM
 from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, KERNELS, RAW, REPORT
-from llm_perf_opt.records.tools import KernelTime, NcuCapture, NcuMetric, NcuRegion, NcuResult, NsysCapture, NsysReport
+from llm_perf_opt.records.tools import (
+    KernelTime,
+    NcuCapture,
+    NcuMetric,
+    NcuRegion,
+    NcuResult,
+    NsysCapture,
+    NsysReport,
+    RangeCheck,
+)
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.kernels import CLASSES, RULE
@@ -51,6 +60,8 @@ def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
         blocks = [Paragraph(f"nsys {capture.tool.version} recorded {opened}.")]
     if capture.failure is not None:
         blocks.append(Paragraph(f"The capture failed: {capture.failure.message}"))
+    if capture.ranges is not None:
+        blocks += _ranges(capture, capture.ranges)
     if capture.reports:
         rows = tuple(_report_row(report) for report in capture.reports)
         blocks.append(
@@ -65,6 +76,26 @@ def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
     elif capture.reports:
         blocks.append(Paragraph("No device kernels were recorded."))
     return blocks
+
+
+SENDERS = {
+    "nvtx": "the nvtx package",
+    "nvtx-direct": "the nvtx package, without its question whether the tool wants any",
+    "torch": "torch.cuda.nvtx, as plain strings",
+}
+
+
+def _ranges(capture: NsysCapture, check: RangeCheck) -> list[Block]:
+    if capture.range_sender is None:
+        return [Paragraph(f"The workload sent no NVTX ranges: {capture.range_sender_reason}.")]
+    sent = "an unknown number of" if check.sent is None else f"{check.sent:,}"
+    words = f"The workload sent {sent} NVTX ranges through {SENDERS[capture.range_sender]}"
+    held = "no report could be read" if check.held is None else f"the reports hold {check.held:,}"
+    fits = ", none missing that should be there" if check.held is not None and not check.differences else ""
+    left = check.differences_left_out
+    more = (f"{left:,} more ranges differ.",) if left else ()
+    items = tuple(f"Range {line}." for line in check.differences) + more
+    return [Paragraph(f"{words}; {held}{fits}."), *([Items(items)] if items else [])]
 
 
 def _report_row(report: NsysReport) -> tuple[str, ...]:

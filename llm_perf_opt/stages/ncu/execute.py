@@ -15,6 +15,7 @@ from llm_perf_opt.stages.base import StageContext
 from llm_perf_opt.stages.ncu import argv
 from llm_perf_opt.stages.ncu.request import Request, child_work, dropped_words, make_request
 from llm_perf_opt.stages.ncu.settings import Ncu
+from llm_perf_opt.stages.range_check import explained
 from llm_perf_opt.stages.wrapped import Launch
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.discovery import require_tool
@@ -43,7 +44,9 @@ def execute(context: StageContext[Ncu]) -> Outcome:
         facts=facts,
         kernel_name=settings.ncu_cli.kernel_name,
     )
-    failure = _without_gpu(failure, launch)
+    sent = launch.ranges
+    waited_for = request.filters[0].written if request.filters else None
+    failure = _without_gpu(explained(failure, sent, tool="ncu", waited_for=waited_for), launch)
     regions = export.regions(directory) if export is not None and failure is None else []
     results = export.results if export is not None else ()
     record = NcuCapture(
@@ -53,6 +56,8 @@ def execute(context: StageContext[Ncu]) -> Outcome:
         filters=tuple(item.sent for item in request.filters),
         steady_step=request.steady_step,
         device=launch.device,
+        range_sender=sent.sender if sent is not None else None,
+        range_sender_reason=sent.reason if sent is not None else None,
         passes=ncu.passes(ending.output),
         facts=facts,
         results=results,

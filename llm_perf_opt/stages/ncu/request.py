@@ -12,6 +12,7 @@ from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.plan.model import PassEstimate, PlannedStage
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.stages.base import PlanContext
+from llm_perf_opt.stages.known_ranges import check_filters
 from llm_perf_opt.stages.ncu import argv
 from llm_perf_opt.stages.ncu.settings import Ncu
 from llm_perf_opt.stages.wrapped import changed_environment, foreign_command, launched_command, planned_tool
@@ -138,6 +139,8 @@ def plan(context: PlanContext[Ncu]) -> PlannedStage:
     installed = program if version is not None else None
     request = make_request(context.settings, context.config, installed)
     settings, directory = request.settings, context.output_dir
+    if request.own:
+        check_filters(context.config, argv.filters(settings))
     report = directory / NCU_REPORT
     commands = [argv.profile_argv(program, settings, request.options, directory, launched_command(context))]
     for include in (None, *(item.sent for item in request.regions.values())):

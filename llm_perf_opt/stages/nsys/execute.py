@@ -22,19 +22,24 @@ from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import NsysReport
 from llm_perf_opt.stages.base import PlanContext, StageContext
+from llm_perf_opt.stages.known_ranges import check_trigger
 from llm_perf_opt.stages.nsys import argv
 from llm_perf_opt.stages.nsys.settings import Nsys
-from llm_perf_opt.stages.wrapped import Launch, changed_environment, launched_command, planned_tool
+from llm_perf_opt.stages.range_check import check_ranges, explained, range_remarks
+from llm_perf_opt.stages.wrapped import Launch, changed_environment, foreign_command, launched_command, planned_tool
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import require_tool
 from llm_perf_opt.tools.failures import judge_nsys, workload_remark
+from llm_perf_opt.tools.nvtx import parse_capture
 from llm_perf_opt.tools.options import parse_version
 from llm_perf_opt.workload.order import Capture
 
 
 def plan(context: PlanContext[Nsys]) -> PlannedStage:
     settings, directory = context.settings, context.output_dir
+    if settings.capture_range == "nvtx" and settings.gating_nvtx and foreign_command(context.config) is None:
+        check_trigger(context.config, settings.nvtx_capture or "")
     program, tool, version = planned_tool("nsys", os.environ)
     capture = argv.profile_argv(program, settings, directory, launched_command(context), version)
     export = nsys.export_argv(program, directory / NSYS_REPORT)
@@ -73,8 +78,15 @@ def execute(context: StageContext[Nsys]) -> Outcome:
         reports=[report.name for report in nsys.reports(directory)],
         streams=[stream.name for stream in nsys.raw_streams(directory)],
         facts=[report.facts for report in exports.reports],
-        expects_kernels=_traces_cuda(settings) and launch.on_gpu,
+        expects_kernels=_traces(settings, "cuda") and launch.on_gpu,
     )
+    sent = launch.ranges
+    waited_for = parse_capture(settings.nvtx_capture or "").range if waits_for_range else None
+    failure = explained(failure, sent, tool="nsys", waited_for=waited_for)
+    whole = not argv.waits_for_trigger(settings)
+    # nsys traces NVTX wherever it waits for a range.
+    listens = waits_for_range or _traces(settings, "nvtx")
+    check = check_ranges(sent, exports.files, whole=whole, waited_for=waited_for) if listens else None
     kernels = kernel_summary(*exports.files)
     record = nsys_capture(
         exports.reports,
@@ -83,14 +95,21 @@ def execute(context: StageContext[Nsys]) -> Outcome:
         trigger=argv.trigger_words(settings),
         device=launch.device,
         failure=failure,
+    ).model_copy(
+        update={
+            "range_sender": sent.sender if sent is not None else None,
+            "range_sender_reason": sent.reason if sent is not None else None,
+            "ranges": check,
+        }
     )
     write_capture(directory, record, kernels if exports.files else None)
     remark = workload_remark("nsys", ending, ended_by_tool=argv.ends_workload(settings))
-    return launch.outcome(failure, [remark] if remark is not None else [])
+    remarks = [remark] if remark is not None else []
+    return launch.outcome(failure, [*remarks, *range_remarks(check, sent, listens=listens)])
 
 
-def _traces_cuda(settings: Nsys) -> bool:
-    return any(api.strip().split("-")[0] == "cuda" for api in settings.trace.split(","))
+def _traces(settings: Nsys, wanted: str) -> bool:
+    return any(api.strip().split("-")[0] == wanted for api in settings.trace.split(","))
 
 
 def _remove_old(directory: Path) -> None:

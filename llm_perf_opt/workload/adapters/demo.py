@@ -125,4 +125,10 @@ def processor() -> Any:
     return DeepseekOcr2Processor(image_processor=DeepseekOcr2ImageProcessorPil(), tokenizer=fast)
 
 
-ADAPTER = Adapter(modality="image", model_config=model_config, load=load, output_family="deepseek_ocr")
+ADAPTER = Adapter(
+    modality="image",
+    model_config=model_config,
+    load=load,
+    output_family="deepseek_ocr",
+    modules=("sam", "clip", "projector"),
+)
