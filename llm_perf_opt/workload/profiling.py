@@ -24,6 +24,7 @@ from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.workload.measure import Session
 from llm_perf_opt.workload.order import TABLES, TRACE
 from llm_perf_opt.workload.ranges import Ranges, module_ranges
+from llm_perf_opt.workload.torch_private import profiler_events
 
 
 def usable_activities(settings: TorchProfiler, device: torch.device) -> tuple[list[str], str | None]:
@@ -59,8 +60,7 @@ def profile_sample(session: Session, sample: int, activities: list[str], output_
         session.clock.synchronize()
         wall_ms = (time.perf_counter() - start) * 1e3
     session.events.phase("tables", 0, 1)
-    results: Any = profiler.profiler.kineto_results  # type: ignore[union-attr]
-    tables = fold(*live_events(results.events(), by_shape=settings.group_by_input_shape))
+    tables = fold(*live_events(profiler_events(profiler), by_shape=settings.group_by_input_shape))
     write_tables(output_dir / TABLES, tables.operators.values(), tables.kernels.values())
     _export_trace(profiler, output_dir / TRACE)
     return Profile(
