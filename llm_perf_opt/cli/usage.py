@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import typer
-from typer._click.exceptions import ClickException, NoArgsIsHelpError, NoSuchOption, UsageError
 from typer.core import TyperGroup
 
+from llm_perf_opt.cli.vendored_click import ClickException, NoArgsIsHelpError, NoSuchOption, UsageError
 from llm_perf_opt.nearest import nearest
 
 

@@ -32,7 +32,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"errors", "nearest", "registry", "records", "config", "hardware"},
     "captures": {"errors", "nearest", "registry", "records", "config", "artifacts", "formats", "analysis"},
     "workload": {"errors", "escaping", "registry", "records", "config", "hardware", "artifacts", "analysis"},
-    "stages": {"errors", "registry", "records", "config", "artifacts", "plan", "tools", "hardware", "analysis"}
+    "stages": {
+        "errors",
+        "nearest",
+        "registry",
+        "records",
+        "config",
+        "artifacts",
+        "plan",
+        "tools",
+        "hardware",
+        "analysis",
+    }
     | {"workload", "formats", "captures"},
     "reports": {"errors", "escaping", "registry", "records", "config", "artifacts", "analysis", "stages"},
     "runner": {"errors", "records", "artifacts", "stages", "reports"},

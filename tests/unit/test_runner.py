@@ -14,6 +14,8 @@ from llm_perf_opt.artifacts.run_directory import RunDirectory, read_manifest
 from llm_perf_opt.cli.main import main
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.reports.document import Section, Table
+from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.sections import outcome as outcome_section
 from llm_perf_opt.runner import StageAction, run_stages
 from llm_perf_opt.stages.base import Progress
@@ -93,11 +95,11 @@ def test_a_defect_beside_the_stages_ends_the_run_as_failed(tmp_path: Path, error
     assert "a defect of llmperf" in listener.problems[0]
 
 
-def broken_section(_facts: object) -> Section:
+def broken_section(_facts: RunFacts) -> Section:
     raise ZeroDivisionError("division by zero")
 
 
-def ill_made_section(_facts: object) -> Section:
+def ill_made_section(_facts: RunFacts) -> Section:
     return Section("Outcome", (Table(("a",), ((1,),)),))  # type: ignore[arg-type]
 
 
@@ -106,10 +108,10 @@ def test_a_defect_in_a_section_costs_that_section_alone(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    section: Callable[[object], Section],
+    section: Callable[[RunFacts], Section],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(outcome_section, "section", section)
+    monkeypatch.setattr(outcome_section, "SECTION", ReportSection(10, section))
     made(tmp_path, "raw.csv", RAW)
     for arguments in (["import", "raw.csv", "--output", "run"], ["report", "run"]):
         with pytest.raises(SystemExit) as caught:

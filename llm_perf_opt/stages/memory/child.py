@@ -22,6 +22,7 @@ from llm_perf_opt.workload.measure import Session
 from llm_perf_opt.workload.memory import resident_bytes
 from llm_perf_opt.workload.part import PartContext
 from llm_perf_opt.workload.ranges import Ranges, Silent
+from llm_perf_opt.workload.torch_private import dump_allocator_snapshot, storage_address
 
 MOST_LARGEST = 20
 REST: PartName = "rest"
@@ -135,7 +136,7 @@ def _parts(session: Session, held: _Held) -> dict[int, PartName]:
     for name, tensors in groups:
         for tensor in tensors:
             if has_storage(tensor):
-                found.setdefault(tensor.untyped_storage()._cdata, name)
+                found.setdefault(storage_address(tensor.untyped_storage()), name)
     return found
 
 
@@ -175,11 +176,8 @@ def _record(seen: Seen, peak: Peak, allocator_peak: int | None) -> MemoryPeak:
 
 def _snapshot(device: torch.device, output_dir: Path) -> str | None:
     """The CUDA allocator's own account of the moment, for torch's memory viewer."""
-    dump = getattr(torch.cuda.memory, "_dump_snapshot", None)
-    if device.type != "cuda" or dump is None:
-        return None
-    dump(str(output_dir / MEMORY_SNAPSHOT))
-    return MEMORY_SNAPSHOT
+    written = device.type == "cuda" and dump_allocator_snapshot(output_dir / MEMORY_SNAPSHOT)
+    return MEMORY_SNAPSHOT if written else None
 
 
 class _Phases(Ranges):

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from llm_perf_opt.analysis.traced.dispatch import TorchDispatchMode, tree_leaves
+from llm_perf_opt.workload.torch_private import storage_address
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class StorageTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if tensor.device != self.device or not has_storage(tensor):
             return
         storage = tensor.untyped_storage()
-        key = storage._cdata
+        key = storage_address(storage)
         known = self.live.get(key)
         size = storage.nbytes()
         if known is not None:
@@ -112,7 +113,7 @@ def live_tensors(device: torch.device) -> Iterator[torch.Tensor]:
 def tallied_bytes(device: torch.device) -> int:
     """Bytes of all live storages on `device`, each counted once by its pointer."""
     storages = (tensor.untyped_storage() for tensor in live_tensors(device))
-    return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
+    return sum({storage_address(storage): storage.nbytes() for storage in storages}.values())
 
 
 def has_storage(tensor: torch.Tensor) -> bool:

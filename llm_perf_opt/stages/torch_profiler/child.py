@@ -30,6 +30,7 @@ from llm_perf_opt.workload.measure import Session
 from llm_perf_opt.workload.memory import MemoryWatch
 from llm_perf_opt.workload.part import PartContext
 from llm_perf_opt.workload.ranges import Ranges, module_ranges
+from llm_perf_opt.workload.torch_private import profiler_events
 
 
 def profile(context: PartContext[TorchProfiler]) -> None:
@@ -76,8 +77,7 @@ def profile_sample(session: Session, settings: TorchProfiler, sample: int, outpu
         session.clock.synchronize()
         wall_ms = (time.perf_counter() - start) * 1e3
     session.events.phase("tables", 0, 1)
-    results: Any = profiler.profiler.kineto_results  # type: ignore[union-attr]
-    tables = fold(*live_events(results.events(), by_shape=settings.group_by_input_shape))
+    tables = fold(*live_events(profiler_events(profiler), by_shape=settings.group_by_input_shape))
     write_tables(output_dir / TABLES, tables.operators.values(), tables.kernels.values())
     _export_trace(profiler, output_dir / TRACE)
     return Profile(

@@ -88,6 +88,7 @@ DEFAULTS: dict[str, object] = {
     **{f"pipeline.torch_profiler.output.{key}": value for key, value in OUTPUT.items()},
     "pipeline.direct_inference.enable": False,
     **{f"pipeline.direct_inference.output.{key}": value for key, value in OUTPUT.items()},
+    "pipeline.memory.enable": False,
     "pipeline.nsys.enable": False,
     "pipeline.nsys.gating_nvtx": True,
     "pipeline.nsys.trace": "cuda,nvtx,osrt",

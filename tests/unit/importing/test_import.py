@@ -169,7 +169,7 @@ def test_a_report_beside_its_export_needs_no_nsys(tmp_path: Path) -> None:
 
 
 def test_a_report_without_nsys_is_copied_and_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm_perf_opt.importing.nsys.find_tool", lambda name: None)
+    monkeypatch.setattr("llm_perf_opt.importing.importers.nsys.find_tool", lambda name: None)
     content = b"NVIDIA Tegra Profiler Report 2026@1"
     manifest, facts = imported(tmp_path, made(tmp_path, "x", content), export(tmp_path / "y", [("f", 10)]))
     assert (manifest.exit_code, statuses(manifest)) == (3, {"nsys": ("failed", 3)})
