@@ -59,7 +59,7 @@ def profiler_events(profiler: torch.profiler.profile) -> Sequence[Any]:
 
 def storage_address(storage: torch.UntypedStorage) -> int:
     """What tells two live storages apart, of no bytes too."""
-    return storage._cdata
+    return int(storage._cdata)
 
 
 def dump_allocator_snapshot(path: Path) -> bool:
