@@ -82,7 +82,8 @@ def run_stages(
     for problem in directory.manifest.problems:
         listener.problem(problem)
     if interruption is not None and directory.manifest.status == "interrupted":
-        listener.note(f"what was measured by then is in {directory.path}")
+        if directory.path.is_dir():
+            listener.note(f"what was measured by then is in {directory.path}")
         raise interruption
     return Ended(directory.path, directory.manifest)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from tests.plugins import write_distribution
 
 SOURCE = """
 import os, shutil, sys
 from pathlib import Path
 
-from llm_perf_opt.plan.model import PlannedStage
-from llm_perf_opt.plan.paths import stage_dir
+from llm_perf_opt.config.base import StageSettings
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.stages.base import Stage
 from llm_perf_opt.tools.process import run
@@ -60,27 +62,27 @@ def filling(context):
     return Outcome.completed()
 
 
-def odd(name, execute):
-    return Stage(name=name, runs_model=False, planner=lambda n, _, p: PlannedStage(n, stage_dir(p, n)), execute=execute)
+class Odd(StageSettings):
+    pass
 
 
-FINE, GENERATOR, WAITING = odd("fine", fine), odd("generator", generator), odd("waiting", waiting)
-REMOVING, REBUILDING, FILLING = odd("removing", removing), odd("rebuilding", rebuilding), odd("filling", filling)
-EXITING, NOTHING = odd("exiting", lambda context: sys.exit(0)), odd("nothing", lambda context: None)
-UNPRINTABLE = odd("unprintable", lambda context: (_ for _ in ()).throw(RuntimeError("wrong\\x1b[2J")))
+def odd(execute):
+    return Stage(settings=Odd, needs="nothing", execute=execute)
+
+
+FINE, GENERATOR, WAITING = odd(fine), odd(generator), odd(waiting)
+REMOVING, REBUILDING, FILLING = odd(removing), odd(rebuilding), odd(filling)
+EXITING, NOTHING = odd(lambda context: sys.exit(0)), odd(lambda context: None)
+UNPRINTABLE = odd(lambda context: (_ for _ in ()).throw(RuntimeError("wrong\\x1b[2J")))
 """
 NAMES = ("fine", "generator", "waiting", "removing", "rebuilding", "filling", "exiting", "nothing", "unprintable")
 
 
 def install(folder: Path) -> str:
     """A value for PYTHONPATH under which `pipeline.plugins` knows these stages."""
-    metadata = folder / "odd_stages-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (folder / "odd_stages.py").write_text(SOURCE, encoding="utf-8")
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-stages\nVersion: 1.0\n", encoding="utf-8")
-    points = "\n".join(f"{name} = odd_stages:{name.upper()}" for name in NAMES)
-    (metadata / "entry_points.txt").write_text(f"[llmperf.stages]\n{points}\n", encoding="utf-8")
-    return str(folder)
+    points = {name: name.upper() for name in NAMES}
+    write_distribution(folder, SOURCE, entry_points={"llmperf.stages": points}, name="odd-stages", module="odd_stages")
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def only(*names: str) -> list[str]:

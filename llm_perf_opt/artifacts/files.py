@@ -84,7 +84,7 @@ def write_text(path: Path, text: str) -> None:
         StageError: the disk is full, the path is too long, …
     """
     with writing(path), _replacing(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def copy_file(source: Path, target: Path, *, pack: bool = False) -> str:

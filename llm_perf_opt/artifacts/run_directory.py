@@ -10,9 +10,10 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from llm_perf_opt import __version__
 from llm_perf_opt.artifacts.claim import claim_run
@@ -52,6 +53,23 @@ def _as_text(manifest: Manifest) -> str:
     return manifest.model_dump_json(indent=2) + "\n"
 
 
+def _writable(manifest: Manifest) -> Manifest:
+    """`manifest`, with what no JSON holds (of paths that are no UTF-8) spelt out."""
+    try:
+        _as_text(manifest)
+    except PydanticSerializationError:
+        return Manifest.model_validate(_spelt(manifest.model_dump()))
+    return manifest
+
+
+def _spelt(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_spelt(key): _spelt(item) for key, item in value.items()}
+    return tuple(map(_spelt, value)) if isinstance(value, tuple) else value
+
+
 class RunDirectory:
     """A run directory that is being written by this process alone.
 
@@ -83,11 +101,13 @@ class RunDirectory:
             ConfigError: it already holds a run.
             MissingError, StageError: it cannot be written.
         """
-        manifest = Manifest(
-            llmperf_version=__version__,
-            argv=tuple(argv),
-            created=now(),
-            stages={name: StageEntry() for name in stages},
+        manifest = _writable(
+            Manifest(
+                llmperf_version=__version__,
+                argv=tuple(argv),
+                created=now(),
+                stages={name: StageEntry() for name in stages},
+            )
         )
         claimed = claim_run(path, _as_text(manifest), numbered=numbered)
         try:
@@ -263,14 +283,19 @@ class RunDirectory:
 
     def _write(self) -> None:
         self._unsaved = None
+        self.manifest = _writable(self.manifest)
         try:
             write_text(self.path / MANIFEST, _as_text(self.manifest))
         except LlmperfError as error:
             self._unsaved = error
 
     def _reserve(self) -> None:
-        with contextlib.suppress(OSError):
-            (self.path / _RESERVE).write_bytes(bytes(_RESERVE_BYTES))
+        reserve = self.path / _RESERVE
+        try:
+            reserve.write_bytes(bytes(_RESERVE_BYTES))
+        except OSError:  # what there is left is better used by the run itself
+            with contextlib.suppress(OSError):
+                reserve.unlink(missing_ok=True)
 
 
 def _locked_log(path: Path) -> int:

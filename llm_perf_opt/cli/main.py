@@ -5,15 +5,12 @@ Imported before anything that takes a while, so that an interrupt is one from th
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from llm_perf_opt.cli import console, streams
+from llm_perf_opt.cli import console, interrupts, streams
 from llm_perf_opt.errors import LlmperfError
 
 if TYPE_CHECKING:
@@ -28,29 +25,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = global_flags_first(list(sys.argv[1:] if argv is None else argv))
     debug = "--debug" in arguments or os.environ.get("LLMPERF_DEBUG", "0") not in ("", "0")
     try:
-        with _signals_interrupt():
+        with interrupts.raised(last=argv is None):
             code = _run(arguments, debug)
     except KeyboardInterrupt:  # while an error was explained, or once more
         code = 130
     sys.exit(code)
-
-
-@contextlib.contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """What a job scheduler or a closed terminal sends first is an interrupt like Ctrl-C; nohup stays as it is."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    changed = [number for number, handler in before.items() if handler is signal.SIG_DFL]
-    for number in changed:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in changed:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def global_flags_first(arguments: list[str]) -> list[str]:
@@ -70,7 +49,7 @@ def _run(arguments: list[str], debug: bool) -> int:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:  # noqa: BLE001 - the command line's edge
-        code = _explain(error, debug)
+        code = 130 if interrupts.were_seen() else _explain(error, debug)
     if code == 130:
         console.error("interrupted")
     if (lost := streams.lost_output()) is not None:

@@ -139,7 +139,8 @@ def _say(ended: Ended, config: Config, as_json: bool) -> None:
                 typer.echo(f"  {name:<22} {_figure(metric)}")
         for reason, names in unknown.items():
             typer.echo(f"  not measured: {', '.join(names)}: {reason}")
-    typer.echo(f"run directory: {shown_path(ended.path)}")
+    if ended.path.is_dir():
+        typer.echo(f"run directory: {shown_path(ended.path)}")
 
 
 def shown_path(path: Path) -> Path:

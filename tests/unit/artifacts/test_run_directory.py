@@ -172,6 +172,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "old"}
 
 
+def test_a_reason_that_no_json_holds_is_spelt_out(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "run", argv=["llmperf", "caf\udce9"], stages=["a"])
+    directory.begin("a")
+    directory.end("a", Outcome.failed("caf\udce9 cannot be read"))
+    directory.close()
+    manifest = read_manifest(directory.path)
+    assert manifest == directory.manifest
+    assert (manifest.argv[1], manifest.stages["a"].reason) == ("caf\\udce9", "caf\\udce9 cannot be read")
+
+
 def test_a_file_that_has_no_name_in_json_is_said(tmp_path: Path) -> None:
     directory = new(tmp_path / "run")
     with open(os.fsencode(directory.path) + b"/caf\xe9", "wb"):  # noqa: PTH123 - a name that is no text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +19,7 @@ from llm_perf_opt.cli import main as cli
 from llm_perf_opt.cli.app import COMMANDS
 from llm_perf_opt.cli.lazy import Lazy, TailCommand, tail
 from llm_perf_opt.cli.options import split_arguments
+from llm_perf_opt.cli.progress import Reporter
 from llm_perf_opt.errors import GateError, InconclusiveError, LlmperfError, MissingError, StageError
 from tests.unit.cli.test_spec import SYNOPSIS
 
@@ -108,6 +111,53 @@ def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     with_probe(monkeypatch, probe(KeyboardInterrupt()))
     assert run("probe") == 130
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("lost", [False, True])
+def test_signals_are_interrupts(
+    number: signal.Signals, lost: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        try:
+            os.kill(os.getpid(), number)
+        except KeyboardInterrupt as error:
+            if lost:  # as a library does in which it is raised
+                raise ValueError("cannot be built") from error
+            raise
+
+    with_probe(monkeypatch, app)
+    before = signal.getsignal(number)
+    assert run("probe") == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+    assert signal.getsignal(number) == before
+
+
+def test_an_interrupt_that_was_swallowed_is_one_at_the_next_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        with contextlib.suppress(KeyboardInterrupt):  # as a destructor does
+            os.kill(os.getpid(), signal.SIGTERM)
+        Reporter().stage_begins("next")
+
+    with_probe(monkeypatch, app)
+    assert run("probe") == 130
+
+
+def test_what_nohup_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer()
+    app.command()(lambda: os.kill(os.getpid(), signal.SIGHUP))
+    with_probe(monkeypatch, app)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run("probe") == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_command_may_return_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
