@@ -28,6 +28,7 @@ DISABLED = "NVTX_DISABLE"
 """A variable of the nvtx package."""
 PROBE_LIMIT_S = 20.0
 PROBE_RANGE = "llmperf probe"
+"""May be in a report, from a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def probe(limit_s: float | None = None) -> str | None:
 
 def main() -> None:
     """The probe. It leaves without cleaning up: what a tool does at exit is no reason to send nothing, and the range
-    should not get into the report."""
+    rarely gets into the report then."""
     chosen = first_that_sends()
     chosen.push(chosen.message(PROBE_RANGE))
     chosen.pop()

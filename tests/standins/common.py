@@ -104,7 +104,7 @@ class Child:
         self._offset += len(complete)
         for line in complete.decode().splitlines():
             event = recorder.parse(line)
-            # What a process that leaves without cleaning up had sent is lost under nsys 2023.4.4.
+            # What a process that leaves without cleaning up had sent is mostly lost under nsys 2023.4.4.
             if event.name == PROBE:
                 self._probes.add(event.pid)
             if event.pid not in self._probes:

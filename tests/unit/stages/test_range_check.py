@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_perf_opt.records.tools import Failure, RangeCheck
 from llm_perf_opt.records.workload import RangesSent
+from llm_perf_opt.stages import range_check
 from llm_perf_opt.stages.range_check import MOST_DIFFERENCES, check_ranges, differences, explained, range_remarks
+from llm_perf_opt.workload.senders import PROBE_RANGE
 
 NEVER = Failure(code="trigger-never-matched", message="nsys waited", remedy="look")
 SENT = RangesSent(sender="nvtx", sent={"prefill": 2, "decode": 2})
@@ -52,6 +56,11 @@ def test_a_whole_capture_differs_exactly_where_counts_do(sent: dict[str, int], h
     # A part of a run holds no more than was sent; what is missing from it may lie outside.
     part = differences(sent, held, whole=False, waited_for=None)
     assert {line.split(":")[0] for line in part} == {name for name in sent if held.get(name, 0) > sent[name]}
+
+
+def test_the_range_of_the_probe_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(range_check, "range_counts", lambda *_: {"prefill": 2, "decode": 2, PROBE_RANGE: 1})
+    assert check_ranges(SENT, [Path("run.sqlite")], whole=True, waited_for=None) == RangeCheck(sent=4, held=4)
 
 
 def test_without_reports_nothing_is_compared() -> None:
