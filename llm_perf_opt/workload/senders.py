@@ -122,8 +122,9 @@ def _direct_domain() -> Any | None:
 def _torch(reason: str | None) -> Sender:
     import torch
 
-    # Builds without CUDA have no such module, and a stub of torch.cuda.nvtx that raises.
-    if not hasattr(torch._C, "_nvtx"):
+    from llm_perf_opt.workload.torch_private import has_nvtx
+
+    if not has_nvtx():
         return Sender(None, f"{reason}, and this build of torch has no NVTX")
     return Sender("torch", reason, str, torch.cuda.nvtx.range_push, torch.cuda.nvtx.range_pop, Counter())
 

@@ -69,3 +69,8 @@ def dump_allocator_snapshot(path: Path) -> bool:
         return False
     dump(str(path))
     return True
+
+
+def has_nvtx() -> bool:
+    """Whether ranges of `torch.cuda.nvtx` go anywhere: builds without CUDA have a stub that raises."""
+    return hasattr(torch._C, "_nvtx")

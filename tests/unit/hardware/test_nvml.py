@@ -336,7 +336,7 @@ def test_parts_and_what_is_between_them_are_the_whole(data: st.DataObject, count
 
     pieces = []
     for (t0, t1), (p0, p1), (e0, e1) in zip(
-        *(itertools.pairwise(found) for found in (times, values, readings)), strict=True
+        itertools.pairwise(times), itertools.pairwise(values), itertools.pairwise(readings), strict=True
     ):
         energy_mj = e1 - e0 if counted else (p0 + p1) / 2 * (t1 - t0) * INTERVAL_S
         pieces.append((t0, t1, energy_mj / 1000))
