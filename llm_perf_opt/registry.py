@@ -11,7 +11,7 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
@@ -171,7 +171,6 @@ def _checked(found: object, expected: type[T], what: str) -> T:
     return found
 
 
-@cache
 def load(reference: str) -> Any:
     """The object behind `module:attribute`."""
     module, _, attribute = reference.partition(":")
