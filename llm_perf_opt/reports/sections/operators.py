@@ -25,7 +25,7 @@ def section(facts: RunFacts) -> Section | None:
     intro = (
         f"{_what(profile)}; the profiler slows the host down, so times here are for comparing "
         "operators with each other. Self time leaves out what an operator called; that of a range is host work outside "
-        f"operators. All rows: torch_profiler/{OPERATORS} and {TABLES}."
+        f"operators. All rows: {OPERATORS} and {TABLES} of the stage."
     )
     blocks: list[Block] = [Paragraph(intro), operator_table(tables.operators, TOP)]
     blocks += [Items(profile.notes)] if profile.notes else []
