@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from llm_perf_opt.analysis.timeline import busy_of, timeline
+from llm_perf_opt.analysis.launched import busy_of, timeline
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.config.pipeline import Nsys
 from llm_perf_opt.config.schema import Config

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.analysis.timeline import OUTSIDE, PHASES, busy_of, timeline
+from llm_perf_opt.analysis.launched import OUTSIDE, PHASES, busy_of, timeline
 from llm_perf_opt.records.timeline import DeviceWork, RangeSpan, RangeWork
 
 NAMES = ("prefill", "decode", "a", "b")

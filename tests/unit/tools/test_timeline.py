@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.analysis.timeline import timeline
+from llm_perf_opt.analysis.launched import timeline
 from llm_perf_opt.records.timeline import Timeline
 from llm_perf_opt.stages.nsys import read_report
 from llm_perf_opt.tools.nsys_export import open_export
