@@ -64,9 +64,11 @@ _MANGLED = re.compile(r"^_ZN?K?")
 _TELLING = re.compile(
     r"\b(\w*(?:Functor\w*|Ops)|\w+_kernel_cuda|\w+_kernel_impl|(?!gpu_)\w+_kernel|cutlass_\w+|\w*gemm\w*|cublas\w+Params\w*)\b"
 )
-_GENERIC = frozenset({"kernel", "Kernel", "Kernel2", "device_kernel", "elementwise_kernel", "vectorized_elementwise_kernel",
-                      "unrolled_elementwise_kernel", "elementwise_kernel_manual_unroll", "reduce_kernel", "globalKernel",
-                      "index_elementwise_kernel", "multi_tensor_apply_kernel", "kentry"})  # fmt: skip
+_GENERIC = frozenset({
+    "kernel", "Kernel", "Kernel2", "device_kernel", "elementwise_kernel", "vectorized_elementwise_kernel",
+    "unrolled_elementwise_kernel", "elementwise_kernel_manual_unroll", "reduce_kernel", "globalKernel",
+    "index_elementwise_kernel", "multi_tensor_apply_kernel", "kentry",
+})  # fmt: skip
 SHORT_LENGTH = 60
 
 

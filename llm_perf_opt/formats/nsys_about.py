@@ -71,8 +71,14 @@ def devices_of(
 
 def recording_ns(reader: TableReader) -> tuple[int, int] | None:
     """From the start of the session, which times count from, to the end of the capture."""
-    rows = _rows(reader, "ANALYSIS_DETAILS", ("duration", "stopTime"))
-    ends = [value for row in rows for value in row if isinstance(value, int) and value > 0]
+    columns = ("duration", "stopTime")
+    ends = []
+    for row in _rows(reader, "ANALYSIS_DETAILS", columns):
+        for column, value in zip(columns, row, strict=True):
+            if isinstance(value, int) and value > 0:
+                ends.append(value)
+            elif value is not None:
+                reader.malformed["ANALYSIS_DETAILS", column] += 1
     return (0, max(ends)) if ends else None
 
 

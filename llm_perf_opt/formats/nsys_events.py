@@ -19,7 +19,6 @@ import numpy as np
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.nsys_about import about_export, devices_of, recording_ns
 from llm_perf_opt.formats.sqlite_columns import Column, Int, TableReader
-from llm_perf_opt.records.factor import distinct, factorized, looked_up
 from llm_perf_opt.records.columns import (
     ABSENT,
     COPY,
@@ -41,7 +40,9 @@ from llm_perf_opt.records.columns import (
     Thread,
     Waits,
     Work,
+    constant,
 )
+from llm_perf_opt.records.factor import distinct, factorized, looked_up
 
 KERNELS = "CUPTI_ACTIVITY_KIND_KERNEL"
 GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
@@ -55,6 +56,8 @@ PUSH_POP_TYPES, START_END_TYPES, DOMAIN_CREATE = (59, 70), (60, 71), 75
 UNPAIRED_TYPES = (35, 36, 37, 38)
 PROCESS_BITS = 24
 """A serialized GlobalId: the thread in the low bits, the process above it."""
+TYPES = 1 << 10
+"""More than ENUM_NSYS_EVENT_TYPE has."""
 INLINE = -2
 """In place of the StringId of a range whose text stands in its row."""
 GRAPH_NAME = "[CUDA graph]"
@@ -169,11 +172,7 @@ class _Export:
         if gaps:
             self._gap(table, gaps)
             return None
-        nodes = [
-            Column(name, NONE)
-            for name in ("graphId", "graphNodeId")
-            if name == graph or (graph is None and self.reader.any(table, name))
-        ]
+        nodes = [Column(name, small=True) for name in ("graphId", "graphNodeId") if name == graph or graph is None]
         start, end, device, stream, correlation, process, *rest = self.reader.read(
             table, [*_needed(_WHERE), *extra, *nodes]
         )
@@ -186,7 +185,19 @@ class _Export:
         if RUNTIME in self.reader.tables and gaps:
             self._gap(RUNTIME, gaps)
             return [np.empty(0, np.int64) for _ in columns]
-        return self.reader.read(RUNTIME, columns)
+        return self._sound(RUNTIME, self.reader.read(RUNTIME, columns))
+
+    def _sound(self, table: str, rows: list[Int], *, may_be_open: bool = False) -> list[Int]:
+        """Without the rows of the host that have no start, or end before it."""
+        start, end = rows[0], rows[1]
+        bad = (start == ABSENT) | (end < start)
+        if may_be_open:
+            bad &= (end != ABSENT) | (start == ABSENT)
+        count = int(bad.sum())
+        if not count:
+            return rows
+        self.notes.append(Note(f"rows of {table} that have no start, or end before it: left out", count))
+        return [column[~bad] for column in rows]
 
     def _waits(self) -> list[Int]:
         columns = [*_needed((_START, _END)), Column("deviceId"), Column("streamId"), Column("syncType", 0)]
@@ -203,18 +214,19 @@ class _Export:
             return []
         inline = "text" in self.reader.columns_of(RANGES)
         id_cell = "textId" if "textId" in self.reader.columns_of(RANGES) else str(NONE)
+        text = f"CASE WHEN text IS NULL THEN {id_cell} ELSE {INLINE} END"
+        # One number for two columns: most of the time goes into making numbers for Python.
+        domain = "ifnull(domainId, 0)" if "domainId" in self.reader.columns_of(RANGES) else "0"
         columns = [
             Column("start", ABSENT, needed=True),
             Column("end", ABSENT, needed=True),
             Column("globalTid"),
-            Column("domainId", 0, small=True),
-            Column("text", NONE, expression=f"CASE WHEN text IS NULL THEN {id_cell} ELSE {INLINE} END", small=True)
-            if inline
-            else Column("textId", small=True),
-            Column("eventType", small=True),
+            Column("text", NONE, expression=text, small=True) if inline else Column("textId", small=True),
+            Column("eventType", expression=f"eventType + {TYPES} * {domain}", small=True),
         ]
-        rows = self.reader.read(RANGES, columns)
-        kind = rows[5]
+        start, end, thread, name, kinds = self.reader.read(RANGES, columns)
+        kind = kinds % TYPES
+        rows = [start, end, thread, kinds // TYPES, name, kind]
         unpaired = int(np.isin(kind, UNPAIRED_TYPES).sum())
         if unpaired:
             self.notes.append(Note("NVTX events that are stored as single pushes and pops are not read", unpaired))
@@ -222,10 +234,16 @@ class _Export:
         if not wanted.all():
             rows = [column[wanted] for column in rows]
         in_rows = rows[4] == INLINE
+        # Columns of one length: what is left out of one is left out of all.
+        names = np.full(len(in_rows), NONE, np.int64)
+        if in_rows.any():
+            names[in_rows] = self._inline_names()
+        rows = self._sound(RANGES, [*rows, names], may_be_open=True)
+        in_rows = rows[4] == INLINE
         if not in_rows.any():
-            return [_RangePart(*rows)] if len(rows[0]) else []
-        plain = _RangePart(*(column[~in_rows] for column in rows))
-        inlined = _RangePart(*(column[in_rows] for column in rows), names=self._inline_names())
+            return [_RangePart(*rows[:6])] if len(rows[0]) else []
+        plain = _RangePart(*(column[~in_rows] for column in rows[:6]))
+        inlined = _RangePart(*(column[in_rows] for column in rows))
         return [part for part in (plain, inlined) if len(part.start)]
 
     def _inline_names(self) -> Int:
@@ -272,21 +290,21 @@ class _Export:
     def _work(self, part: _Part, strings: dict[int, str], processes: Int, numbers: _Numbers) -> Work:
         rows = len(part.start)
         process = looked_up(_process_of(part.process), processes)
-        none = np.full(rows, NONE, np.int64)
+        none = constant(NONE, rows, np.int64)
         if part.kind == KERNEL:
             name = self.names.of_ids(part.name, strings, UNNAMED_KERNEL)
         elif part.kind == GRAPH:
-            name = np.full(rows, self.names.of(GRAPH_NAME))
+            name = constant(self.names.of(GRAPH_NAME), rows, np.int32)
         elif part.kind == COPY:
             kinds = np.clip(part.rest["copyKind"], 0, len(COPY_KINDS) - 1)
             name = np.array([self.names.of(f"copy, {kind}") for kind in COPY_KINDS])[kinds]
         else:
-            name = np.full(rows, self.names.of("set"))
-        memory = np.full(rows, MEMORY_UNKNOWN)
+            name = constant(self.names.of("set"), rows, np.int32)
+        memory = constant(MEMORY_UNKNOWN, rows, np.int8)
         return Work(
             start_ns=part.start,
             end_ns=part.end,
-            kind=np.full(rows, part.kind, np.int8),
+            kind=constant(part.kind, rows, np.int8),
             device=numbers.of(process, part.device).astype(np.int32),
             stream=part.stream,
             process=process.astype(np.int32),
@@ -323,16 +341,16 @@ class _Export:
             kind=kind.astype(np.int8),
             thread=thread.astype(np.int32),
             name=names.astype(np.int32),
-            domain=self._domains(found, thread, threads).astype(np.int32),
-            external=np.full(len(found.start), NONE, np.int64),
-            shapes=np.full(len(found.start), NONE, np.int32),
+            domain=self._domains(found, thread, threads),
+            external=constant(NONE, len(found.start), np.int64),
+            shapes=constant(NONE, len(found.start), np.int32),
         )
 
     def _domains(self, found: _RangePart, thread: Int, owners: Int) -> Int:
         """The name of each range's domain: domains are numbered by each process for itself."""
         domains, number = factorized(found.domain)
         if not domains.any():
-            return np.full(len(found.start), NONE, np.int64)
+            return constant(NONE, len(found.start), np.int32)
         named = self._domain_names()
         keys, inverse = factorized(thread * len(domains) + number)
         positions = []
@@ -340,7 +358,7 @@ class _Export:
             owner, domain = int(owners[key // len(domains)]), int(domains[key % len(domains)])
             name = named.get((owner >> PROCESS_BITS, domain), f"domain {domain}")
             positions.append(self.names.of(name) if domain else NONE)
-        return np.array(positions, np.int64)[inverse]
+        return np.array(positions, np.int32)[inverse]
 
     def _domain_names(self) -> dict[tuple[int, int], str]:
         if not hasattr(self, "_named_domains"):
@@ -357,7 +375,7 @@ class _Export:
     def _malformed_notes(self) -> list[Note]:
         return [
             Note(
-                f"values of {table}.{column} that are no whole number: such rows are left out, or count as without it",
+                f"values of {table}.{column} that are no such number: left out",
                 count,
             )
             for (table, column), count in sorted(self.reader.malformed.items())

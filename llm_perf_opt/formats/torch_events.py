@@ -7,7 +7,7 @@ do not say which process launched them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ from llm_perf_opt.records.columns import (
     Work,
 )
 
-Int = NDArray[np.int64]
+Int = NDArray[Any]
 
 MOST_MICROSECONDS = 9_000_000_000_000_000
 """A time beyond this is none (and its nanoseconds do not fit into a column)."""
@@ -109,11 +109,11 @@ class _Columns:
         for event in piece:
             if event.ph != "X":
                 continue
-            kind = self._categories.get(event.cat)
-            if kind is None:
-                kind = self._categories[event.cat] = _group(event.cat)
-            if kind[0]:
-                groups.setdefault(kind, []).append(event)
+            found = self._categories.get(event.cat)
+            if found is None:
+                found = self._categories[event.cat] = _group(event.cat)
+            if found[0]:
+                groups.setdefault(found, []).append(event)
         for (group, kind), events in groups.items():
             if group == "host":
                 self._add_ranges(events, kind)

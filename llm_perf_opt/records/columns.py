@@ -61,8 +61,15 @@ class Columns:
         """The rows of all parts, one after the other."""
         if not parts:
             return cls()
+        if len(parts) == 1:
+            return parts[0]
         names = [item.name for item in fields(cls)]  # type: ignore[arg-type]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def constant(value: int, rows: int, kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
+    """A column of one value, which takes no memory; it cannot be written to."""
+    return np.broadcast_to(kind(value), rows)
 
 
 def _ints() -> NDArray[np.int64]:

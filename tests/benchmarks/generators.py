@@ -52,7 +52,9 @@ def nsys_export(path: Path, kernels: int, calls_per_kernel: float = 1.0, ranges_
         database.execute("CREATE TABLE StringIds (id INTEGER NOT NULL PRIMARY KEY, value TEXT NOT NULL)")
         database.execute("CREATE TABLE META_DATA_EXPORT (name TEXT NOT NULL, value TEXT)")
         database.execute("INSERT INTO META_DATA_EXPORT VALUES ('EXPORT_PRODUCT_VERSION', '2026.2.1.210')")
-        names = [f"void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_bf16_{n}>(T1::Params)" for n in range(KERNELS)]
+        names = [
+            f"void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_bf16_{n}>(T1::Params)" for n in range(KERNELS)
+        ]
         names += ["cudaLaunchKernel", "cudaEventRecord", *(f"aten::op{n}" for n in range(200)), "decode"]
         database.executemany("INSERT INTO StringIds VALUES (?, ?)", enumerate(names, 1))
         _fill(database, "CUPTI_ACTIVITY_KIND_KERNEL", 40, _kernel_rows(kernels))

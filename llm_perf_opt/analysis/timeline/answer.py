@@ -33,27 +33,39 @@ def answer(devices: Sequence[DeviceTime], waited: Sequence[HostDoing]) -> str:
     compute = sum(device.compute_ns for device in devices)
     idle = {cause: sum(device.idle_by_cause[cause] for device in devices) for cause in CAUSES}
     late = sum(idle[cause] for cause in CAUSES[HOST_CAUSES])
-    gpu = "the GPU" if len(devices) == 1 else f"the {len(devices)} GPUs"
-    was = "was" if len(devices) == 1 else "were"
     if not wall:
         return "The device work that the file holds takes no time."
-    used = f"{gpu} {was} busy {_percent(busy, wall)} of the time"
+    used = f"{_the_gpus(devices)} busy {_percent(busy, wall)} of the time"
     if copies > MOSTLY * wall:
-        return f"Copy-bound: copies alone took {_percent(copies, wall)} of the time, kernels {_percent(compute + talks, wall)}."
-    if busy < WELL_USED * wall:
-        total = sum(idle.values())
-        if late >= MOSTLY * total:
-            name = waited[0].name if waited else ""
-            during = f", most of it while the host was in {_shown(name)}" if name else ""
-            pronoun = "it" if len(devices) == 1 else "they"
-            return (
-                f"Host-bound: {used}; {_percent(late, total)} of the idle time {pronoun} waited for a launch{during}."
-            )
+        kernels = _percent(compute + talks, wall)
+        said = f"Copy-bound: copies alone took {_percent(copies, wall)} of the time, kernels {kernels}."
+    elif busy < WELL_USED * wall and late >= MOSTLY * sum(idle.values()):
+        said = (
+            f"Host-bound: {used}; {_percent(late, sum(idle.values()))} of the idle time {_waited(devices)} for a launch"
+        )
+        said += f"{_during(waited, late)}."
+    elif busy < WELL_USED * wall:
         cause = max((cause for cause in CAUSES if cause not in CAUSES[HOST_CAUSES]), key=idle.__getitem__)
-        return f"Idle: {used}; {_percent(idle[cause], total)} of the idle time {_waited(devices)} for {_WHY[cause]}."
-    if talks > compute:
-        return f"Communication-bound: {used}; exposed communication took {_percent(talks, wall)}, compute {_percent(compute, wall)}."
-    return f"GPU-bound: {used}, computing {_percent(compute, wall)}."
+        share = _percent(idle[cause], sum(idle.values()))
+        said = f"Idle: {used}; {share} of the idle time {_waited(devices)} for {_WHY[cause]}."
+    elif talks > compute:
+        said = f"Communication-bound: {used}; exposed communication took {_percent(talks, wall)} of it, compute "
+        said += f"{_percent(compute, wall)}."
+    else:
+        said = f"GPU-bound: {used}, computing {_percent(compute, wall)}."
+    return said
+
+
+def _the_gpus(devices: Sequence[DeviceTime]) -> str:
+    return "the GPU was" if len(devices) == 1 else f"the {len(devices)} GPUs were"
+
+
+def _during(waited: Sequence[HostDoing], late: int) -> str:
+    if not waited:
+        return ""
+    first = waited[0]
+    much = "most of it" if first.total_ns > MOSTLY * late else f"{_percent(first.total_ns, late)} of that"
+    return f", {much} while the host was in {_shown(first.name)}"
 
 
 def _waited(devices: Sequence[DeviceTime]) -> str:

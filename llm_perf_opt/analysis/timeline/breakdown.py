@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from llm_perf_opt.analysis.timeline.host import HostTime, host_time
 from llm_perf_opt.analysis.timeline.intervals import Cover, Int, Packing, ordered
 from llm_perf_opt.analysis.timeline.launches import Launches
-from llm_perf_opt.analysis.timeline.trust import stream_count, stream_numbers
-from llm_perf_opt.records.columns import ABSENT, COPY, NONE, SET, WAIT_STREAM_EVENT, Events
+from llm_perf_opt.analysis.timeline.nesting import Nest
+from llm_perf_opt.analysis.timeline.trust import stream_count
+from llm_perf_opt.records.columns import ABSENT, COPY, NONE, SET, WAIT_STREAM_EVENT, Events, Small
 
 CAUSES = (
     "launch_not_recorded", "host_blocking_call", "host_operator", "host_range", "host_python", "host_unrecorded",
     "launch_call", "launch_latency", "device_turnaround", "dependency", "no_later_work",
 )  # fmt: skip
 HOST_CAUSES = slice(1, 6)
+GAPS_AT_ONCE = 1 << 16
 PARTS = ("wall", "busy", "compute", "communication", "exposed_communication", "copy", "exposed_copy", "idle")
 
 
@@ -29,10 +31,10 @@ PARTS = ("wall", "busy", "compute", "communication", "exposed_communication", "c
 class Gaps:
     """The idle times of all devices, by device and start; of each device the first and the last are open ended."""
 
-    device: Int
+    device: Small
     start_ns: Int
     end_ns: Int
-    ender: Int
+    ender: Small
     """The work that ends it; -1 where none does."""
     last: NDArray[np.bool_]
     """No later work on this device."""
@@ -52,13 +54,13 @@ class DeviceTime:
     launched_start_ns: Int
     """Of the call that launched the ender of each gap."""
     launched_end_ns: Int
-    thread: Int
-    stream: Int
+    thread: Small
+    stream: Small
     host: HostTime
     waits: Cover
     """Of each stream, for events."""
-    causes_before: Int
-    """Idle time by cause before each gap, one row a cause."""
+    causes_until: dict[int, Int]
+    """Idle time by cause up to the end of each gap; a cause that there is none of is left out."""
 
     def parts(self, device: NDArray[np.integer], start: Int, end: Int) -> dict[str, Int]:
         """PARTS of each window, in nanoseconds."""
@@ -84,7 +86,10 @@ class DeviceTime:
     def _causes_until(self, device: NDArray[np.integer], time: Int) -> Int:
         starts = self.packing.pack(self.gaps.device, self.gaps.start_ns)
         at = np.maximum(np.searchsorted(starts, self.packing.pack(device, time), "right") - 1, 0)
-        return self.causes_before[:, at] + self.causes_in(at, np.minimum(time, self.gaps.end_ns[at]))
+        found = self.causes_in(at, np.minimum(time, self.gaps.end_ns[at]))
+        for cause, until in self.causes_until.items():
+            found[cause] += np.where(at > 0, until[at - 1], 0)
+        return found
 
     def causes_in(self, gap: Int, until: Int) -> Int:
         """Idle time of gaps by cause, up to these times."""
@@ -114,20 +119,27 @@ class DeviceTime:
 
 
 def device_time(
-    events: Events, launches: Launches, trusted: NDArray[np.bool_], communicates: NDArray[np.bool_]
+    events: Events,
+    launches: Launches,
+    trusted: NDArray[np.bool_],
+    communicates: NDArray[np.bool_],
+    numbers: Int,
+    *,
+    nest: Nest | None = None,
 ) -> DeviceTime:
     """The time of all devices.
 
     Args:
         trusted: which work has times that can be.
         communicates: which work is communication between devices.
+        numbers: the stream of each.
+        nest: of all ranges of the host, where there is one.
     """
     work = events.work
     rows = np.flatnonzero(trusted & (work.device != NONE))
-    device, start, end = work.device[rows].astype(np.int64), work.start_ns[rows], work.end_ns[rows]
+    device, start, end = work.device[rows], work.start_ns[rows], work.end_ns[rows]
     moves = (work.kind[rows] == COPY) | (work.kind[rows] == SET)
     talks = communicates[rows] & ~moves
-    numbers = stream_numbers(events)
     packing = _packing(events, start, end, stream_count(numbers))
 
     def cover(chosen: NDArray[np.bool_]) -> Cover:
@@ -143,7 +155,7 @@ def device_time(
     stream_of_waits = _streams_of_waits(events, numbers)
     waiting = (waits.kind == WAIT_STREAM_EVENT) & (stream_of_waits != NONE)
     if not len(launches.call):
-        nothing = np.full(len(ender), NONE, np.int64)
+        nothing = np.full(len(ender), NONE, np.int32)
         absent = np.full(len(ender), ABSENT, np.int64)
         columns = (absent, absent, nothing, nothing)
     else:
@@ -151,7 +163,7 @@ def device_time(
             np.where(some, launches.start_ns[ender], ABSENT),
             np.where(some, launches.end_ns[ender], ABSENT),
             np.where(some, launches.thread[ender], NONE),
-            np.where(some, numbers[ender], NONE),
+            np.where(some, numbers[ender], NONE).astype(np.int32),
         )
     found = DeviceTime(
         packing=packing,
@@ -165,14 +177,24 @@ def device_time(
         launched_end_ns=columns[1],
         thread=columns[2],
         stream=columns[3],
-        host=host_time(events, packing),
+        host=host_time(events, packing, nest),
         waits=Cover.of(packing, stream_of_waits[waiting], waits.start_ns[waiting], waits.end_ns[waiting]),
-        causes_before=np.zeros((len(CAUSES), len(gaps.device)), np.int64),
+        causes_until={},
     )
-    everything = found.causes_in(np.arange(len(gaps.device)), gaps.end_ns)
-    # Each column holds what came before its gap.
-    found.causes_before[:, 1:] = np.cumsum(everything, axis=1)[:, :-1]
+    _sum_causes(found)
     return found
+
+
+def _sum_causes(time: DeviceTime) -> None:
+    """Fill in `causes_until`, some gaps at a time: all causes of all of them would take eleven columns."""
+    gaps = len(time.gaps.device)
+    for first in range(0, gaps, GAPS_AT_ONCE):
+        some = np.arange(first, min(first + GAPS_AT_ONCE, gaps))
+        causes = np.cumsum(time.causes_in(some, time.gaps.end_ns[some]), axis=1)
+        for cause in np.flatnonzero(causes[:, -1]).tolist():
+            time.causes_until.setdefault(cause, np.zeros(gaps, np.int64))
+        for cause, until in time.causes_until.items():
+            until[some] = causes[cause] + (until[first - 1] if first else 0)
 
 
 def _packing(events: Events, start: Int, end: Int, streams: int) -> Packing:
@@ -186,8 +208,8 @@ def _packing(events: Events, start: Int, end: Int, streams: int) -> Packing:
 def _gaps(events: Events, launches: Launches, busy: Cover, rows: Int, devices: int) -> Gaps:
     packing = busy.packing
     first, last = packing.first, packing.first + packing.span - 1
-    device = busy.starts // packing.span
-    each = np.arange(devices)
+    device = (busy.starts // packing.span).astype(np.int32)
+    each = np.arange(devices, dtype=np.int32)
     owners = np.append(each, device)  # one gap before each busy time, and one after the last
     starts = np.append(np.full(devices, first), busy.ends % packing.span + first)
     order = np.lexsort((starts, owners))
@@ -196,22 +218,19 @@ def _gaps(events: Events, launches: Launches, busy: Cover, rows: Int, devices: i
     ends = np.where(final, last, 0)
     # What ends the gap before the k-th busy time of a device is that busy time.
     ends[~final] = busy.starts % packing.span + first
-    return Gaps(owners, starts, ends, _enders(events, launches, packing, rows, owners, ends, final), final)
+    ender = np.full(len(owners), NONE, np.int32)
+    ender[~final] = _enders(events, launches, rows, busy.starts, packing)
+    return Gaps(owners, starts, ends, ender, final)
 
 
-def _enders(
-    events: Events, launches: Launches, packing: Packing, rows: Int, owners: Int, ends: Int, final: NDArray[np.bool_]
-) -> Int:
-    """The work that starts where each gap ends; of several the one that was launched first."""
+def _enders(events: Events, launches: Launches, rows: Int, ends_at: Int, packing: Packing) -> Int:
+    """Of these works the one that starts at each packed time; of several the one that was launched first."""
     work = events.work
     packed = packing.pack(work.device[rows], work.start_ns[rows])
     unrecorded = launches.call[rows] == NONE
     keys = (unrecorded, launches.start_ns[rows], work.end_ns[rows], work.name[rows], launches.thread[rows])
     order = ordered(packed, *keys)
-    at = np.searchsorted(packed[order], packing.pack(owners, ends), "left")
-    found = np.full(len(owners), NONE, np.int64)
-    found[~final] = rows[order[at[~final]]]
-    return found
+    return rows[order[np.searchsorted(packed[order], ends_at, "left")]]
 
 
 def _streams_of_waits(events: Events, numbers: Int) -> Int:

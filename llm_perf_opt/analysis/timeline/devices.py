@@ -9,12 +9,11 @@ import numpy as np
 
 from llm_perf_opt.analysis.kernel_names import short_name
 from llm_perf_opt.analysis.timeline.breakdown import CAUSES, PARTS
-from llm_perf_opt.analysis.timeline.intervals import Cover, Int
+from llm_perf_opt.analysis.timeline.intervals import Cover, Int, ordered
 from llm_perf_opt.analysis.timeline.nesting import Nest
 from llm_perf_opt.analysis.timeline.phases import Phases, processes_of_devices, windows
 from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.analysis.timeline.tables import WHOLE_GRAPH, category_of, is_kernel, sums
-from llm_perf_opt.analysis.timeline.trust import stream_numbers
 from llm_perf_opt.records.columns import ABSENT, GRAPH, KERNEL, NONE, START_END
 from llm_perf_opt.records.device_timeline import (
     CategoryTime,
@@ -59,7 +58,7 @@ def device_times(state: State) -> list[DeviceTime]:
     """Devices with trusted work."""
     events, work = state.events, state.events.work
     duration = np.where(state.trusted, work.end_ns - np.where(state.trusted, work.start_ns, 0), 0)
-    streams = stream_numbers(events)
+    streams = state.streams
     rows = []
     for device, start, end in extents(state):
         mine = state.trusted & (work.device == device)
@@ -195,7 +194,7 @@ def step_groups(state: State, phases: Phases) -> list[StepGroup]:
     """Each kind of step on each device that its processes use."""
     ranges = state.events.ranges
     owners = processes_of_devices(state)
-    used = [device for device, _, _ in extents(state)]
+    used: list[int | None] = [device for device, _, _ in extents(state)]
     process_of = state.events.thread_process()
     rows = []
     for name, (phase, mine) in phases.groups.items():
@@ -264,14 +263,13 @@ def category_times(state: State) -> list[CategoryTime]:
     return sorted(table, key=lambda row: (row.device, -row.total_ns, row.category))
 
 
-def longest_gaps(state: State) -> list[Gap]:
+def longest_gaps(state: State, host: HostNames) -> list[Gap]:
     """The longest gaps of all devices, with what every thread of the process was in."""
     gaps = state.time.gaps
     rows = np.concatenate([np.empty(0, np.int64), *(_inner_gaps(state, device) for device, _, _ in extents(state))])
     length = gaps.end_ns[rows] - gaps.start_ns[rows]
     rows = rows[np.lexsort((gaps.device[rows], gaps.start_ns[rows], -length))][:LONGEST_GAPS]
     causes = state.time.causes_in(rows, gaps.end_ns[rows])
-    host = _HostNames(state)
     found = []
     for position, gap in enumerate(rows.tolist()):
         ender = int(gaps.ender[gap])
@@ -295,7 +293,7 @@ def _process_of(state: State, row: int) -> int:
     return int(state.events.work.process[row]) if thread == NONE else state.events.threads[thread].process
 
 
-def waited_for(state: State) -> list[HostDoing]:
+def waited_for(state: State, host: HostNames) -> list[HostDoing]:
     """What the launching threads were in while devices waited for them, longest first."""
     gaps, time = state.time.gaps, state.time
     rows = np.concatenate([np.empty(0, np.int64), *(_inner_gaps(state, device) for device, _, _ in extents(state))])
@@ -304,7 +302,7 @@ def waited_for(state: State) -> list[HostDoing]:
     called = np.clip(time.launched_start_ns[rows], start, gaps.end_ns[rows])
     late = called > start
     rows, start, called = rows[late], start[late], called[late]
-    names = _HostNames(state).at(time.thread[rows], (start + called) // 2)
+    names = host.at(time.thread[rows], (start + called) // 2)
     keys, group = factorized(names)
     total = sums(group, len(keys), called - start)
     found = [
@@ -314,21 +312,42 @@ def waited_for(state: State) -> list[HostDoing]:
     return sorted(found, key=lambda row: (-row.total_ns, row.name))[:MOST_DOINGS]
 
 
-class _HostNames:
-    """The name of the innermost range, operator, Python function or call of a thread."""
+class HostNames:
+    """What threads were in: a call, else the innermost range, operator or Python function."""
 
     def __init__(self, state: State) -> None:
         self._events = state.events
         ranges, calls = state.events.ranges, state.events.calls
+        self._nest = state.nest
+        self._rows: Int = state.nested
         rows = np.flatnonzero(ranges.kind != START_END)
-        thread = np.append(ranges.thread[rows], calls.thread)
-        start, end = np.append(ranges.start_ns[rows], calls.start_ns), np.append(ranges.end_ns[rows], calls.end_ns)
-        self._names = np.append(ranges.name[rows], calls.name).astype(np.int64)
-        self._nest = Nest(thread, start, end)
+        if len(rows) > len(self._rows):
+            self._rows = rows
+            self._nest = Nest(ranges.thread[self._rows], ranges.start_ns[self._rows], ranges.end_ns[self._rows])
+        self._packing = state.time.packing
+        starts = self._packing.pack(calls.thread, calls.start_ns)
+        self._calls = ordered(starts)
+        self._starts = starts[self._calls]
+        ends = self._packing.pack(calls.thread, calls.end_ns)[self._calls]
+        self._reached = np.maximum.accumulate(ends) if len(ends) else ends
+        # Of calls that hold others the outermost names what the thread was in.
+        opens = np.append(True, self._starts[1:] >= self._reached[:-1])[: len(ends)]
+        self._outermost = np.maximum.accumulate(np.where(opens, np.arange(len(ends)), 0)) if len(ends) else self._calls
 
     def at(self, thread: Int, time: Int) -> Int:
+        """The name; -1 where nothing was recorded."""
         inner = self._nest.innermost(thread, time)
-        return np.where(inner == NONE, NONE, self._names[np.maximum(inner, 0)]) if len(self._names) else inner
+        ranges = self._events.ranges
+        found = np.full(len(time), NONE, np.int64)
+        if len(self._rows):
+            found = np.where(inner == NONE, NONE, ranges.name[self._rows[np.maximum(inner, 0)]])
+        if len(self._starts):
+            packed = self._packing.pack(thread, time)
+            last = np.searchsorted(self._starts, packed, "right") - 1
+            within = (last >= 0) & (self._reached[np.maximum(last, 0)] > packed)
+            outermost = self._calls[self._outermost[np.maximum(last, 0)]]
+            found = np.where(within, self._events.calls.name[outermost], found)
+        return found
 
     def during(self, start: int, end: int, process: int) -> list[ThreadDoing]:
         """What each thread of a process was in most of the time, those with something first."""

@@ -44,7 +44,12 @@ class HostTime:
         return blocking, operators - blocking, ranges - operators, python - ranges, rest
 
 
-def host_time(events: Events, packing: Packing) -> HostTime:
+def host_time(events: Events, packing: Packing, nest: Nest | None = None) -> HostTime:
+    """The time of all threads.
+
+    Args:
+        nest: of all ranges, where there is one.
+    """
     ranges, calls = events.ranges, events.calls
     blocks = np.array([BLOCKING_CALLS.match(name) is not None for name in events.names], np.bool_)
     rows = np.flatnonzero(blocks[calls.name]) if len(calls) else np.empty(0, np.int64)
@@ -56,6 +61,8 @@ def host_time(events: Events, packing: Packing) -> HostTime:
         inner = operators.joined(_where_innermost(events, packing, plain | python, plain))
         everything = inner.joined(_of_kind(events, packing, plain | python))
     else:
+        if nest is not None and plain.all():
+            plain = nest.parents() == NONE  # what the outermost ones cover
         inner = operators.joined(_of_kind(events, packing, plain))
         everything = inner
     return HostTime(blocking, operators, inner, everything)

@@ -7,11 +7,13 @@ packed into one number, so that all groups are sorted, merged and searched in on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Int = NDArray[np.int64]
+Int = NDArray[Any]
+"""Whole numbers of 32 or 64 bits."""
 MOST = 1 << 62
 
 
@@ -40,7 +42,8 @@ class Packing:
 
     def pack(self, group: NDArray[np.integer] | int, time: Int) -> Int:
         clipped = np.clip(time, self.first, self.first + self.span - 1) - self.first
-        return np.asarray(group, np.int64) * self.span + clipped
+        packed: Int = np.asarray(group, np.int64) * self.span + clipped
+        return packed
 
 
 @dataclass(frozen=True, slots=True)

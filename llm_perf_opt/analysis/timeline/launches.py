@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from llm_perf_opt.analysis.timeline.intervals import Int, ordered
 from llm_perf_opt.analysis.timeline.nesting import Nest
 from llm_perf_opt.analysis.timeline.steps import PROFILER_STEP
-from llm_perf_opt.records.columns import ABSENT, NONE, OPERATOR, PYTHON, START_END, Events
+from llm_perf_opt.records.columns import ABSENT, NONE, OPERATOR, PYTHON, START_END, Events, Small
 from llm_perf_opt.records.factor import looked_up
 
 OLD_IDS_SHARE = 0.9
@@ -22,13 +22,13 @@ torch 2.1."""
 class Launches:
     """One element for each piece of device work."""
 
-    call: Int
+    call: Small
     """The call that launched it; -1 where none was recorded."""
-    thread: Int
+    thread: Small
     start_ns: Int
     """Of the call; ABSENT without one."""
     end_ns: Int
-    owner: Int
+    owner: Small
     """The innermost operator or range around the launch; -1 without one."""
     by_external_id: NDArray[np.bool_]
     """Its owner was found by `External id`, since no call was recorded."""
@@ -36,7 +36,7 @@ class Launches:
     """Work that calls of several processes may have launched: of those none is taken."""
 
 
-def nesting_ranges(events: Events) -> Int:
+def nesting_ranges(events: Events) -> Small:
     """The ranges that can be said to launch something.
 
     Python functions, ranges across threads and the profiler's own step around everything are not.
@@ -46,10 +46,10 @@ def nesting_ranges(events: Events) -> Int:
     steps = [number for number, name in enumerate(events.names) if name.startswith(f"{PROFILER_STEP}#")]
     if steps:
         chosen &= ~np.isin(events.ranges.name, steps)
-    return np.flatnonzero(chosen)
+    return np.flatnonzero(chosen).astype(np.int32)
 
 
-def find_launches(events: Events, nest: Nest, nested: Int) -> Launches:
+def find_launches(events: Events, nest: Nest, nested: Small) -> Launches:
     """Link device work to calls by (process, correlation id), and to ranges by the time of the call.
 
     Args:
@@ -59,18 +59,21 @@ def find_launches(events: Events, nest: Nest, nested: Int) -> Launches:
     linked = call != NONE
     found = np.maximum(call, 0)
     calls = events.calls
-    thread = np.where(linked, calls.thread[found], NONE) if len(calls) else np.full(len(call), NONE, np.int64)
-    start = np.where(linked, calls.start_ns[found], ABSENT) if len(calls) else np.full(len(call), ABSENT, np.int64)
-    end = np.where(linked, calls.end_ns[found], ABSENT) if len(calls) else np.full(len(call), ABSENT, np.int64)
-    owner = np.full(len(call), NONE, np.int64)
+    thread = np.full(len(call), NONE, np.int32)
+    start = np.full(len(call), ABSENT, np.int64)
+    end = start.copy()
     rows = np.flatnonzero(linked)
-    inner = nest.innermost(thread[rows], start[rows])
-    owner[rows] = np.where(inner == NONE, NONE, nested[np.maximum(inner, 0)]) if len(nested) else NONE
+    if len(rows):
+        thread[rows] = calls.thread[found[rows]]
+        start[rows], end[rows] = calls.start_ns[found[rows]], calls.end_ns[found[rows]]
+    owner = np.full(len(call), NONE, np.int32)
+    if len(nested):
+        inner = nest.innermost(thread[rows], start[rows])
+        owner[rows] = np.where(inner == NONE, NONE, nested[np.maximum(inner, 0)])
     external = _by_external_id(events, linked)
     by_id = external != NONE
-    return Launches(
-        call, thread, start, end, np.where(by_id, external, owner), by_id, ambiguous
-    )  # fmt: skip
+    owner[by_id] = external[by_id]
+    return Launches(call.astype(np.int32), thread, start, end, owner, by_id, ambiguous)
 
 
 def _calls_of(events: Events) -> tuple[Int, int]:
@@ -79,7 +82,8 @@ def _calls_of(events: Events) -> tuple[Int, int]:
         return np.full(len(work), NONE, np.int64), 0
     named = np.flatnonzero(calls.correlation > 0)
     owner = events.thread_process()[calls.thread[named]].astype(np.int64)
-    correlation = calls.correlation[named]
+    correlation: Int = calls.correlation[named]
+    wanted: Int = work.correlation
     top = int(correlation.max(initial=0)) + 1
     if top * (len(events.processes) + 1) >= 1 << 62:  # ids that use all their bits
         ids = np.unique(correlation)
@@ -87,7 +91,6 @@ def _calls_of(events: Events) -> tuple[Int, int]:
         wanted = looked_up(work.correlation, ids)
         valid = wanted != NONE
     else:
-        wanted = work.correlation
         valid = (wanted > 0) & (wanted < top)
     order = ordered(owner * top + correlation, calls.start_ns[named])
     keys = (owner * top + correlation)[order]
@@ -134,8 +137,7 @@ def _by_external_id(events: Events, linked: NDArray[np.bool_]) -> Int:
     order = np.argsort(ranges.external[rows], kind="stable")
     ids, rows, owners = ranges.external[rows][order], rows[order], owners[order]
     several = _of_several(ids, owners) if len(ids) else ids
-    hit = _matched(ids, rows, work.external, ~linked & (work.external > 0) & ~np.isin(work.external, several))
-    return hit
+    return _matched(ids, rows, work.external, ~linked & (work.external > 0) & ~np.isin(work.external, several))
 
 
 def uses_old_ids(events: Events) -> bool:

@@ -13,8 +13,8 @@ from llm_perf_opt.analysis.timeline.breakdown import DeviceTime, device_time
 from llm_perf_opt.analysis.timeline.intervals import Int
 from llm_perf_opt.analysis.timeline.launches import Launches, find_launches, nesting_ranges
 from llm_perf_opt.analysis.timeline.nesting import Nest
-from llm_perf_opt.analysis.timeline.trust import TRUSTED, distrusted
-from llm_perf_opt.records.columns import ABSENT, KERNEL, Events
+from llm_perf_opt.analysis.timeline.trust import TRUSTED, distrusted, reach_of, stream_numbers
+from llm_perf_opt.records.columns import ABSENT, KERNEL, Events, Note, Small
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class State:
     """One file, analysed."""
 
     events: Events
-    nested: Int
+    nested: Small
     """The ranges that can be around a launch, and `nest`'s own numbering of them."""
     nest: Nest
     launches: Launches
@@ -30,17 +30,21 @@ class State:
     """Why the times of each piece of device work cannot be; 0 where they can."""
     trusted: NDArray[np.bool_]
     communicates: NDArray[np.bool_]
+    streams: Int
+    """A number for each stream of a process and device."""
     time: DeviceTime
 
 
 def analysed(events: Events) -> State:
     """The state of one file; nothing of it depends on the order of rows."""
-    events = with_closed_ranges(events)
+    events = with_closed_ranges(within_reach(events))
     nested = nesting_ranges(events)
     ranges = events.ranges
-    nest = Nest(ranges.thread[nested], ranges.start_ns[nested], ranges.end_ns[nested])
+    columns = (ranges.thread, ranges.start_ns, ranges.end_ns)
+    nest = Nest(*(columns if len(nested) == len(ranges) else (column[nested] for column in columns)))
     launches = find_launches(events, nest, nested)
-    reason = distrusted(events)
+    streams = stream_numbers(events)
+    reason = distrusted(events, streams)
     trusted = reason == TRUSTED
     talks = np.zeros(len(events.names), np.bool_)
     for name in np.unique(events.work.name).tolist():
@@ -54,8 +58,27 @@ def analysed(events: Events) -> State:
         reason=reason,
         trusted=trusted,
         communicates=talking,
-        time=device_time(events, launches, trusted, talking),
+        streams=streams,
+        time=device_time(
+            events, launches, trusted, talking, streams, nest=nest if len(nested) == len(ranges) else None
+        ),
     )
+
+
+def within_reach(events: Events) -> Events:
+    """Without events of the host whose times cannot be of the same recording as the others."""
+    reach = reach_of(events)
+    if reach is None:
+        return events
+    ranges, calls = events.ranges, events.calls
+    ends = np.where(ranges.end_ns == ABSENT, ranges.start_ns, ranges.end_ns)
+    kept_ranges = (ranges.start_ns >= reach[0]) & (ends <= reach[1])
+    kept_calls = (calls.start_ns >= reach[0]) & (calls.end_ns <= reach[1])
+    count = len(ranges) - int(kept_ranges.sum()) + len(calls) - int(kept_calls.sum())
+    notes = list(events.notes)
+    if count:
+        notes.append(Note("events of the host that lie days apart from the others: left out", count))
+    return dataclasses.replace(events, ranges=ranges.take(kept_ranges), calls=calls.take(kept_calls), notes=notes)
 
 
 def with_closed_ranges(events: Events) -> Events:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from llm_perf_opt.analysis.timeline import devices as device_tables
 from llm_perf_opt.analysis.timeline.answer import answer
 from llm_perf_opt.analysis.timeline.phases import Phases, find_phases
 from llm_perf_opt.analysis.timeline.state import State, analysed
-from llm_perf_opt.analysis.timeline.steps import OUTSIDE, PhaseRule
+from llm_perf_opt.analysis.timeline.steps import PhaseRule
 from llm_perf_opt.analysis.timeline.tables import (
     copy_table,
     kernel_table,
@@ -20,7 +19,8 @@ from llm_perf_opt.analysis.timeline.tables import (
     unattributed,
 )
 from llm_perf_opt.analysis.timeline.trust import REASONS
-from llm_perf_opt.records.columns import ABSENT, GRAPH, KERNEL, NONE, OPERATOR, Events
+from llm_perf_opt.errors import StageError
+from llm_perf_opt.records.columns import ABSENT, GRAPH, KERNEL, OPERATOR, Events
 from llm_perf_opt.records.device_timeline import (
     DeviceTimeline,
     Distrusted,
@@ -39,8 +39,14 @@ def summary(events: Events, rules: Sequence[PhaseRule] = ()) -> DeviceTimeline:
 
     Args:
         rules: ranges of whatever name that are phases, before those that are recognised.
+
+    Raises:
+        StageError: its times lie too far apart.
     """
-    state = analysed(events)
+    try:
+        state = analysed(events)
+    except OverflowError as error:
+        raise StageError(str(error), "record a shorter time, or fewer processes at once") from error
     return summary_of(state, find_phases(state, rules))
 
 
@@ -51,7 +57,8 @@ def summary_of(state: State, phases: Phases) -> DeviceTimeline:
     ranges = range_table(state)
     attributed, rest = unattributed(state)
     devices = device_tables.device_times(state)
-    waited = device_tables.waited_for(state)
+    host = device_tables.HostNames(state)
+    waited = device_tables.waited_for(state, host)
     return DeviceTimeline(
         answer=answer(devices, waited),
         facts=_facts(events),
@@ -59,7 +66,7 @@ def summary_of(state: State, phases: Phases) -> DeviceTimeline:
         phases=tuple(device_tables.phase_times(state, phases)),
         phase_host_ns=device_tables.phase_host_ns(state, phases),
         steps=tuple(device_tables.step_groups(state, phases)),
-        gaps=tuple(device_tables.longest_gaps(state)),
+        gaps=tuple(device_tables.longest_gaps(state, host)),
         waited_for=tuple(waited),
         categories=tuple(device_tables.category_times(state)),
         copies=tuple(copy_table(state)),

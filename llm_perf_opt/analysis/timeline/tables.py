@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.kernel_names import category, short_name
-from llm_perf_opt.analysis.timeline.intervals import Cover, Int, ordered
+from llm_perf_opt.analysis.timeline.intervals import Cover, Int, Packing, ordered
 from llm_perf_opt.analysis.timeline.nesting import NONE, Nest
 from llm_perf_opt.analysis.timeline.phases import Phases
 from llm_perf_opt.analysis.timeline.state import State
@@ -14,13 +14,15 @@ from llm_perf_opt.records.columns import COPY_KINDS, GRAPH, KERNEL, MEMORY_KINDS
 from llm_perf_opt.records.device_timeline import CopyTime, KernelTime, OperatorTime, RangeTime, Unattributed
 from llm_perf_opt.records.factor import factorized
 
+RANGES_AT_ONCE = 1 << 19
 WHOLE_GRAPH = "CUDA graph, traced whole"
 
 
 def is_kernel(state: State) -> NDArray[np.bool_]:
     """Trusted kernels and graphs."""
     kind = state.events.work.kind
-    return state.trusted & ((kind == KERNEL) | (kind == GRAPH))
+    kernels: NDArray[np.bool_] = state.trusted & ((kind == KERNEL) | (kind == GRAPH))
+    return kernels
 
 
 def category_of(state: State, row_kind: int, name: int) -> str:
@@ -71,10 +73,9 @@ def operator_table(state: State, phases: Phases) -> list[OperatorTime]:
     total = union_by_group(state, thread, group, start, end)
     device = np.zeros(len(keys), np.int64)
     owned = np.flatnonzero(state.trusted & (state.launches.owner != NONE))
-    where = np.full(len(ranges), NONE, np.int64)
-    where[mine] = np.arange(len(mine))
+    at = np.searchsorted(mine, state.launches.owner[owned])
     work = state.events.work
-    np.add.at(device, group[where[state.launches.owner[owned]]], work.end_ns[owned] - work.start_ns[owned])
+    np.add.at(device, group[at], work.end_ns[owned] - work.start_ns[owned])
     columns = (keys, sums(group, len(keys)), sums(group, len(keys), own), total, device)
     table = [
         OperatorTime(
@@ -106,7 +107,7 @@ def union_by_group(state: State, thread: Int, group: Int, start: Int, end: Int) 
     groups = int(group.max()) + 1 if len(group) else 0
     threads = len(state.events.threads)
     pairs, pair = factorized(group * threads + thread)
-    cover = Cover.of(type(state.time.packing).over(len(pairs), start, end), pair, start, end)
+    cover = Cover.of(Packing.over(len(pairs), start, end), pair, start, end)
     owner = pairs[cover.starts // cover.packing.span] // threads
     return sums(owner, groups, cover.ends - cover.starts)
 
@@ -117,23 +118,14 @@ def range_table(state: State) -> list[RangeTime]:
     mine = state.nested
     if not len(mine):
         return []
-    thread, start, end = ranges.thread[mine].astype(np.int64), ranges.start_ns[mine], ranges.end_ns[mine]
-    keys, group = factorized((ranges.domain[mine].astype(np.int64) + 1) * len(names) + ranges.name[mine])
-    threads = len(state.events.threads)
-    pairs, pair = factorized(group * threads + thread)
-    cover = Cover.of(state.time.packing.over(max(len(pairs), threads), start, end + 1), pair, start, end)
-    owner = pairs[cover.starts // cover.packing.span]
-    kernels, kernel_ns = _launched_in(state, cover, owner % threads)
+    domain, name = ranges.domain[mine], ranges.name[mine]
+    keys, group = factorized((domain.astype(np.int64) + 1) * len(names) + name if (domain != NONE).any() else name)
+    host, kernels, kernel_ns = _by_union(state, group, len(keys))
     own = np.zeros(len(keys), np.int64)
     owned = np.flatnonzero(is_kernel(state) & (state.launches.owner != NONE))
-    where = np.full(len(ranges), NONE, np.int64)
-    where[mine] = np.arange(len(mine))
-    np.add.at(own, group[where[state.launches.owner[owned]]], work.end_ns[owned] - work.start_ns[owned])
-    of_key = owner // threads
-    columns = (
-        keys, sums(group, len(keys)), sums(of_key, len(keys), cover.ends - cover.starts),
-        sums(of_key, len(keys), kernels), sums(of_key, len(keys), kernel_ns), own,
-    )  # fmt: skip
+    at = np.searchsorted(mine, state.launches.owner[owned])
+    np.add.at(own, group[at], work.end_ns[owned] - work.start_ns[owned])
+    columns = (keys, sums(group, len(keys)), host, kernels, kernel_ns, own)
     table = [
         RangeTime(
             name=names[key % len(names)],
@@ -149,19 +141,52 @@ def range_table(state: State) -> list[RangeTime]:
     return sorted(table, key=lambda row: (-row.kernel_ns, -row.host_ns, row.name, row.domain or ""))
 
 
-def _launched_in(state: State, cover: Cover, thread: Int) -> tuple[Int, Int]:
-    """Kernels that were launched in each interval of a cover, and their time."""
-    rows = np.flatnonzero(is_kernel(state) & (state.launches.thread != NONE))
-    packing = cover.packing
-    at = packing.pack(state.launches.thread[rows], state.launches.start_ns[rows])
-    order = ordered(at)
-    at, rows = at[order], rows[order]
-    # Launches before the first or after the last range are clipped to a time that no range holds.
-    work = state.events.work
-    summed = np.append(0, np.cumsum(work.end_ns[rows] - work.start_ns[rows]))
-    first = np.searchsorted(at, thread * packing.span + cover.starts % packing.span, "left")
-    last = np.searchsorted(at, thread * packing.span + cover.ends % packing.span, "left")
-    return last - first, summed[last] - summed[first]
+def _by_union(state: State, group: Int, groups: int) -> tuple[Int, Int, Int]:
+    """Of each group of the nested ranges the time that it covers, and the kernels launched in it with their time.
+
+    Some groups at a time: sorting takes several copies of what is sorted.
+    """
+    ranges, mine = state.events.ranges, state.nested
+    threads = len(state.events.threads)
+    pairs, pair = factorized(group * np.int64(threads) + ranges.thread[mine] if threads > 1 else group)
+    found = np.zeros((3, groups), np.int64)
+    launched = _Launched(state)
+    ends = np.cumsum(sums(pair, len(pairs)))
+    first = 0
+    while first < len(pairs):
+        before = int(ends[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, before + RANGES_AT_ONCE, "right")))
+        rows = np.flatnonzero((pair >= first) & (pair < last)) if last - first < len(pairs) else slice(None)
+        some = mine[rows]
+        start, end = ranges.start_ns[some], ranges.end_ns[some]
+        cover = Cover.of(Packing.over(last - first, start, end), pair[rows] - first, start, end)
+        span, low = cover.packing.span, cover.packing.first
+        owner = pairs[first + cover.starts // span]
+        thread, of_key = (owner % threads, owner // threads) if threads > 1 else (np.zeros_like(owner), owner)
+        begins, stops = cover.starts % span + low, cover.ends % span + low
+        for row, values in zip(found, (stops - begins, *launched.within(thread, begins, stops)), strict=True):
+            np.add.at(row, of_key, values)
+        first = last
+    return found[0], found[1], found[2]
+
+
+class _Launched:
+    """Kernels by the thread and time of their launch."""
+
+    def __init__(self, state: State) -> None:
+        rows = np.flatnonzero(is_kernel(state) & (state.launches.thread != NONE))
+        self._packing = state.time.packing
+        at = self._packing.pack(state.launches.thread[rows], state.launches.start_ns[rows])
+        order = ordered(at)
+        self._at, rows = at[order], rows[order]
+        work = state.events.work
+        self._summed = np.append(0, np.cumsum(work.end_ns[rows] - work.start_ns[rows]))
+
+    def within(self, thread: Int, start: Int, end: Int) -> tuple[Int, Int]:
+        """Kernels launched on a thread from each start to before its end, and their time."""
+        first = np.searchsorted(self._at, self._packing.pack(thread, start), "left")
+        last = np.searchsorted(self._at, self._packing.pack(thread, end), "left")
+        return last - first, self._summed[last] - self._summed[first]
 
 
 def copy_table(state: State) -> list[CopyTime]:
