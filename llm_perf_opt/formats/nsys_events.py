@@ -492,7 +492,8 @@ def _graph_notes(events: Events) -> list[Note]:
         return []
     return [
         Note(
-            f"CUDA graphs were traced whole: the kernels in them are unknown. nsys profile {NODE_TRACING} records them, "
+            "CUDA graphs were traced whole: the kernels in them are unknown. "
+            f"nsys profile {NODE_TRACING} records them, "
             "at a cost for every launch.",
             graphs,
         )

@@ -81,8 +81,7 @@ def _where_innermost(events: Events, packing: Packing, all_of: NDArray[np.bool_]
     if not wanted.any():
         return Cover.of(packing, thread[:0], start[:0], end[:0])
     nest = Nest(thread, start, end)
-    packed = np.unique(np.append(packing.pack(thread, start), packing.pack(thread, end)))
-    owner, time = packed // packing.span, packed % packing.span + packing.first
+    owner, time = nest.boundaries(thread, start, end)
     inner = nest.innermost(owner, time)
     hit = np.flatnonzero((inner[:-1] != NONE) & wanted[rows[np.maximum(inner[:-1], 0)]])
     same = owner[hit] == owner[hit + 1]

@@ -77,6 +77,19 @@ class Nest:
         outside = (time < first) | (time > last) | (thread < 0)
         return np.where((found == NONE) | outside, NONE, self.order[np.maximum(found, 0)])
 
+    @property
+    def crosses(self) -> bool:
+        """Whether some ranges of a thread overlap without one holding the other."""
+        return len(self._layers) > 1
+
+    def boundaries(self, thread: NDArray[np.integer], start: Int, end: Int) -> tuple[Int, Int]:
+        """(thread, time) of every start and end, sorted; from each to the next the innermost range stays the same.
+
+        The arguments are those that it was made of.
+        """
+        packed = np.unique(np.append(self._packing.pack(thread, start), self._packing.pack(thread, end)))
+        return packed // self._packing.span, packed % self._packing.span + self._packing.first
+
     def parents(self) -> Positions:
         """The range directly around each; -1 where there is none."""
         parents = np.empty(len(self.order), np.int32)

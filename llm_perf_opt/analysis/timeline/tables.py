@@ -66,7 +66,7 @@ def operator_table(state: State, phases: Phases) -> list[OperatorTime]:
     shapes = np.append(ranges.shapes[mine], np.full(len(calls), NONE))
     if not len(thread):
         return []
-    own = self_times(Nest(thread, start, end), start, end)
+    own = self_times(Nest(thread, start, end), thread, start, end)
     phase = phases.of(thread, start)
     several = len(names) + 1
     keys, group = factorized((phase * several + shapes + 1) * several + name)
@@ -92,13 +92,18 @@ def operator_table(state: State, phases: Phases) -> list[OperatorTime]:
     return sorted(table, key=lambda row: (-row.device_ns, -row.self_host_ns, row.phase, row.name, row.input_shapes))
 
 
-def self_times(nest: Nest, start: Int, end: Int) -> Int:
-    """Durations less the time of what each holds directly; a child may end a little after its parent."""
+def self_times(nest: Nest, thread: Int, start: Int, end: Int) -> Int:
+    """The time in which each is the innermost one of its thread."""
+    if nest.crosses:
+        owner, time = nest.boundaries(thread, start, end)
+        inner = nest.innermost(owner, time)
+        length = np.append(np.diff(time), 0)
+        held = inner != NONE
+        return sums(inner[held], len(start), length[held])
     parents = nest.parents()
     inner = np.flatnonzero(parents != NONE)
-    around = parents[inner]
     own = end - start
-    np.subtract.at(own, around, np.minimum(end[inner], end[around]) - start[inner])
+    np.subtract.at(own, parents[inner], end[inner] - start[inner])
     return own
 
 
