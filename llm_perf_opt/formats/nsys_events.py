@@ -215,14 +215,12 @@ class _Export:
         inline = "text" in self.reader.columns_of(RANGES)
         id_cell = "textId" if "textId" in self.reader.columns_of(RANGES) else str(NONE)
         text = f"CASE WHEN text IS NULL THEN {id_cell} ELSE {INLINE} END"
-        # One number for two columns: most of the time goes into making numbers for Python.
-        domain = "ifnull(domainId, 0)" if "domainId" in self.reader.columns_of(RANGES) else "0"
         columns = [
             Column("start", ABSENT, needed=True),
             Column("end", ABSENT, needed=True),
             Column("globalTid"),
             Column("text", NONE, expression=text, small=True) if inline else Column("textId", small=True),
-            Column("eventType", expression=f"eventType + {TYPES} * {domain}", small=True),
+            self._type_and_domain(),
         ]
         start, end, thread, name, kinds = self.reader.read(RANGES, columns)
         kind = kinds % TYPES
@@ -245,6 +243,15 @@ class _Export:
         plain = _RangePart(*(column[~in_rows] for column in rows[:6]))
         inlined = _RangePart(*(column[in_rows] for column in rows))
         return [part for part in (plain, inlined) if len(part.start)]
+
+    def _type_and_domain(self) -> Column:
+        """One number for two columns: most of the time of reading goes into making numbers for Python."""
+        if "domainId" not in self.reader.columns_of(RANGES):
+            return Column("eventType", small=True)
+        whole = "typeof(eventType) = 'integer' AND typeof(domainId) IN ('integer', 'null')"
+        number = f"eventType + {TYPES} * ifnull(domainId, 0)"
+        expression = f"CASE WHEN {whole} THEN {number} ELSE 'neither' END"
+        return Column("eventType", expression=expression, small=True, label="eventType or domainId")
 
     def _inline_names(self) -> Int:
         """The names of the ranges whose texts stand in the rows, in their order."""

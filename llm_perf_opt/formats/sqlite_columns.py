@@ -34,6 +34,7 @@ class Column:
         needed: rows without a whole number here are left out; elsewhere they get `default`.
         expression: what to read instead of the column itself, which has to be there all the same.
         small: fits into 32 bits.
+        label: what notes call it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Column:
     needed: bool = False
     expression: str = ""
     small: bool = False
+    label: str = ""
 
     def cell(self) -> str:
         return f"ifnull({self.expression or quoted(self.name)}, {self.default})"
@@ -105,7 +107,7 @@ class TableReader:
             if isinstance(value, int):
                 cells.append(value)
                 continue
-            self.malformed[table, column.name] += 1
+            self.malformed[table, column.label or column.name] += 1
             whole = whole and not column.needed
             cells.append(column.default)
         return cells if whole else None

@@ -15,7 +15,7 @@ CAUSES = (
 
 
 def trusted(rows: Rows) -> list[Piece]:
-    host = [row.start for row in (*rows.calls, *rows.spans)]
+    host = [call.start for call in rows.calls] + [span.start for span in rows.spans]
 
     def sound(piece: Piece) -> bool:
         late_host = bool(host) and min(host) > 0 and piece.start == 0

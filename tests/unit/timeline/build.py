@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llm_perf_opt.records.columns import (
     COPY,
@@ -84,51 +87,55 @@ class Rows:
     def events(self, seed: int | None = None) -> Events:
         """As columns; with `seed` rows and names in another order."""
         mixed = random.Random(seed)
-        work, calls, spans, waits = (list(rows) for rows in (self.work, self.calls, self.spans, self.waits))
+        work, calls, spans, waits = list(self.work), list(self.calls), list(self.spans), list(self.waits)
         if seed is not None:
             for rows in (work, calls, spans, waits):
                 mixed.shuffle(rows)
-        texts = [row.name for row in (*work, *calls, *spans)]
+        texts = [row.name for row in work] + [row.name for row in calls] + [row.name for row in spans]
         names: dict[str, int] = {}
         for text in (*texts, *(span.domain for span in spans if span.domain)):
             names.setdefault(text, len(names))
         return Events(
             work=Work(
-                *_columns(work, "start", "end"),
+                start_ns=_column(work, "start"),
+                end_ns=_column(work, "end"),
                 kind=_small(row.kind for row in work).astype(np.int8),
                 device=_small(row.device for row in work),
-                stream=_columns(work, "stream")[0],
+                stream=_column(work, "stream"),
                 process=_small(row.process for row in work),
                 name=_small(names[row.name] for row in work),
-                correlation=_columns(work, "correlation")[0],
-                external=_columns(work, "external")[0],
+                correlation=_column(work, "correlation"),
+                external=_column(work, "external"),
                 graph=np.full(len(work), NONE),
                 node=np.full(len(work), NONE),
-                bytes=_columns(work, "bytes")[0],
+                bytes=_column(work, "bytes"),
                 copy_kind=np.array([1 if row.kind == COPY else 0 for row in work], np.int8),
                 source=np.array([0] * len(work), np.int8),
                 target=np.array([2] * len(work), np.int8),
             ),
             calls=Calls(
-                *_columns(calls, "start", "end"),
+                start_ns=_column(calls, "start"),
+                end_ns=_column(calls, "end"),
                 thread=_small(row.thread for row in calls),
                 name=_small(names[row.name] for row in calls),
-                correlation=_columns(calls, "correlation")[0],
+                correlation=_column(calls, "correlation"),
             ),
             ranges=Ranges(
-                *_columns(spans, "start", "end"),
+                start_ns=_column(spans, "start"),
+                end_ns=_column(spans, "end"),
                 kind=_small(row.kind for row in spans).astype(np.int8),
                 thread=_small(row.thread for row in spans),
                 name=_small(names[row.name] for row in spans),
                 domain=_small(NONE if row.domain is None else names[row.domain] for row in spans),
-                external=_columns(spans, "external")[0],
+                external=_column(spans, "external"),
                 shapes=np.full(len(spans), NONE, np.int32),
             ),
             waits=Waits(
-                *_columns(waits, "start", "end"),
+                start_ns=_column(waits, "start"),
+                end_ns=_column(waits, "end"),
                 kind=np.full(len(waits), WAIT_STREAM_EVENT, np.int8),
                 device=_small(row.device for row in waits),
-                stream=_columns(waits, "stream")[0],
+                stream=_column(waits, "stream"),
                 process=_small(row.process for row in waits),
             ),
             names=list(names),
@@ -153,9 +160,9 @@ class Rows:
         )
 
 
-def _columns(rows: list, *names: str) -> list[np.ndarray]:  # type: ignore[type-arg]
-    return [np.array([getattr(row, name) for row in rows], np.int64) for name in names]
+def _column(rows: Sequence[Any], name: str) -> NDArray[np.int64]:
+    return np.array([getattr(row, name) for row in rows], np.int64)
 
 
-def _small(values) -> np.ndarray:  # type: ignore[no-untyped-def, type-arg]
+def _small(values: Iterable[int]) -> NDArray[np.int32]:
     return np.array(list(values), np.int32)
