@@ -1,43 +1,34 @@
-"""Executes a plan: stage after stage, each outcome recorded as it is known, reports at the end."""
+"""From a configuration, or a run that was not completed, to a run."""
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
+from llm_perf_opt.artifacts.claim import new_path, refuse_existing
+from llm_perf_opt.artifacts.digests import Damage, Digests, is_report
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.artifacts.run_directory import RunDirectory, new_path, read_manifest, refuse_existing
+from llm_perf_opt.artifacts.layout import CONFIG, ENVIRONMENT, INPUTS
+from llm_perf_opt.artifacts.run_directory import RunDirectory, read_manifest
 from llm_perf_opt.config.dump import to_yaml
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.errors import ConfigError, LlmperfError
+from llm_perf_opt.errors import ConfigError, MissingError
 from llm_perf_opt.hardware.host import environment_record
 from llm_perf_opt.plan.model import Plan, build_plan
+from llm_perf_opt.records.environment import EnvironmentRecord, ExtensionRecord
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
-from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.redact import HIDDEN, redact_argv
-from llm_perf_opt.reports.write import write_reports
-from llm_perf_opt.stages.base import Progress, Stage, StageContext
-from llm_perf_opt.stages.registry import enabled_stages
+from llm_perf_opt.registry import loaded_third_party
+from llm_perf_opt.runner import Ended, Listener, StageAction, run_stages
+from llm_perf_opt.stages.enabled import EnabledStage, enabled_stages
 from llm_perf_opt.workload.adapter import find_adapter
 from llm_perf_opt.workload.inputs import find_inputs
 
 
-class Observer(Protocol):
-    """Who is told what happens (the command line)."""
-
-    def stage_begins(self, name: str) -> Progress: ...
-
-    def stage_ends(self, name: str, outcome: Outcome) -> None: ...
-
-    def note(self, message: str) -> None: ...
-
-
-def prepare(config: Config, output: Path | None) -> Plan:
+def plan_run(config: Config, output: Path | None) -> Plan:
     """Everything that can be known, and refused, before anything runs.
 
     Raises:
@@ -45,10 +36,21 @@ def prepare(config: Config, output: Path | None) -> Plan:
     """
     run_path = output if output is not None else new_path(Path(config.artifacts.runs_dir), config.artifacts.run_id)
     refuse_existing(run_path)
-    return _plan(config, run_path)
+    plan = _plan(config, run_path)
+    return replace(plan, numbered=output is None and config.artifacts.run_id is None)
 
 
-def prepare_resume(run_path: Path) -> Plan:
+@dataclass(frozen=True)
+class Resumption:
+    """What is left to do of a run."""
+
+    plan: Plan
+    """Its stages are those that are not completed, and those whose files are no longer what they left."""
+    damaged: tuple[Damage, ...]
+    """Files that are missing or were changed since."""
+
+
+def plan_resumption(run_path: Path) -> Resumption:
     """What a run that exists has not completed, with the configuration it was started with.
 
     Raises:
@@ -57,15 +59,43 @@ def prepare_resume(run_path: Path) -> Plan:
     manifest = read_manifest(run_path)
     if manifest.imported:
         raise ConfigError(f"{run_path} holds imported files, so there is nothing to go on with", "start a new run")
-    entries = manifest.stages
-    config = load_config(run_path / "config.yaml", environ={}).config
+    damaged = _damaged(run_path, manifest)
+    config = load_config(run_path / CONFIG, environ={}).config
     if any(HIDDEN in word for word in config.pipeline.workload.command or ()):
         raise ConfigError(
             f"{run_path} cannot be resumed: its workload command held a secret, which was not kept", "start a new run"
         )
     plan = _plan(config, run_path)
-    pending = tuple(stage for stage in plan.stages if entries[stage.name].status != "completed")
-    return replace(plan, stages=pending)
+    pending = []
+    for stage in plan.stages:
+        lost = [damage for damage in damaged if damage.file.startswith(f"{stage.name}/")]
+        if lost:
+            notes = tuple(f"made again: {damage}" for damage in lost)
+            pending.append(replace(stage, notes=(*stage.notes, *notes)))
+        elif manifest.stages[stage.name].status != "completed":
+            pending.append(stage)
+    return Resumption(replace(plan, stages=tuple(pending)), damaged)
+
+
+def _damaged(run_path: Path, manifest: Manifest) -> tuple[Damage, ...]:
+    """What completed stages and the run itself left and that is not there any more, or not as it was.
+
+    Raises:
+        MissingError: the configuration is among it, which nothing can make again.
+    """
+    completed = {name for name, entry in manifest.stages.items() if entry.status == "completed"}
+    names = [
+        name
+        for name in manifest.artifacts
+        if not is_report(name) and (name in (CONFIG, ENVIRONMENT, INPUTS) or name.split("/", 1)[0] in completed)
+    ]
+    damaged = Digests(run_path).damage(manifest.artifacts, names)
+    for damage in damaged:
+        if damage.file == CONFIG:
+            raise MissingError(
+                f"{run_path / CONFIG} is not what the manifest says: it {damage.what}", "restore it, or start a new run"
+            )
+    return tuple(damaged)
 
 
 def _plan(config: Config, run_path: Path) -> Plan:
@@ -75,44 +105,66 @@ def _plan(config: Config, run_path: Path) -> Plan:
     return build_plan(config, _inputs(config, stages), run_path, stages)
 
 
-def _inputs(config: Config, stages: Sequence[Stage]) -> Inputs:
+def _inputs(config: Config, stages: Sequence[EnabledStage]) -> Inputs:
     """The samples; none are looked for when no stage reads them, and no model when all launch something else."""
-    reads = [stage for stage in stages if stage.needs_samples(config)]
-    if not reads and all(stage.wraps_workload for stage in stages):
+    needs = {stage.needs(config) for stage in stages}
+    if needs == {"nothing"}:
         return Inputs(samples=(), epochs=())
     adapter = find_adapter(config.model.name)
     adapter.model_config(config)  # a model that is not there is refused now, not after a minute of imports
-    synthetic = config.pipeline.static_analysis.use_synthetic_inputs
-    if synthetic and not reads:
+    if "samples" not in needs:
         return Inputs(samples=(), epochs=())
     return find_inputs(config.dataset, adapter.modality)
 
 
-def execute(plan: Plan, argv: Sequence[str], observer: Observer) -> Manifest:
-    """Run every stage of `plan`, in order; one that fails does not stop the others.
+def start(plan: Plan, argv: Sequence[str], listener: Listener) -> Ended:
+    """Run every stage of `plan` into a run directory of its own, which another name may have taken meanwhile.
 
-    An interrupt ends the run as interrupted and is raised again; what was measured by then is reported.
+    Raises:
+        ConfigError, MissingError, StageError: there is no place for the run.
+        KeyboardInterrupt: the run was interrupted; what was measured by then is reported.
     """
-    names = [stage.name for stage in plan.stages]
-    directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=names)
-    _write_facts(directory, plan)
-    _run_stages(directory, plan, enabled_stages(plan.config), observer)
-    return directory.manifest
+    stages = _stages(plan)
+    names = [stage.name for stage in stages]
+    directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=names, numbered=plan.numbered)
+    actions = _actions(directory.path, plan, stages)
+    return run_stages(directory, actions, listener, write_facts=lambda: _write_facts(directory, plan))
 
 
-def resume(plan: Plan, observer: Observer) -> Manifest:
-    """Run the stages of a plan made by `prepare_resume`."""
-    directory = RunDirectory.reopen(plan.run_path)
-    names = {stage.name for stage in plan.stages}
-    pending = [stage for stage in enabled_stages(plan.config) if stage.name in names]
-    _run_stages(directory, plan, pending, observer)
-    return directory.manifest
+def resume(resumption: Resumption, listener: Listener) -> Ended:
+    """Run the stages that are left.
+
+    Raises:
+        ConfigError: the run is still going on.
+        KeyboardInterrupt: the run was interrupted again.
+    """
+    plan = resumption.plan
+    for damage in resumption.damaged:
+        listener.note(f"{damage}: made again")
+    stages = _stages(plan)
+    pending = [stage.name for stage in stages]
+    directory = RunDirectory.reopen(plan.run_path, again=pending, damaged=resumption.damaged)
+    actions = _actions(directory.path, plan, stages)
+    return run_stages(directory, actions, listener, write_facts=lambda: _restore_facts(directory, plan))
 
 
 def _write_facts(directory: RunDirectory, plan: Plan) -> None:
-    write_text(directory.path / "config.yaml", to_yaml(_without_secrets(plan.config)))
-    directory.write_json("env.json", environment_record())
-    write_text(directory.path / "inputs.yaml", _as_yaml(plan.inputs))
+    write_text(directory.path / CONFIG, to_yaml(_without_secrets(plan.config)))
+    directory.write_json(ENVIRONMENT, _environment())
+    write_text(directory.path / INPUTS, _as_yaml(plan.inputs))
+
+
+def _environment() -> EnvironmentRecord:
+    extensions = tuple(ExtensionRecord(**vars(found)) for found in loaded_third_party())
+    return environment_record().model_copy(update={"extensions": extensions})
+
+
+def _restore_facts(directory: RunDirectory, plan: Plan) -> None:
+    """Write what is not there: a run may have been killed before it was."""
+    if not (directory.path / ENVIRONMENT).exists():
+        directory.write_json(ENVIRONMENT, _environment())
+    if not (directory.path / INPUTS).exists():
+        write_text(directory.path / INPUTS, _as_yaml(plan.inputs))
 
 
 def _without_secrets(config: Config) -> Config:
@@ -130,55 +182,13 @@ def _as_yaml(inputs: Inputs) -> str:
     return yaml.safe_dump(inputs.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _run_stages(directory: RunDirectory, plan: Plan, stages: Sequence[Stage], observer: Observer) -> None:
-    def work_of(stage: Stage) -> Callable[[Progress], Outcome]:
-        return lambda progress: stage.execute(
-            StageContext(plan.config, plan.inputs, directory.path, stage.name, progress)
-        )
-
-    carry_out(directory, {stage.name: work_of(stage) for stage in stages}, observer)
+def _stages(plan: Plan) -> list[EnabledStage]:
+    names = {stage.name for stage in plan.stages}
+    return [stage for stage in enabled_stages(plan.config) if stage.name in names]
 
 
-def carry_out(directory: RunDirectory, stages: Mapping[str, Callable[[Progress], Outcome]], observer: Observer) -> None:
-    """Do the work of every stage, in order, record its outcome, then write the reports and end the run."""
-    try:
-        for name, work in stages.items():
-            directory.begin(name)
-            progress = observer.stage_begins(name)
-            outcome = _attempt(lambda work=work, progress=progress: work(progress), directory)  # type: ignore[misc]
-            directory.end(name, outcome)
-            observer.stage_ends(name, outcome)
-    except BaseException:
-        directory.interrupt()
-        _report(directory, observer)
-        directory.close("interrupted", 130)
-        raise
-    _report(directory, observer)
-    exit_code = exit_code_of(directory.manifest)
-    directory.close("completed" if exit_code == 0 else "failed", exit_code)
+def _actions(run_path: Path, plan: Plan, stages: Sequence[EnabledStage]) -> dict[str, StageAction]:
+    def action_of(stage: EnabledStage) -> StageAction:
+        return lambda progress: stage.run(plan.config, plan.inputs, run_path, progress)
 
-
-def _attempt(action: Callable[[], Outcome], directory: RunDirectory) -> Outcome:
-    """The outcome of a stage, whatever it raises."""
-    try:
-        return action()
-    except LlmperfError as error:
-        return Outcome.failed(error.message, error.remedy or None, error.exit_code)
-    except Exception as error:  # noqa: BLE001 - the stage boundary: one stage must not take down the others
-        directory.log(traceback.format_exc())
-        return Outcome.failed(
-            f"{type(error).__name__}: {error}", "a defect of llmperf: the traceback is in llmperf.log"
-        )
-
-
-def _report(directory: RunDirectory, observer: Observer) -> None:
-    try:
-        write_reports(directory.path, directory.manifest)
-    except LlmperfError as error:
-        observer.note(f"the reports could not be written: {error}")
-
-
-def exit_code_of(manifest: Manifest) -> int:
-    """3 where something was missing, else 2 where settings were refused, else 1 where a stage failed, else 0."""
-    codes = {entry.exit_code for entry in manifest.stages.values() if entry.status == "failed"}
-    return 3 if 3 in codes else max(codes, default=0)
+    return {stage.name: action_of(stage) for stage in stages}

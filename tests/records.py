@@ -23,7 +23,7 @@ from llm_perf_opt.records.workload import (
     Repeat,
     Workload,
 )
-from llm_perf_opt.reports.facts import Measured, RunFacts, Setup
+from llm_perf_opt.reports.facts import Found, Measured, RunFacts, Setup
 
 PEAKS = Peaks(1e12, 1e11, "a made-up GPU, dense float16")
 NO_PEAKS = Peaks(None, None, "", "no peak is known for this device")
@@ -74,6 +74,7 @@ def model(**changes: Any) -> ModelFacts:
 def workload(*batches: BatchResult, **changes: Any) -> Workload:
     values: dict[str, Any] = {
         "stage": "torch_profiler",
+        "timings_only": False,
         "work_fingerprint": "cd" * 32,
         "model": model(),
         "device": DeviceFacts(
@@ -146,8 +147,22 @@ def work(prefill_flops: int = 10**10, decode_flops: int = 10**9, decode_least_by
     return lambda _: Work(prefill_flops, decode_flops, decode_least_bytes)
 
 
-def measured(record: Workload, *predictions: Prediction, peaks: Peaks = PEAKS, gallery: str | None = None) -> Measured:
-    return Measured(record, stage_metrics(record, work(), peaks), predictions, gallery)
+NOT_WATCHED = HardwareState(recorded=False, reason="no NVIDIA GPU was used")
+
+
+def measured(
+    record: Workload,
+    *predictions: Prediction,
+    peaks: Peaks = PEAKS,
+    gallery: str | None = None,
+    hardware: HardwareState = NOT_WATCHED,
+) -> Measured:
+    return Measured(record, hardware, stage_metrics(record, hardware, work(), peaks), predictions, gallery)
+
+
+def found(stage: str, record: Any) -> Found:
+    """A record that a stage left."""
+    return Found(stage, Path("/run") / stage / "record.json", record)
 
 
 def facts(*found: Measured, **changes: Any) -> RunFacts:

@@ -50,7 +50,7 @@ def _run(command: str) -> str:
 def _output(arguments: list[str]) -> str:
     from typer.testing import CliRunner
 
-    from llm_perf_opt.cli.main import app
+    from llm_perf_opt.cli.app import app
 
     os.environ["COLUMNS"] = "100"
     result = CliRunner().invoke(app, arguments, prog_name="llmperf", env={"COLUMNS": "100"})

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llm_perf_opt.analysis.comparison import COUNTED, ONE_OBSERVATION
-from llm_perf_opt.config.nearest import nearest
 from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.nearest import nearest
 from llm_perf_opt.records.comparison import FigureChange, GateMeasure, GateOutcome, GateResult, StageComparison
 
 EXAMPLE = "for example --fail-if 'decode.tpot_ms > +5%'"

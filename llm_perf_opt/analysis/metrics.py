@@ -42,13 +42,13 @@ WorkOf = Callable[[BatchResult], Work | str]
 """The work of a batch, or why it is not known."""
 
 
-def stage_metrics(record: Workload, work_of: WorkOf, peaks: Peaks) -> Metrics:
+def stage_metrics(record: Workload, hardware: HardwareState, work_of: WorkOf, peaks: Peaks) -> Metrics:
     """Every figure of one stage; what was not measured is null with a reason."""
     runs = list(_runs(record.batches))
     decoded = [(index, repeat) for index, repeat in runs if repeat.decode_ms is not None]
     decode_times = [(index, repeat.decode_ms) for index, repeat in decoded if repeat.decode_ms is not None]
     prefill_times = [(index, repeat.prefill_ms) for index, repeat in runs]
-    note = throttle_note(record.hardware)
+    note = throttle_note(hardware)
     ratios = _Ratios(record.batches, work_of, peaks, note)
 
     def timed(unit: str, samples: list[float]) -> Metric:
@@ -73,12 +73,12 @@ def stage_metrics(record: Workload, work_of: WorkOf, peaks: Peaks) -> Metrics:
         "decode.mbu": ratios.mbu(decode_times, NONE_DECODED),
         "decode.mfu": ratios.mfu(decode_times, lambda work: work.decode_flops, NONE_DECODED),
         "memory.peak_bytes": _memory(record),
-        "energy.per_token_j": _energy(record),
+        "energy.per_token_j": _energy(record, hardware),
     }
     return Metrics(
         stage=record.stage,
         work_fingerprint=record.work_fingerprint,
-        throttled=record.hardware.throttled,
+        throttled=hardware.throttled,
         metrics=metrics,
     )
 
@@ -115,9 +115,9 @@ def _memory(record: Workload) -> Metric:
     return summarize("bytes", [float(memory.peak_bytes)], note=memory.source)
 
 
-def _energy(record: Workload) -> Metric:
+def _energy(record: Workload, hardware: HardwareState) -> Metric:
     """Energy of the whole GPU over the timed repeats, by the tokens they made; one observation."""
-    unit, hardware = "J/token", record.hardware
+    unit = "J/token"
     tokens = sum(sum(repeat.new_tokens) for _, repeat in _runs(record.batches))
     per_token_j = hardware.energy_per_token_j(tokens)
     if per_token_j is None:

@@ -1,4 +1,4 @@
-"""Atomic writes and digests."""
+"""Atomic writes, the temporary files that a kill may leave of them, and digests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import gzip
 import hashlib
 import os
-import tempfile
+import re
+import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -15,6 +17,7 @@ from llm_perf_opt.errors import MissingError, StageError
 
 COPIED_AT_ONCE_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(-journal)?")
 
 
 @contextlib.contextmanager
@@ -32,6 +35,47 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def temporary_name(name: str) -> str:
+    """What a file is called until it is whole."""
+    return f".{name}.{secrets.token_hex(4)}"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of that name is one that is not whole."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def clear_temporary(folder: Path) -> list[str]:
+    """Remove what a killed process left half-written below `folder`; the names, relative to it."""
+    removed = []
+    for place, folders, files in os.walk(folder):
+        for name in filter(is_temporary, [*folders, *files]):
+            path = Path(place, name)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            removed.append(path.relative_to(folder).as_posix())
+        folders[:] = [name for name in folders if not is_temporary(name)]
+    return sorted(removed)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` once it is whole; its mode is what the umask leaves of 0666."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(temporary_name(path.name))
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` so that a reader sees the old file or the new one, never half of it.
 
@@ -39,17 +83,8 @@ def write_text(path: Path, text: str) -> None:
         MissingError: there is no permission.
         StageError: the disk is full, the path is too long, …
     """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    with writing(path), _replacing(path) as file:
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def copy_file(source: Path, target: Path, *, pack: bool = False) -> str:
@@ -67,22 +102,14 @@ def copy_file(source: Path, target: Path, *, pack: bool = False) -> str:
         reader = source.open("rb")
     except OSError as error:
         raise MissingError(f"{source} cannot be read: {error.strerror}", "name a file that can be read") from error
-    with reader, writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            block = reader.read(COPIED_AT_ONCE_BYTES)
-            pack = pack and not block.startswith(GZIP_MAGIC)
-            with os.fdopen(descriptor, "wb") as file, _packed(file, pack) as writer:
-                while block:
-                    digest.update(block)
-                    writer.write(block)
-                    block = reader.read(COPIED_AT_ONCE_BYTES)
-            Path(name).chmod(0o644)
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    with reader, writing(target), _replacing(target) as file:
+        block = reader.read(COPIED_AT_ONCE_BYTES)
+        pack = pack and not block.startswith(GZIP_MAGIC)
+        with _packed(file, pack) as writer:
+            while block:
+                digest.update(block)
+                writer.write(block)
+                block = reader.read(COPIED_AT_ONCE_BYTES)
     return digest.hexdigest()
 
 

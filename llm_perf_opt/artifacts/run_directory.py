@@ -1,49 +1,37 @@
-"""The run directory: where it is made, and the manifest that says how far the run got."""
+"""The run directory while it is written, and the manifest that says how far the run got."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import shlex
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from llm_perf_opt import __version__
-from llm_perf_opt.artifacts.files import sha256_of, write_text, writing
-from llm_perf_opt.errors import ConfigError, MissingError
+from llm_perf_opt.artifacts.claim import claim_run
+from llm_perf_opt.artifacts.digests import Damage, Digests
+from llm_perf_opt.artifacts.files import clear_temporary, sha256_of, write_text, writing
+from llm_perf_opt.artifacts.layout import MANIFEST, RUN_LOG
+from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError
 from llm_perf_opt.records.manifest import ImportedFile, Manifest, StageEntry
 from llm_perf_opt.records.outcome import Outcome
 
-MANIFEST = "run.json"
-LOG = "llmperf.log"
-"""What happened and when, a line each, for a person; tracebacks of defects too."""
+_RESERVE = f".{MANIFEST}.reserved"
+"""Space for the last manifest on a disk that fills up. It has the name of a temporary file: a kill leaves it."""
+_RESERVE_BYTES = 256 << 10
 
 
 def now() -> str:
     """UTC time to the millisecond, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def new_path(runs_dir: Path, run_id: str | None) -> Path:
-    """Where a new run goes: `runs_dir/run_id`, or the local time, numbered where that second is taken."""
-    if run_id is not None:
-        return runs_dir / run_id
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    path, number = runs_dir / stamp, 1
-    while path.exists():
-        path, number = runs_dir / f"{stamp}-{number}", number + 1
-    return path
-
-
-def refuse_existing(path: Path) -> None:
-    """Raise ConfigError when `path` already holds a run or is no directory."""
-    if (path / MANIFEST).exists():
-        raise ConfigError(
-            f"{path} already holds a run", "choose another --output, or go on with it: llmperf run --resume DIR"
-        )
-    if path.exists() and not path.is_dir():
-        raise ConfigError(f"{path} is a file, not a directory", "choose another --output")
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -61,80 +49,127 @@ def read_manifest(path: Path) -> Manifest:
         raise MissingError(f"{file} cannot be read as the manifest of a run: {error}") from error
 
 
-def refresh_digests(path: Path) -> None:
-    """Bring the digests of an ended run up to date, after its reports were written again."""
-    manifest = read_manifest(path)
-    text = manifest.model_copy(update={"artifacts": _digests(path)}).model_dump_json(indent=2)
-    write_text(path / MANIFEST, text + "\n")
+def _as_text(manifest: Manifest) -> str:
+    return manifest.model_dump_json(indent=2) + "\n"
 
 
-def _digests(path: Path) -> dict[str, str]:
-    files = (file for file in sorted(path.rglob("*")) if file.is_file() and not file.is_symlink())
-    names = ((file.relative_to(path).as_posix(), file) for file in files)
-    return {name: sha256_of(file) for name, file in names if name not in (MANIFEST, LOG)}
+def _writable(manifest: Manifest) -> Manifest:
+    """`manifest`, with what no JSON holds (of paths that are no UTF-8) spelt out."""
+    try:
+        _as_text(manifest)
+    except PydanticSerializationError:
+        return Manifest.model_validate(_spelt(manifest.model_dump()))
+    return manifest
+
+
+def _spelt(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_spelt(key): _spelt(item) for key, item in value.items()}
+    return tuple(map(_spelt, value)) if isinstance(value, tuple) else value
 
 
 class RunDirectory:
-    """A run directory that is being written."""
+    """A run directory that is being written by this process alone.
+
+    What cannot be written of manifest and log stops nothing: the run goes on, and `close` says so.
+    """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self.digests = Digests(path)
+        self._unsaved: LlmperfError | None = None
+        self._exit_codes: list[int] = []
+        self._lost = False
+        self.closed = False
+        # Held open, so that no other directory can be taken for this one.
+        with writing(path):
+            self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._log = _locked_log(path)
+        self._latest = manifest.created
 
     @classmethod
-    def create(cls, path: Path, *, argv: Sequence[str], stages: Sequence[str]) -> RunDirectory:
+    def create(cls, path: Path, *, argv: Sequence[str], stages: Sequence[str], numbered: bool = False) -> RunDirectory:
         """Make `path` and its manifest, every stage pending.
+
+        Args:
+            numbered: take the next free name where another run has that of `path`.
 
         Raises:
             ConfigError: it already holds a run.
-            MissingError: it cannot be written.
+            MissingError, StageError: it cannot be written.
         """
-        refuse_existing(path)
-        with writing(path):
-            path.mkdir(parents=True, exist_ok=True)
-        manifest = Manifest(
-            llmperf_version=__version__,
-            argv=tuple(argv),
-            created=now(),
-            stages={name: StageEntry() for name in stages},
+        manifest = _writable(
+            Manifest(
+                llmperf_version=__version__,
+                argv=tuple(argv),
+                created=now(),
+                stages={name: StageEntry() for name in stages},
+            )
         )
-        directory = cls(path, manifest)
-        directory._save()
-        directory.log(f"llmperf {__version__}: {shlex.join(argv)}")
+        claimed = claim_run(path, _as_text(manifest), numbered=numbered)
+        try:
+            directory = cls(claimed, manifest)
+            directory._reserve()
+            directory.log(f"llmperf {__version__}: {shlex.join(argv)}")
+        except BaseException:  # no run began: nobody is to find one
+            if numbered:
+                shutil.rmtree(claimed, ignore_errors=True)
+            else:
+                (claimed / MANIFEST).unlink(missing_ok=True)
+            raise
         return directory
 
     @classmethod
-    def reopen(cls, path: Path) -> RunDirectory:
-        """Go on with the run in `path`: what is completed stays, every other stage is pending again."""
+    def reopen(cls, path: Path, *, again: Collection[str], damaged: Collection[Damage] = ()) -> RunDirectory:
+        """Go on with the run in `path`: the stages of `again` are pending, the others stay.
+
+        Args:
+            damaged: files that are not used any more; those that are there are removed.
+
+        Raises:
+            ConfigError: the run is still going on.
+        """
         manifest = read_manifest(path)
-        entries = {
-            name: entry if entry.status == "completed" else StageEntry() for name, entry in manifest.stages.items()
+        directory = cls(path, manifest)
+        _tidy(path, directory.log)
+        for damage in damaged:
+            directory.log(str(damage))
+            (path / damage.file).unlink(missing_ok=True)
+        gone = tuple(f"{stage}/" for stage in again)
+        changes = {
+            "stages": {name: StageEntry() if name in again else entry for name, entry in manifest.stages.items()},
+            "status": "running",
+            "exit_code": None,
+            "ended": None,
+            "problems": (),
+            "artifacts": {name: sha for name, sha in manifest.artifacts.items() if not name.startswith(gone)},
         }
-        directory = cls(
-            path,
-            manifest.model_copy(
-                update={"stages": entries, "status": "running", "exit_code": None, "ended": None, "artifacts": {}}
-            ),
-        )
-        directory._save()
+        # On disk the run stays as it ended until there is something new to say.
+        directory.manifest = manifest.model_copy(update=changes)
+        directory._reserve()
         directory.log(f"llmperf {__version__}: resumed")
         return directory
-
-    def stage_path(self, stage: str) -> Path:
-        """The stage's own directory (not made here: a stage that writes nothing leaves none)."""
-        return self.path / stage
 
     def write_json(self, name: str, record: BaseModel) -> None:
         write_text(self.path / name, record.model_dump_json(indent=2) + "\n")
 
     def log(self, text: str) -> None:
         """Add `text` to the log, with the time."""
-        with writing(self.path / LOG), (self.path / LOG).open("a", encoding="utf-8") as file:
-            file.write(f"{now()} {text.rstrip()}\n")
+        _append(self._log, text)
+
+    def is_lost(self) -> bool:
+        """Whether the directory is no longer where it was made."""
+        try:
+            return not os.path.samestat(os.fstat(self._folder), self.path.stat())
+        except OSError:
+            return True
 
     def begin(self, stage: str) -> None:
         self.log(f"{stage}: started")
-        self._update(stage, StageEntry(status="running", started=now()))
+        self._update(stage, StageEntry(status="running", started=self._time(f"{stage} started")))
 
     def end(self, stage: str, outcome: Outcome) -> None:
         entry = StageEntry(
@@ -143,39 +178,184 @@ class RunDirectory:
             remedy=outcome.remedy,
             exit_code=outcome.exit_code,
             started=self.manifest.stages[stage].started,
-            ended=now(),
+            ended=self._time(f"{stage} ended"),
             work_fingerprint=outcome.work_fingerprint,
         )
+        self.sign()
         self._update(stage, entry)
         self.log(f"{stage}: {outcome.status}" + (f": {outcome.reason}" if outcome.reason else ""))
+
+    def sign(self) -> None:
+        """Keep the digests of what is there: a run that is killed can be checked too."""
+        made, _ = self.digests.all()
+        self.manifest = self.manifest.model_copy(update={"artifacts": {**self.manifest.artifacts, **made}})
 
     def record_imports(self, files: Sequence[ImportedFile]) -> None:
         """Say which files of elsewhere this run is made of."""
         self.manifest = self.manifest.model_copy(update={"imported": tuple(files)})
         self._save()
 
+    def problem(self, text: str, exit_code: int = 1) -> None:
+        """Say what went wrong beside the stages; 0 where the run is complete all the same."""
+        self.log(text)
+        self._exit_codes.append(exit_code)
+        self.manifest = self.manifest.model_copy(update={"problems": (*self.manifest.problems, text)})
+
     def interrupt(self) -> None:
         """Say of the stages that were running that they were interrupted."""
+        self._end_running("interrupted", "the run was interrupted before this stage ended")
+
+    def lose(self) -> None:
+        """Say that the directory was removed, and with it what the stages had left."""
+        self._lost = True
+        message = f"the run directory {self.path} was removed or moved while the run was going on"
+        self.problem(message)
+        for name, entry in self.manifest.stages.items():
+            if entry.status in ("completed", "running"):
+                changes = {"status": "failed", "reason": message, "exit_code": 1, "ended": entry.ended or now()}
+                self._update(name, entry.model_copy(update=changes))
+
+    def close(self, *, interrupted: bool = False) -> None:
+        """End the run: hash every file and say how it went. The manifest here is right even where it cannot be written.
+
+        The exit code is 130 after an interrupt, else 3 where something was missing, else 2 where settings were
+        refused, else 1 where anything failed, else 0.
+        """
+        self._end_running("failed", "the run ended before this stage did")
+        lost = self.is_lost()
+        if lost and not self._lost:
+            self.lose()
+        made, unread = self.digests.all()
+        for name in unread:
+            self.problem(f"{name} has no digest: its content or its name cannot be read", 0)
+        self._finish(interrupted, made)
+        with contextlib.suppress(OSError):
+            (self.path / _RESERVE).unlink(missing_ok=True)
+        if not lost:
+            self._save()
+        elif self.path.is_dir() and not (self.path / MANIFEST).exists():  # a stage made it again
+            self._write()
+        if self._unsaved is not None and not lost:
+            self.problem(self._unsaved.message)
+            self._finish(interrupted, made)
+            self._save()
+        os.close(self._log)
+        os.close(self._folder)
+        self.closed = True
+
+    def _finish(self, interrupted: bool, made: dict[str, str]) -> None:
+        exit_code = 130 if interrupted else self._exit_code()
+        status: Literal["interrupted", "completed", "failed"] = (
+            "interrupted" if interrupted else "completed" if exit_code == 0 else "failed"
+        )
+        self.log(f"{status}, exit code {exit_code}")
+        changes = {"status": status, "exit_code": exit_code, "ended": self._time("the run ended"), "artifacts": made}
+        self.manifest = self.manifest.model_copy(update=changes)
+
+    def _exit_code(self) -> int:
+        failed = (entry for entry in self.manifest.stages.values() if entry.status == "failed")
+        codes = {*self._exit_codes, *(entry.exit_code if entry.exit_code in (1, 2, 3) else 1 for entry in failed)}
+        return max(codes, default=0)
+
+    def _end_running(self, status: Literal["interrupted", "failed"], reason: str) -> None:
         for name, entry in self.manifest.stages.items():
             if entry.status == "running":
-                changes = {
-                    "status": "interrupted",
-                    "reason": "the run was interrupted before this stage ended",
-                    "ended": now(),
-                }
+                changes = {"status": status, "reason": reason, "ended": now(), "exit_code": int(status == "failed")}
                 self._update(name, entry.model_copy(update=changes))
-                self.log(f"{name}: interrupted")
+                self.log(f"{name}: {status}")
 
-    def close(self, status: str, exit_code: int) -> None:
-        """End the run: hash every artifact and say how it went."""
-        self.log(f"{status}, exit code {exit_code}")
-        changes = {"status": status, "exit_code": exit_code, "ended": now(), "artifacts": _digests(self.path)}
-        self.manifest = self.manifest.model_copy(update=changes)
-        self._save()
+    def _time(self, what: str) -> str:
+        """The time, as the clock gives it; one that was set back is said."""
+        time = now()
+        if time < self._latest:
+            self.log(f"the clock was set back: {what} at {time}, after {self._latest}")
+        self._latest = time
+        return time
 
     def _update(self, stage: str, entry: StageEntry) -> None:
         self.manifest = self.manifest.model_copy(update={"stages": {**self.manifest.stages, stage: entry}})
         self._save()
 
     def _save(self) -> None:
-        self.write_json(MANIFEST, self.manifest)
+        if self.is_lost():
+            return  # what was removed is not made again, and another run's manifest is not replaced
+        self._write()
+
+    def _write(self) -> None:
+        self._unsaved = None
+        self.manifest = _writable(self.manifest)
+        try:
+            write_text(self.path / MANIFEST, _as_text(self.manifest))
+        except LlmperfError as error:
+            self._unsaved = error
+
+    def _reserve(self) -> None:
+        reserve = self.path / _RESERVE
+        try:
+            reserve.write_bytes(bytes(_RESERVE_BYTES))
+        except OSError:  # what there is left is better used by the run itself
+            with contextlib.suppress(OSError):
+                reserve.unlink(missing_ok=True)
+
+
+def _locked_log(path: Path) -> int:
+    """The log, open for appending and locked as long as this process writes the run.
+
+    Raises:
+        ConfigError: another process does.
+    """
+    with writing(path / RUN_LOG):
+        descriptor = os.open(path / RUN_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigError(f"another process is writing {path}", "wait for its end, or stop it") from None
+    except OSError:
+        pass  # a file system without locks
+    return descriptor
+
+
+def _tidy(path: Path, log: Callable[[str], None]) -> None:
+    """Remove what a killed run left half-written."""
+    for name in clear_temporary(path):
+        if name != _RESERVE:
+            log(f"removed {name}, which was left half-written")
+
+
+@contextlib.contextmanager
+def renewing_reports(path: Path) -> Iterator[Renewal]:
+    """Reports are written into a run that has ended: of these files alone the digests are brought up to date.
+
+    Raises:
+        ConfigError: the run has not ended.
+    """
+    descriptor = _locked_log(path)
+    renewal = Renewal(descriptor)
+    try:
+        _tidy(path, renewal.log)
+        yield renewal
+        manifest = read_manifest(path)
+        digests = {file.relative_to(path).as_posix(): sha256_of(file) for file in renewal.files}
+        renewed = manifest.model_copy(update={"artifacts": {**manifest.artifacts, **digests}})
+        if renewed != manifest:
+            write_text(path / MANIFEST, _as_text(renewed))
+    finally:
+        os.close(descriptor)
+
+
+class Renewal:
+    """What was written again."""
+
+    def __init__(self, log: int) -> None:
+        self.files: list[Path] = []
+        self._log = log
+
+    def log(self, text: str) -> None:
+        _append(self._log, text)
+
+
+def _append(log: int, text: str) -> None:
+    """One line; what a full disk does not take is left out."""
+    with contextlib.suppress(OSError):
+        os.write(log, f"{now()} {text.rstrip()}\n".encode(errors="backslashreplace"))

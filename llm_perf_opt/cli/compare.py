@@ -50,13 +50,13 @@ def compare(
 ) -> None:
     """Compare the figures of run B with those of run A, and what else differs between them."""
     from llm_perf_opt.analysis.gates import parse_gate
-    from llm_perf_opt.artifacts.run_directory import read_manifest
+    from llm_perf_opt.cli.report import intact
     from llm_perf_opt.reports.compare_runs import compare_runs
     from llm_perf_opt.reports.comparison import comparison_document, write_comparison
     from llm_perf_opt.reports.facts import read_run
 
     gates = [parse_gate(expression) for expression in fail_if or ()]
-    runs = [read_run(path, read_manifest(path)) for path in (a, b)]
+    runs = [read_run(path, intact(path)) for path in (a, b)]
     comparison = compare_runs(runs[0], runs[1], gates)
     if as_json:
         typer.echo(comparison.model_dump_json(indent=2))

@@ -90,9 +90,9 @@ def init(
     config_dirs: ConfigDirs = None,
 ) -> None:
     """Write a commented configuration to start from."""
-    from llm_perf_opt.config.nearest import nearest
     from llm_perf_opt.config.presets import presets
-    from llm_perf_opt.config.starter import STAGES, models, starter
+    from llm_perf_opt.config.starter import models, stage_words, starter
+    from llm_perf_opt.nearest import nearest
 
     found = presets(tuple(config_dirs or ()))
     names = models(found)
@@ -100,11 +100,12 @@ def init(
         raise ConfigError(
             f"--model {model}: there is no such model", f"did you mean {nearest(model, names)}? {', '.join(names)}"
         )
+    words = tuple(stage_words())
     chosen = [name.strip() for name in stages.split(",") if name.strip()]
     for name in chosen:
-        if name not in STAGES:
-            near = nearest(name, tuple(STAGES))
-            raise ConfigError(f"--stages {name}: there is no such stage", f"did you mean {near}? {', '.join(STAGES)}")
+        if name not in words:
+            near = nearest(name, words)
+            raise ConfigError(f"--stages {name}: there is no such stage", f"did you mean {near}? {', '.join(words)}")
     text = starter(model, chosen, found)
     if file is None:
         typer.echo(text, nl=False)
@@ -193,7 +194,7 @@ def presets(
 
     found = places.presets(tuple(config_dirs or ()))
     if group is not None and group.rstrip("/") not in found.groups():
-        from llm_perf_opt.config.nearest import nearest
+        from llm_perf_opt.nearest import nearest
 
         near = nearest(group, found.groups())
         raise ConfigError(

@@ -28,9 +28,9 @@ def is_verbose() -> bool:
 
 
 def is_plain(stream: TextIO | None = None) -> bool:
-    """Whether colours and progress bars are out of place: not a terminal, or NO_COLOR is set."""
+    """Whether colours and progress bars are out of place: no terminal, one that knows none, or NO_COLOR is set."""
     stream = sys.stderr if stream is None else stream
-    return bool(os.environ.get("NO_COLOR")) or not stream.isatty()
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not stream.isatty()
 
 
 def note(message: str) -> None:
@@ -51,6 +51,11 @@ def error(message: str, remedy: str = "") -> None:
     print(f"{label} {message}", file=sys.stderr)
     if remedy:
         print(f"  remedy: {remedy}", file=sys.stderr)
+
+
+def plain(message: str) -> None:
+    """A message in words of its own, such as a whole help page; always printed."""
+    print(message, file=sys.stderr)
 
 
 def show(document: Document) -> None:

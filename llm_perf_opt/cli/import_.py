@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from llm_perf_opt.cli.options import load
-from llm_perf_opt.cli.running import JsonOption, OutputOption, command_line
-from llm_perf_opt.records.manifest import Manifest
+from llm_perf_opt.cli.running import JsonOption, OutputOption, command_line, shown_path, summary_of
 
 app = typer.Typer()
 
@@ -36,24 +35,13 @@ def import_files(
     from llm_perf_opt.cli.progress import Reporter
     from llm_perf_opt.importing import execute
 
-    plan = execute.prepare(files, runs_dir, output.absolute() if output is not None else None)
+    plan = execute.plan_import(files, runs_dir, output.absolute() if output is not None else None)
     with Reporter() as reporter:
-        manifest = execute.execute(plan, command_line(), reporter)
+        ended = execute.import_files(plan, command_line(), reporter)
     if as_json:
-        typer.echo(json.dumps(_as_dict(plan.run_path, manifest), indent=2))
+        typer.echo(json.dumps(summary_of(ended), indent=2))
     else:
-        _say(plan.run_path, manifest)
-    raise typer.Exit(manifest.exit_code or 0)
-
-
-def _as_dict(run_path: Path, manifest: Manifest) -> dict[str, Any]:
-    summary = run_path / "summary.json"
-    found: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
-    return {"run": str(run_path), "exit_code": manifest.exit_code, **found}
-
-
-def _say(run_path: Path, manifest: Manifest) -> None:
-    for file in manifest.imported:
-        typer.echo(f"{file.stored or 'not stored'}: {file.source}")
-    here = Path.cwd()
-    typer.echo(f"run directory: {run_path.relative_to(here) if run_path.is_relative_to(here) else run_path}")
+        for file in ended.manifest.imported:
+            typer.echo(f"{file.stored or 'not stored'}: {file.source}")
+        typer.echo(f"run directory: {shown_path(ended.path)}")
+    raise typer.Exit(ended.manifest.exit_code or 0)

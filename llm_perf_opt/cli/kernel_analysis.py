@@ -9,14 +9,13 @@ import typer
 
 from llm_perf_opt.analysis.kernels.analyze import analyze, is_read
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.cli import console
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.records.kernels import KernelAnalysis
 from llm_perf_opt.reports.html import to_html
-from llm_perf_opt.reports.kernels import ROOFLINE, kernel_document, terminal_document
+from llm_perf_opt.reports.kernels import NO_CEILINGS, ROOFLINE, kernel_document, kernel_roofline, terminal_document
 from llm_perf_opt.reports.markdown import to_markdown
-from llm_perf_opt.reports.roofline import NO_CEILINGS, roofline_svg
-from llm_perf_opt.tools.kernel_files import find_kernels
 
 JSON, MARKDOWN, HTML = "kernels.json", "kernels.md", "kernels.html"
 
@@ -49,18 +48,18 @@ def write_analysis(analysis: KernelAnalysis, folder: Path) -> list[Path]:
         MissingError, StageError: the folder cannot be written.
     """
     document = kernel_document(analysis)
-    svg = roofline_svg(analysis.launches)
+    roofline = kernel_roofline(analysis.launches)
     files = {
         MARKDOWN: to_markdown(document),
         HTML: to_html(document),
         JSON: analysis.model_dump_json(indent=2) + "\n",
     }
-    if svg is None and analysis.launches:
+    if roofline is None and analysis.launches:
         console.note(NO_CEILINGS)
-    if svg is not None:
-        files[ROOFLINE] = svg
+    if roofline is not None:
+        files[ROOFLINE] = roofline.svg()
     for name, text in files.items():
         write_text(folder / name, text)
-    if svg is None:
+    if roofline is None:
         (folder / ROOFLINE).unlink(missing_ok=True)  # of an earlier analysis
     return [folder / name for name in files]

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
 
 from llm_perf_opt import run
-from llm_perf_opt.artifacts.run_directory import new_path
+from llm_perf_opt.artifacts.claim import claim_directory, claim_file, new_path
+from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.artifacts.layout import RUN_LOG
+from llm_perf_opt.artifacts.run_directory import now
 from llm_perf_opt.cli import console
 from llm_perf_opt.cli.kernel_analysis import JSON, MARKDOWN, analyze_paths, print_analysis, write_analysis
 from llm_perf_opt.cli.progress import Reporter
-from llm_perf_opt.cli.running import command_line, only, plan_dict, plan_text
+from llm_perf_opt.cli.running import command_line, only, plan_dict, plan_text, shown_path
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.plan.model import Plan
 from llm_perf_opt.records.kernels import TopKernel
+from llm_perf_opt.redact import redact_argv
 
 _CLI = "pipeline.ncu.ncu_cli"
 # Weaker than what the user writes: the kernel is chosen by name and number, so no range need be open.
@@ -41,11 +46,23 @@ class Request:
     output: Path | None
 
 
-def _plans(request: Request) -> Iterator[tuple[TopKernel, Plan]]:
+def _plans(request: Request, folder: Path) -> Iterator[tuple[TopKernel, Plan]]:
     """Everything that can be refused is, before the first run.
 
     Raises:
-        ConfigError: an override sets what is in the file, is wrong, or the folder is in use.
+        ConfigError: an override sets what is in the file, or is wrong.
+    """
+    digits = max(2, len(str(len(request.kernels))))
+    for number, kernel in enumerate(request.kernels, 1):
+        path = folder / f"{number:0{digits}}-{short_name(kernel.name)}"
+        yield kernel, run.plan_run(_config(request, kernel), path)
+
+
+def _folder(request: Request) -> Path:
+    """Where the runs go.
+
+    Raises:
+        ConfigError: an override sets what is in the file, or is wrong; or the folder is in use.
     """
     for text in request.overrides:
         if text.startswith(_OF_THE_FILE):
@@ -53,13 +70,29 @@ def _plans(request: Request) -> Iterator[tuple[TopKernel, Plan]]:
             raise ConfigError(f"{key} comes from the file of kernels", "edit it there")
         if "=" not in text:
             raise ConfigError(f"{text!r} is no override", "write key=value; a command goes after --")
-    configs = [_config(request, kernel) for kernel in request.kernels]
-    runs_dir, run_id = Path(configs[0].artifacts.runs_dir), configs[0].artifacts.run_id
-    folder = request.output.absolute() if request.output is not None else new_path(runs_dir, run_id).absolute()
+    settings = _config(request, request.kernels[0]).artifacts
+    chosen = request.output if request.output is not None else new_path(Path(settings.runs_dir), settings.run_id)
+    folder = chosen.absolute()
     _refuse_used(folder)
-    digits = max(2, len(str(len(configs))))
-    for number, (kernel, config) in enumerate(zip(request.kernels, configs, strict=True), 1):
-        yield kernel, run.prepare(config, folder / f"{number:0{digits}}-{short_name(kernel.name)}")
+    return folder
+
+
+def _claim(folder: Path, *, numbered: bool) -> Path:
+    """Take the folder, so that no other process writes into it; its path.
+
+    Raises:
+        ConfigError: another process was faster.
+    """
+    if numbered:
+        folder = claim_directory(folder)
+    else:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    try:
+        claim_file(folder / RUN_LOG, f"{now()} {shlex.join(redact_argv(command_line()))}\n")
+    except FileExistsError:
+        raise ConfigError(f"{folder} is not empty", "choose another --output") from None
+    return folder
 
 
 def _config(request: Request, kernel: TopKernel) -> Config:
@@ -85,7 +118,7 @@ def short_name(kernel: str) -> str:
 
 def print_plans(request: Request, *, as_json: bool) -> None:
     """What would run, kernel by kernel."""
-    plans = list(_plans(request))
+    plans = list(_plans(request, _folder(request)))
     if as_json:
         typer.echo(json.dumps([{"kernel": kernel.name, **plan_dict(plan)} for kernel, plan in plans], indent=2))
         return
@@ -98,17 +131,19 @@ def profile_kernels(request: Request, *, as_json: bool) -> int:
 
     An interrupt is raised again once what was profiled by then is summed up.
     """
-    plans = list(_plans(request))
-    folder = plans[0][1].run_path.parent
+    folder = _folder(request)
+    plans = list(_plans(request, folder))
+    folder = _claim(folder, numbered=request.output is None and plans[0][1].config.artifacts.run_id is None)
     codes: list[int] = []
     try:
         for number, (kernel, plan) in enumerate(plans, 1):
             console.note(f"kernel {number} of {len(plans)}: {kernel.name}")
+            place = replace(plan, run_path=folder / plan.run_path.name)
             with Reporter() as reporter:
-                codes.append(run.execute(plan, command_line(), reporter).exit_code or 0)
+                codes.append(run.start(place, command_line(), reporter).manifest.exit_code or 0)
     finally:
         _sum_up(folder, as_json=as_json)
-    return 3 if 3 in codes else max(codes, default=0)
+    return max(codes, default=0)
 
 
 def _sum_up(folder: Path, *, as_json: bool) -> None:
@@ -119,7 +154,6 @@ def _sum_up(folder: Path, *, as_json: bool) -> None:
     if as_json:
         print_analysis(analysis, as_json=True)
     else:
-        here = Path.cwd()
-        shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
+        shown = shown_path(folder)
         done = len(analysis.launches)
         typer.echo(f"{done:,} profiled launch{'es' if done != 1 else ''}: {shown / MARKDOWN}, {shown / JSON}")

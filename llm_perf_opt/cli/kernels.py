@@ -43,8 +43,8 @@ def top(
 
     It is the file that `kernels profile` reads.
     """
-    from llm_perf_opt.tools.top_file import TORCH_NAMES, to_yaml
-    from llm_perf_opt.tools.top_kernels import top_kernels
+    from llm_perf_opt.captures.top_file import TORCH_NAMES, to_yaml
+    from llm_perf_opt.captures.top_kernels import top_kernels
 
     found = top_kernels(source, limit, phase)
     if found.spelling == "torch":
@@ -85,8 +85,8 @@ def profile(
     The command after `--` is run once for each kernel, each time as a run of its own in DIR; `kernels analyze` then
     sums them up in DIR/kernels.md.
     """
+    from llm_perf_opt.captures.top_file import TORCH_NAMES, read_top
     from llm_perf_opt.cli.kernel_profiles import Request, print_plans, profile_kernels
-    from llm_perf_opt.tools.top_file import TORCH_NAMES, read_top
 
     workload = workload_after(context)
     if not workload:

@@ -10,15 +10,13 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-if TYPE_CHECKING:
-    from typer._click import Command as AnyCommand
-    from typer._click import Context, HelpFormatter
-    from typer._click.shell_completion import CompletionItem
+from llm_perf_opt.cli.vendored_click import Command as AnyCommand
+from llm_perf_opt.cli.vendored_click import CompletionItem, Context, HelpFormatter, without_completion_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +107,6 @@ class LazyGroup(TyperGroup):
             formatter.write_dl([(name, lazy.help) for name, lazy in self.table.items()])
 
     def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
-        from typer._click.shell_completion import CompletionItem
-
         found = [
             CompletionItem(name, help=lazy.help) for name, lazy in self.table.items() if name.startswith(incomplete)
         ]
@@ -123,7 +119,7 @@ def _import(name: str, lazy: Lazy) -> AnyCommand:
     for info in found.registered_commands:
         if info.cls in (None, TyperCommand):
             info.cls = Command
-    found._add_completion = False
+    without_completion_options(found)
     found.rich_markup_mode = None
     found.pretty_exceptions_enable = False
     command = typer.main.get_command(found)

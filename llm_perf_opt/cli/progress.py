@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from llm_perf_opt.cli import console
+from llm_perf_opt.cli import console, interrupts
 from llm_perf_opt.records.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class Reporter:
             self._display.stop()
 
     def stage_begins(self, name: str) -> Silent | Lines | Bar:
+        if interrupts.were_seen():
+            raise KeyboardInterrupt
         if console.is_quiet():
             return Silent()
         if self._display is None:
@@ -95,6 +97,9 @@ class Reporter:
 
     def note(self, message: str) -> None:
         console.note(message)
+
+    def problem(self, message: str) -> None:
+        console.error(message)
 
 
 def _display() -> RichProgress:

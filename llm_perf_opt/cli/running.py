@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from llm_perf_opt.artifacts.layout import SUMMARY
 from llm_perf_opt.cli.lazy import tail
 from llm_perf_opt.cli.options import load
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.plan.model import Plan, PlannedStage
-from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.redact import redact_argv, redact_env
+from llm_perf_opt.registry import STAGES, Component
+from llm_perf_opt.stages.base import Stage
 
 if TYPE_CHECKING:
-    from llm_perf_opt.run import Observer
+    from llm_perf_opt.runner import Ended, Listener
 
 RUN_PANEL = "The run"
 OutputOption: TypeAlias = Annotated[
@@ -41,12 +43,11 @@ JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=RUN_PANEL)
 ]
 
-STAGES = ("static_analysis", "torch_profiler", "direct_inference", "nsys", "ncu")
-
 
 def only(stage: str) -> dict[str, object]:
-    """Options that leave one stage on."""
-    return {**{f"pipeline.{name}.enable": name == stage for name in STAGES}, "pipeline.plugins": {}}
+    """Options that leave one stage on, with the observers that watch it."""
+    stages = (name for name, found in STAGES.all(Component) if isinstance(found, Stage))
+    return {**{f"pipeline.{name}.enable": name == stage for name in stages}, "pipeline.plugins": {}}
 
 
 def workload_after(context: typer.Context) -> dict[str, object]:
@@ -85,8 +86,8 @@ def run_stages(
     config = load(arguments, options, config_dirs).config
     from llm_perf_opt import run
 
-    plan = run.prepare(config, output.absolute() if output is not None else None)
-    carry_out(plan, lambda observer: run.execute(plan, command_line(), observer), dry_run=dry_run, as_json=as_json)
+    plan = run.plan_run(config, output.absolute() if output is not None else None)
+    run_or_print(plan, lambda listener: run.start(plan, command_line(), listener), dry_run=dry_run, as_json=as_json)
 
 
 def resume_run(run_path: Path, *, dry_run: bool, as_json: bool) -> None:
@@ -97,11 +98,11 @@ def resume_run(run_path: Path, *, dry_run: bool, as_json: bool) -> None:
     """
     from llm_perf_opt import run
 
-    plan = run.prepare_resume(run_path.absolute())
-    carry_out(plan, lambda observer: run.resume(plan, observer), dry_run=dry_run, as_json=as_json)
+    left = run.plan_resumption(run_path.absolute())
+    run_or_print(left.plan, lambda listener: run.resume(left, listener), dry_run=dry_run, as_json=as_json)
 
 
-def carry_out(plan: Plan, action: Callable[[Observer], Manifest], *, dry_run: bool, as_json: bool) -> None:
+def run_or_print(plan: Plan, action: Callable[[Listener], Ended], *, dry_run: bool, as_json: bool) -> None:
     """Run `action` under a progress display and say how it went; or print the plan."""
     if dry_run:
         typer.echo(json.dumps(plan_dict(plan), indent=2) if as_json else plan_text(plan))
@@ -109,16 +110,24 @@ def carry_out(plan: Plan, action: Callable[[Observer], Manifest], *, dry_run: bo
     from llm_perf_opt.cli.progress import Reporter
 
     with Reporter() as reporter:
-        manifest = action(reporter)
-    _say(plan.run_path, manifest, plan.config, as_json)
-    raise typer.Exit(manifest.exit_code or 0)
+        ended = action(reporter)
+    _say(ended, plan.config, as_json)
+    raise typer.Exit(ended.manifest.exit_code or 0)
 
 
-def _say(run_path: Path, manifest: Manifest, config: Config, as_json: bool) -> None:
-    summary = run_path / "summary.json"
-    found: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
+def summary_of(ended: Ended) -> dict[str, Any]:
+    """What `--json` prints of a run: where it is, how it ended, and its summary, if that could be written."""
+    file = ended.path / SUMMARY
+    written = file.name in ended.manifest.artifacts
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if written else {}
+    said = {"run": str(ended.path), "exit_code": ended.manifest.exit_code, **found}
+    return {**said, "problems": list(ended.manifest.problems)} if ended.manifest.problems else said
+
+
+def _say(ended: Ended, config: Config, as_json: bool) -> None:
+    found = summary_of(ended)
     if as_json:
-        typer.echo(json.dumps({"run": str(run_path), "exit_code": manifest.exit_code, **found}, indent=2))
+        typer.echo(json.dumps(found, indent=2))
         return
     for stage, measured in found.get("measured", {}).items():
         typer.echo(f"{stage} ({config.experiment}):")
@@ -130,9 +139,14 @@ def _say(run_path: Path, manifest: Manifest, config: Config, as_json: bool) -> N
                 typer.echo(f"  {name:<22} {_figure(metric)}")
         for reason, names in unknown.items():
             typer.echo(f"  not measured: {', '.join(names)}: {reason}")
+    if ended.path.is_dir():
+        typer.echo(f"run directory: {shown_path(ended.path)}")
+
+
+def shown_path(path: Path) -> Path:
+    """`path` as a person would write it here."""
     here = Path.cwd()
-    shown = run_path.relative_to(here) if run_path.is_relative_to(here) else run_path
-    typer.echo(f"run directory: {shown}")
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _figure(metric: Mapping[str, Any]) -> str:

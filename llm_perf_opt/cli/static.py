@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_perf_opt.artifacts.layout import STATIC, STATIC_REPORT
 from llm_perf_opt.cli import console
 from llm_perf_opt.errors import ConfigError, MissingError
 
 if TYPE_CHECKING:
     from llm_perf_opt.hardware.gpu import Gpu
-    from llm_perf_opt.records.static import StaticRequest
+    from llm_perf_opt.records.static import StaticRecord, StaticRequest
 
 app = typer.Typer()
 
@@ -25,9 +26,6 @@ Examples:
 MODEL is a config.json, the directory of a Hugging Face model, a .gguf file, a configuration of
 llmperf (.yaml), or the name of a model preset such as demo. No weights are read.
 """
-
-SWEEP_CSV, ROOFLINE_SVG = "static_sweep.csv", "static_roofline.svg"
-REPORT_JSON, REPORT_MARKDOWN = "static_compute.json", "static_compute.md"
 
 
 def _images(texts: list[str]) -> tuple[tuple[int, int], ...]:
@@ -67,12 +65,12 @@ def _of_config(path: Path | None, overrides: list[str]) -> Mapping[str, Any]:
 
 def _preset(name: str) -> Mapping[str, Any]:
     """The config of a model preset."""
-    from llm_perf_opt.workload.adapter import builtin_names
+    from llm_perf_opt.registry import ADAPTERS
 
-    if name not in builtin_names():
+    if name not in ADAPTERS.builtin():
         raise MissingError(
             f"{name}: no such file, directory or model preset",
-            f"give a config.json, a model directory, or one of {', '.join(builtin_names())}",
+            f"give a config.json, a model directory, or one of {', '.join(ADAPTERS.builtin())}",
         )
     return _of_config(None, [f"model/{name}/arch@model={name}.default"])
 
@@ -230,15 +228,25 @@ def _run_once(
     as_json: bool,
 ) -> None:
     from llm_perf_opt.analysis.static.methods import static_record
-    from llm_perf_opt.analysis.static.report import markdown
 
     if method not in ("auto", "analytic", "traced"):
         raise ConfigError(f"--method {method!r} is unknown", "one of auto, analytic, traced")
     record = static_record(config, request, gpus, method=method, fallback=False, where=where)  # type: ignore[arg-type]
-    text = markdown(record)
     if output is not None:
-        _write(output, {REPORT_JSON: record.to_json() + "\n", REPORT_MARKDOWN: text})
-    typer.echo(record.to_json() if as_json else text, nl=as_json)
+        _write(output, _report_files(record))
+    if as_json:
+        typer.echo(record.to_json())
+    else:
+        from llm_perf_opt.reports.static import static_document
+
+        console.show(static_document(record))
+
+
+def _report_files(record: StaticRecord) -> dict[str, str]:
+    from llm_perf_opt.reports.markdown import to_markdown
+    from llm_perf_opt.reports.static import static_document
+
+    return {STATIC: record.to_json() + "\n", STATIC_REPORT: to_markdown(static_document(record))}
 
 
 def _run_sweep(
@@ -251,21 +259,24 @@ def _run_sweep(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    from llm_perf_opt.analysis.static.sweep import parse_axis, sweep, to_csv
-    from llm_perf_opt.analysis.static.sweep_report import drawing, sweep_table, to_json
+    from llm_perf_opt.analysis.static.sweep import parse_axis, sweep
+    from llm_perf_opt.reports.static_sweep import SWEEP_CSV, SWEEP_ROOFLINE, sweep_document, sweep_roofline
 
     parsed = [parse_axis(text) for text in axes]
     if len({name for name, _ in parsed}) != len(parsed):
         raise ConfigError("--sweep names an axis twice", "give each axis once, with all its values")
     done = sweep(config, request, dict(parsed), gpus, where=where)
-    files = {SWEEP_CSV: to_csv(done.points)}
-    svg = drawing(done, f"{config.get('model_type', 'model')} in {done.dtype}")
-    if svg is None:
-        console.note(f"no {ROOFLINE_SVG}: a roofline needs --gpu")
+    files = {SWEEP_CSV: done.to_csv()}
+    roofline = sweep_roofline(done)
+    if roofline is not None:
+        files[SWEEP_ROOFLINE] = roofline.svg()
     else:
-        files[ROOFLINE_SVG] = svg
+        console.note(f"no {SWEEP_ROOFLINE}: {'these GPUs have no known peak' if gpus else 'a roofline needs --gpu'}")
     _write(output or Path(), files)
-    typer.echo(to_json(done) if as_json else sweep_table(done), nl=as_json)
+    if as_json:
+        typer.echo(done.to_json())
+    else:
+        console.show(sweep_document(done))
 
 
 def _write(directory: Path, files: Mapping[str, str]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import typer
-from typer._click.exceptions import ClickException, NoArgsIsHelpError, NoSuchOption, UsageError
 from typer.core import TyperGroup
 
-from llm_perf_opt.config.nearest import nearest
+from llm_perf_opt.cli.vendored_click import ClickException, NoArgsIsHelpError, NoSuchOption, UsageError
+from llm_perf_opt.nearest import nearest
 
 
 def explain(error: typer.TyperException) -> tuple[str, str | None, int]:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from llm_perf_opt.config.keys import is_open, section_at, section_of, walk
-from llm_perf_opt.config.nearest import nearest
 from llm_perf_opt.config.presets import Presets, usual_mount
 from llm_perf_opt.config.problems import Problem, at
 from llm_perf_opt.config.reader import read_file
 from llm_perf_opt.config.tree import Node, mount
+from llm_perf_opt.nearest import nearest
 
 SELF = "_self_"
 _NAME = re.compile(r"[A-Za-z0-9_.+-]+")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import sys
 import types
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -12,9 +13,10 @@ from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from llm_perf_opt.config import pipeline, schema
 from llm_perf_opt.config.base import Settings
 from llm_perf_opt.config.keys import section_of, walk
+from llm_perf_opt.config.pipeline import TEXTS, Pipeline
+from llm_perf_opt.config.schema import Config
 
 
 class Description(NamedTuple):
@@ -37,17 +39,16 @@ class Description(NamedTuple):
 
 
 @functools.cache
-def _texts() -> dict[tuple[str, str], str]:
-    """(class name, field name) → the string below the field."""
+def _texts(module: str) -> dict[tuple[str, str], str]:
+    """(class name, field name) → the string below the field, of the classes of a module."""
     found = {}
-    for module in (schema, pipeline):
-        for node in ast.parse(inspect.getsource(module)).body:
-            if isinstance(node, ast.ClassDef):
-                for field, below in zip(node.body, node.body[1:], strict=False):
-                    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                        text = _string(below)
-                        if text is not None:
-                            found[node.name, field.target.id] = " ".join(text.split())
+    for node in ast.parse(inspect.getsource(sys.modules[module])).body:
+        if isinstance(node, ast.ClassDef):
+            for field, below in zip(node.body, node.body[1:], strict=False):
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    text = _string(below)
+                    if text is not None:
+                        found[node.name, field.target.id] = " ".join(text.split())
     return found
 
 
@@ -58,17 +59,25 @@ def _string(node: ast.stmt) -> str | None:
 
 
 def field_text(model: type[Settings], name: str) -> str:
-    """The description of a field.
+    """The description of a field; that of a stage's section is the first paragraph of its model's docstring.
 
     Raises:
         KeyError: the field has none.
     """
-    return _texts()[model.__name__, name]
+    section = section_of(model.model_fields[name])
+    if model is Pipeline:
+        return TEXTS[name] if name in TEXTS else " ".join((section.__doc__ or "").split("\n\n")[0].split())
+    for base in model.__mro__:
+        if base.__module__ in sys.modules and issubclass(base, Settings) and base is not Settings:
+            found = _texts(base.__module__).get((base.__name__, name))
+            if found is not None:
+                return found
+    raise KeyError(f"{model.__name__}.{name} has no description below it")
 
 
 def descriptions() -> tuple[Description, ...]:
     """Every section and setting, in the order of the schema."""
-    owners: dict[tuple[str, ...], type[Settings]] = {(): schema.Config}
+    owners: dict[tuple[str, ...], type[Settings]] = {(): Config}
     found = []
     for path, field in walk():
         text = field_text(owners[path[:-1]], path[-1])

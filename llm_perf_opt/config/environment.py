@@ -12,11 +12,11 @@ from pydantic import create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
-from llm_perf_opt.config.nearest import nearest
 from llm_perf_opt.config.overrides import read_value
 from llm_perf_opt.config.problems import Problem
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.config.tree import Node, Source, mount
+from llm_perf_opt.nearest import nearest
 
 PREFIX = "LLMPERF_"
 

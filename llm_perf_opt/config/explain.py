@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from llm_perf_opt.config import remedies
 from llm_perf_opt.config.keys import allows_null, choices, field_at, section_at
-from llm_perf_opt.config.nearest import is_near, nearest
 from llm_perf_opt.config.problems import MAX_SHOWN, Problem, at
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.config.tree import Node, dotted, find
+from llm_perf_opt.nearest import is_near, nearest
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

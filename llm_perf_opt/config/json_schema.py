@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
-from llm_perf_opt.config import pipeline, schema
-from llm_perf_opt.config.base import Settings
+from llm_perf_opt.config.base import Settings, StageSettings
 from llm_perf_opt.config.describe import default_of, field_text
-from llm_perf_opt.config.keys import section_of
+from llm_perf_opt.config.keys import section_of, walk
+from llm_perf_opt.config.schema import Config
 
 _DEFAULTS: dict[str, Any] = {
     "type": "array",
@@ -31,16 +29,10 @@ _DEFAULTS: dict[str, Any] = {
 
 def config_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a configuration file."""
-    result = schema.Config.model_json_schema()
+    result = Config.model_json_schema()
     definitions = result["$defs"]
     for model in _models():
-        _describe(result if model is schema.Config else definitions[model.__name__], model)
-    alias = dict(definitions["TorchProfiler"]["properties"]["enable"])
-    definitions["TorchProfiler"]["properties"]["enabled"] = {
-        **alias,
-        "description": "Another spelling of `enable`.",
-        "deprecated": True,
-    }
+        _describe(result if model is Config else definitions[model.__name__], model)
     properties = {"defaults": _DEFAULTS, **result.pop("properties")}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -52,13 +44,8 @@ def config_schema() -> dict[str, Any]:
 
 
 def _models() -> list[type[Settings]]:
-    found: list[type[Settings]] = []
-    for module in (schema, pipeline):
-        for value in vars(module).values():
-            is_model = isinstance(value, type) and issubclass(value, BaseModel) and value is not Settings
-            if is_model and value not in found:
-                found.append(value)
-    return found
+    sections = (section_of(field) for _, field in walk())
+    return [Config, *dict.fromkeys(section for section in sections if section is not None)]
 
 
 def _describe(definition: dict[str, Any], model: type[Settings]) -> None:
@@ -70,3 +57,6 @@ def _describe(definition: dict[str, Any], model: type[Settings]) -> None:
         entry["description"] = field_text(model, name)
         if section_of(field) is None:
             entry["default"] = default_of(field)
+    for alias, name in model.ALIASES.items() if issubclass(model, StageSettings) else ():
+        words = {"description": f"Another spelling of `{name}`.", "deprecated": True}
+        definition["properties"][alias] = {**definition["properties"][name], **words}

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from llm_perf_opt.config.base import Settings
+from llm_perf_opt.config.pipeline import plugin_settings
 from llm_perf_opt.config.schema import Config
+from llm_perf_opt.errors import LlmperfError
 
 
 def section_of(field: FieldInfo) -> type[Settings] | None:
@@ -24,6 +26,11 @@ def section_of(field: FieldInfo) -> type[Settings] | None:
 def section_at(path: Sequence[str | int]) -> type[Settings] | None:
     """The model at a path, or None where there is no section."""
     model: type[Settings] = Config
+    if is_open(path) and len(path) > 2:
+        try:
+            model, path = plugin_settings(str(path[2])), path[3:]
+        except LlmperfError:
+            return None
     for part in path:
         field = model.model_fields.get(str(part))
         below = section_of(field) if field is not None else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
-from llm_perf_opt.config.aliases import rewrite_enabled
+from llm_perf_opt.config.aliases import rewrite_aliases
 from llm_perf_opt.config.check import build
 from llm_perf_opt.config.compose import Entry, choose, load_layers, read_defaults
 from llm_perf_opt.config.origins import Origin, Origins
@@ -83,7 +83,7 @@ def load_config(
             *_options(options or {}),
         ]
     )
-    tree = reduce(merge, [rewrite_enabled(layer, problems) for layer in layers])
+    tree = reduce(merge, [rewrite_aliases(layer, problems) for layer in layers])
     config = build(tree, problems)
     return Loaded(_absolute(config, Path.cwd() if cwd is None else cwd), Origins(config, tree), notes)
 
@@ -99,7 +99,7 @@ def compose_text(text: str, name: str, found: Presets) -> Config:
     if root is None:
         raise InvalidConfig(problems)
     layers = _file_layers(root, found, (), problems)
-    return build(reduce(merge, [rewrite_enabled(layer, problems) for layer in layers]), problems)
+    return build(reduce(merge, [rewrite_aliases(layer, problems) for layer in layers]), problems)
 
 
 def _read_root(path: Path | None, problems: list[Problem]) -> Node | None:

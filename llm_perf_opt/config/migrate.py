@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from llm_perf_opt.config.aliases import rewrite_enabled
+from llm_perf_opt.config.aliases import rewrite_aliases
 from llm_perf_opt.config.check import keeps_dollar
 from llm_perf_opt.config.compose import SELF, parse_entry
 from llm_perf_opt.config.emit import Comments, Item, emit, read_comments
@@ -66,7 +66,7 @@ class _Migration:
     def run(self) -> None:
         problems: list[Problem] = []
         assert isinstance(self.root.value, dict)
-        root = rewrite_enabled(self.root, problems)
+        root = rewrite_aliases(self.root, problems)
         if root is not self.root or problems:
             self.changes.append("pipeline.torch_profiler.enabled → pipeline.torch_profiler.enable")
         assert isinstance(root.value, dict)

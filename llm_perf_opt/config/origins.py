@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from llm_perf_opt.config.keys import all_settings
+from llm_perf_opt.config.keys import all_settings, section_of, walk
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.config.tree import Kind, Node
 
@@ -35,8 +35,13 @@ class Origins(Mapping[str, Origin]):
         self._tree = tree
 
     def _paths(self) -> tuple[str, ...]:
-        plugins = tuple(f"pipeline.plugins.{name}" for name in self._config.pipeline.plugins)
-        return tuple(path for path in all_settings() if path != "pipeline.plugins") + plugins
+        plugins = (
+            path
+            for name, settings in self._config.pipeline.plugins.items()
+            for path, field in walk(type(settings), ("pipeline", "plugins", name))
+            if section_of(field) is None
+        )
+        return (*(path for path in all_settings() if path != "pipeline.plugins"), *map(".".join, plugins))
 
     def __getitem__(self, path: str) -> Origin:
         if path not in self._paths():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llm_perf_opt.config.keys import all_settings
-from llm_perf_opt.config.nearest import is_near, nearest
 from llm_perf_opt.config.problems import OLD, Problem, at
 from llm_perf_opt.config.tree import Node, dotted
+from llm_perf_opt.nearest import is_near, nearest
 
 _NCU_FLAT = {"nvtx_include": "nvtx.include", "set": "set", "metrics": "metrics", "sections": "sections"}
 _STATIC = ("enable", "write_reports", "use_analytic_fallback", "use_synthetic_inputs")

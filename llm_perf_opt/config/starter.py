@@ -6,16 +6,9 @@ from collections.abc import Collection
 
 from llm_perf_opt.config.describe import Description, descriptions
 from llm_perf_opt.config.emit import flow
-from llm_perf_opt.config.presets import Presets
+from llm_perf_opt.config.presets import Presets, usual_mount
+from llm_perf_opt.registry import STAGES, Component
 
-STAGES = {
-    "static": "static_analysis",
-    "torch": "torch_profiler",
-    "infer": "direct_inference",
-    "nsys": "nsys",
-    "ncu": "ncu",
-}
-"""Name on the command line → section of the pipeline."""
 SCHEMA_FILE = "llmperf.schema.json"
 
 _OCR_FAMILY = ("demo", "deepseek_ocr", "deepseek_ocr2")
@@ -26,6 +19,12 @@ _COMMON = (
     "measure.repeats",
     "artifacts.runs_dir",
 )
+
+
+def stage_words() -> dict[str, str]:
+    """Name on the command line → section of the pipeline, of what is either on or off."""
+    found = ((component.short, name, component.settings) for name, component in STAGES.all(Component))
+    return {short: name for short, name, model in found if short and isinstance(model().enable, bool)}
 
 
 def models(presets: Presets) -> tuple[str, ...]:
@@ -58,7 +57,7 @@ def starter(model: str, stages: Collection[str], presets: Presets) -> str:
     ]
     lines += _commented(settings, presets, model)
     lines += ["", "pipeline:"]
-    for name, section in STAGES.items():
+    for name, section in stage_words().items():
         text = settings[f"pipeline.{section}"].text
         lines += [f"  {section}:", f"    enable: {flow(name in stages)}  # {text}"]
     return "\n".join(lines) + "\n"
@@ -70,13 +69,19 @@ def _defaults(model: str, presets: Presets) -> list[str]:
     entries.append(f"model/{model}/arch@model: {_option(presets, f'model/{model}/arch', model)}")
     if presets.options(f"model/{model}/infer"):
         entries.append(f"model/{model}/infer@infer: {_option(presets, f'model/{model}/infer', model)}")
-    entries.append("profiling/torch@pipeline.torch_profiler: torch-profiler.default")
-    for stage, section in (("torch", "torch_profiler"), ("direct", "direct_inference")):
-        entries.append(f"output/{stage}@pipeline.{section}.output: default")
-        if model in _OCR_FAMILY:
-            mount = f"pipeline.{section}.output.extra.deepseek_ocr"
-            entries.append(f"model/deepseek_ocr/output/{stage}@{mount}: default")
-    return [*entries, "profiling/nsys@pipeline.nsys: nsys.default", "profiling/ncu@pipeline.ncu: ncu.default"]
+    for group in sorted(presets.groups(), key=_place):
+        own = group.startswith("model/deepseek_ocr/output/") and model in _OCR_FAMILY
+        if own or group.startswith(("output/", "profiling/")):
+            default = next(option for option in presets.options(group) if option.endswith("default"))
+            entries.append(f"{group}@{usual_mount(group)}: {default}")
+    return entries
+
+
+def _place(group: str) -> tuple[int, str]:
+    """Presets of a stage together, in the order of the stages, what is mounted higher first."""
+    mount = usual_mount(group)
+    stage = mount.split(".")[1] if mount.startswith("pipeline.") else ""
+    return (STAGES.builtin().index(stage) if stage in STAGES.builtin() else -1, mount)
 
 
 def _option(presets: Presets, group: str, model: str) -> str:

@@ -6,15 +6,15 @@ that is far below a thousandth of a core. Energy comes from the GPU's own counte
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import threading
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from llm_perf_opt.hardware.nvml import Nvml, NvmlUnavailable, load_nvml, why_not
-from llm_perf_opt.records.hardware import Distribution, HardwareState
+from llm_perf_opt.records.hardware import Distribution, HardwareSeries, HardwareState
 
 T = TypeVar("T")
 
@@ -42,17 +42,18 @@ class _Sample(NamedTuple):
     temperature_c: int | None
     memory_used_bytes: int | None
     clock_events: int | None
+    energy_mj: int | None
 
 
 class HardwareSampler:
-    """Samples one GPU once, from `start` to `stop`; use it as a context manager around the timed repeats.
+    """Samples one GPU once, from `start` to `stop`.
 
     Args:
         uuid: the GPU, as NVML names it ("GPU-…"); torch gives it without the prefix, which is added. None means that
             there is no GPU to watch, and `state` says so.
         interval_s: time between samples.
         load: gives NVML.
-        clock: seconds, monotonic; tests hold it still.
+        clock: seconds, the host clock that phases are timed with; tests hold it still.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class HardwareSampler:
         *,
         interval_s: float = 0.1,
         load: Callable[[], Nvml] = load_nvml,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._uuid = uuid if uuid is None or uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
         self._interval_s = interval_s
@@ -73,25 +74,14 @@ class HardwareSampler:
         self._not_recorded: str | None = "sampling was never started"
         self._samples: list[_Sample] = []
         self._unavailable: dict[str, str] = {}
-        self._energy_mj: tuple[int | None, int | None] = (None, None)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> HardwareSampler:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Open the GPU, take the first sample and go on in a thread; without a GPU, remember why not."""
         self._not_recorded = self._open()
         if self._not_recorded is not None:
             return
-        self._energy_mj = (self._energy(), None)
         self.sample()
         self._thread = threading.Thread(target=self._run, name="llmperf-nvml", daemon=True)
         self._thread.start()
@@ -104,7 +94,6 @@ class HardwareSampler:
         self._thread.join()
         self._thread = None
         self.sample()
-        self._energy_mj = (self._energy_mj[0], self._energy())
         self._nvml.nvmlShutdown()
 
     def sample(self) -> None:
@@ -128,18 +117,29 @@ class HardwareSampler:
                 ),
                 memory_used_bytes=None if memory is None else int(memory.used),
                 clock_events=ask("clock_events", lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
+                energy_mj=ask("energy_counter", lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle)),
             )
         )
 
-    def state(self) -> HardwareState:
-        """What was seen so far, or why nothing was."""
+    def series(self) -> HardwareSeries:
+        """Every sample, as columns."""
+        columns = zip(*self._samples, strict=True) if self._samples else ((),) * len(_Sample._fields)
+        return HardwareSeries(dict(zip(_Sample._fields, map(list, columns), strict=True)))
+
+    def state(self, spans: Sequence[tuple[str, float, float]] = ()) -> HardwareState:
+        """What was seen so far, or why nothing was.
+
+        Args:
+            spans: (phase, start, end) on the sampler's clock, for the energy of each phase.
+        """
         if self._not_recorded is not None:
             return HardwareState(recorded=False, reason=self._not_recorded, gpu_uuid=self._uuid)
         samples = self._samples
         masks = [sample.clock_events for sample in samples if sample.clock_events is not None]
         events = _event_fractions(masks)
         throttle_reasons = tuple(name for name in events if name not in NOT_THROTTLING)
-        energy_j, energy_method = self._energy_j()
+        used, energy_method = self._energy()
+        by_phase, why_not = _by_phase(used, spans, self._interval_s)
         return HardwareState(
             recorded=True,
             reason=None,
@@ -155,9 +155,10 @@ class HardwareSampler:
             clock_events=events,
             throttled=bool(throttle_reasons) if masks else None,
             throttle_reasons=throttle_reasons,
-            energy_j=energy_j,
+            energy_j=used[-1][1] if used else None,
             energy_method=energy_method,
-            unavailable=dict(self._unavailable),
+            energy_by_phase_j=by_phase,
+            unavailable={**self._unavailable, **why_not},
         )
 
     def _open(self) -> str | None:
@@ -194,22 +195,52 @@ class HardwareSampler:
             self._unavailable[field] = why_not(error)
             return None
 
-    def _energy(self) -> int | None:
-        """Millijoules since the driver was loaded, or None where the GPU has no counter."""
-        nvml = self._nvml
-        assert nvml is not None
-        return self._ask("energy_counter", lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
-
-    def _energy_j(self) -> tuple[float | None, Literal["energy_counter", "integrated_power"] | None]:
-        first, last = self._energy_mj
+    def _energy(self) -> tuple[list[tuple[float, float]], Literal["energy_counter", "integrated_power"] | None]:
+        """(time, joules since the first sample) of each sample, and where they come from; empty where not known."""
+        counted = [(sample.at_s, sample.energy_mj) for sample in self._samples if sample.energy_mj is not None]
         # A counter that did not move over the whole time is no counter.
-        if first is not None and last is not None and last > first:
-            return (last - first) / 1000, "energy_counter"
+        if counted and counted[-1][1] > counted[0][1]:
+            return [(at_s, (energy_mj - counted[0][1]) / 1000) for at_s, energy_mj in counted], "energy_counter"
         powers = [(sample.at_s, sample.power_w) for sample in self._samples if sample.power_w is not None]
         if len(powers) < 2:
-            return None, None
-        joules = sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in itertools.pairwise(powers))
-        return joules, "integrated_power"
+            return [], None
+        steps = ((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in itertools.pairwise(powers))
+        sums = itertools.accumulate(steps, initial=0.0)
+        return [(at_s, joules) for (at_s, _), joules in zip(powers, sums, strict=True)], "integrated_power"
+
+
+def _by_phase(
+    used: Sequence[tuple[float, float]], spans: Sequence[tuple[str, float, float]], interval_s: float
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Joules of each phase, between samples by straight lines, and of what is `between` them, so that all add up to
+    the whole; and why a phase has none: one that is over before the next sample cannot be told from its neighbours."""
+    if not used or not spans:
+        return {}, {}
+    found: dict[str, float] = {}
+    why_not: dict[str, str] = {}
+    for phase in dict.fromkeys(name for name, _, _ in spans):
+        parts = [(start, end) for name, start, end in spans if name == phase]
+        mean_s = sum(end - start for start, end in parts) / len(parts)
+        if mean_s < interval_s:
+            why_not[f"energy_by_phase_j.{phase}"] = (
+                f"it took {mean_s * 1e3:.3g} ms on average, less than the {interval_s * 1e3:.3g} ms between two samples"
+            )
+        else:
+            found[phase] = sum(_energy_until(used, end) - _energy_until(used, start) for start, end in parts)
+    if not why_not:
+        found["between"] = used[-1][1] - sum(found.values())
+    return found, why_not
+
+
+def _energy_until(used: Sequence[tuple[float, float]], at_s: float) -> float:
+    """Joules from the first sample to a moment."""
+    after = bisect.bisect_left(used, (at_s,))
+    if after == 0:
+        return used[0][1]
+    if after == len(used):
+        return used[-1][1]
+    (t0, e0), (t1, e1) = used[after - 1], used[after]
+    return e0 + (e1 - e0) * (at_s - t0) / (t1 - t0)
 
 
 def _distribution(values: list[int] | list[int | None] | list[float | None]) -> Distribution | None:

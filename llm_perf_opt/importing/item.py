@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llm_perf_opt.artifacts.files import copy_file
 from llm_perf_opt.errors import LlmperfError
-from llm_perf_opt.records.manifest import FileKind, ImportedFile
+from llm_perf_opt.records.manifest import ImportedFile
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.stages.base import Progress
 
@@ -19,7 +19,9 @@ class Item:
     """One file."""
 
     source: Path
-    kind: FileKind
+    kind: str
+    what: str
+    """The kind in words."""
     size_bytes: int
     sha256: str | None = None
     stored: Path | None = None
@@ -47,6 +49,7 @@ class Item:
         return ImportedFile(
             source=os.path.abspath(self.source),  # noqa: PTH100 - `..` taken out, links kept
             kind=self.kind,
+            what=self.what,
             size_bytes=self.size_bytes,
             sha256=self.sha256,
             stored=None if self.stored is None else self.stored.relative_to(run_path).as_posix(),

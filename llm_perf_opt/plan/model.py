@@ -59,6 +59,8 @@ class Plan:
     inputs: Inputs
     run_path: Path
     stages: tuple[PlannedStage, ...]
+    numbered: bool = False
+    """The name of `run_path` is the time: the run takes the next number where another one has it by then."""
 
 
 def build_plan(config: Config, inputs: Inputs, run_path: Path, stages: Sequence[Plannable]) -> Plan:

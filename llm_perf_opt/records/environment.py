@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.hardware import GpuInventory
 
 
-class EnvironmentRecord(BaseModel):
-    """`env.json`. No secret, no user or host name, no working directory."""
+class ExtensionRecord(Record):
+    """A third party's stage, adapter or section that was loaded."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    kind: str
+    name: str
+    distribution: str
+    version: str
+
+
+class EnvironmentRecord(Record):
+    """`env.json`. No secret, no user or host name, no working directory."""
 
     schema_version: Literal[1] = 1
     os: str
@@ -33,3 +39,5 @@ class EnvironmentRecord(BaseModel):
     environment: dict[str, str]
     """Variables that change how CUDA, torch, the hub or llmperf behave; secrets are `***`."""
     gpus: GpuInventory
+    extensions: tuple[ExtensionRecord, ...] = ()
+    """Third parties' extensions that were loaded when the run began."""

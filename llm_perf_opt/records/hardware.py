@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+
+from llm_perf_opt.records.base import Record
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, protected_namespaces=())
-
-
-class DetectedGpu(_Record):
+class DetectedGpu(Record):
     """One GPU as its driver describes it."""
 
     index: int
@@ -29,7 +29,7 @@ class DetectedGpu(_Record):
     """Why `catalogue_id` is null."""
 
 
-class GpuInventory(_Record):
+class GpuInventory(Record):
     """The NVIDIA GPUs of a machine, or why none can be named."""
 
     schema_version: Literal[1] = 1
@@ -41,7 +41,7 @@ class GpuInventory(_Record):
     """Why `gpus` is empty."""
 
 
-class Distribution(_Record):
+class Distribution(Record):
     """Samples of one quantity, summarised. The unit is in the name of the field that holds it."""
 
     n: int
@@ -51,8 +51,8 @@ class Distribution(_Record):
     max: float
 
 
-class HardwareState(_Record):
-    """Clocks, power, temperature and memory of one GPU while something was timed.
+class HardwareState(Record):
+    """`hardware.json`: clocks, power, temperature and memory of one GPU while something was timed.
 
     Clock events are named as NVML names them (https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html).
     """
@@ -73,7 +73,7 @@ class HardwareState(_Record):
     temperature_c: Distribution | None = None
     memory_used_bytes: Distribution | None = None
     """Of the whole GPU, other processes included."""
-    clock_events: dict[str, float] = {}
+    clock_events: dict[str, float] = Field(default_factory=dict)
     """Reasons why clocks were below their maximum: name → fraction of samples in which it was active."""
     throttled: bool | None = None
     """Whether power, heat or another GPU held the clocks down in any sample; idling and chosen clocks do not count."""
@@ -83,9 +83,49 @@ class HardwareState(_Record):
     """Energy of the whole GPU from first sample to last."""
     energy_method: Literal["energy_counter", "integrated_power"] | None = None
     """The GPU's own counter, or the power samples integrated over time."""
-    unavailable: dict[str, str] = {}
+    energy_by_phase_j: dict[str, float] = Field(default_factory=dict)
+    """Of it, in `preprocess`, `prefill` and `decode` of all timed repeats, and `between` them."""
+    unavailable: dict[str, str] = Field(default_factory=dict)
     """Field → why the GPU did not answer for it."""
 
     def energy_per_token_j(self, tokens: int) -> float | None:
         """Joules per generated token, idle and prefill energy included; None where unknown."""
         return self.energy_j / tokens if self.energy_j is not None and tokens > 0 else None
+
+
+SERIES_UNITS = {
+    "at_s": "seconds, the host's monotonic clock",
+    "sm_clock_mhz": "MHz",
+    "memory_clock_mhz": "MHz",
+    "power_w": "W",
+    "temperature_c": "°C",
+    "memory_used_bytes": "bytes, of the whole GPU, other processes included",
+    "clock_events": "bits of nvmlClocksEventReasons",
+    "energy_mj": "mJ since the driver was loaded",
+}
+"""Columns of `hardware_series.parquet`."""
+
+
+@dataclass(frozen=True)
+class HardwareSeries:
+    """`hardware_series.parquet`: every sample; null where the GPU did not answer."""
+
+    columns: dict[str, list[Any]]
+    """By the names of `SERIES_UNITS`."""
+
+    def write(self, path: Path) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        def column(name: str) -> pa.Field:
+            kind = pa.float64() if name in ("at_s", "power_w") else pa.int64()
+            return pa.field(name, kind, metadata={"unit": SERIES_UNITS[name]})
+
+        schema = pa.schema([column(name) for name in SERIES_UNITS])
+        parquet.write_table(pa.table(self.columns, schema=schema), path)
+
+    @classmethod
+    def read(cls, path: Path) -> HardwareSeries:
+        from pyarrow import parquet
+
+        return cls(parquet.read_table(path).to_pydict())

@@ -24,15 +24,15 @@ class StageEntry(Record):
     work_fingerprint: str | None = None
 
 
-FileKind = Literal["nsys_sqlite", "nsys_report", "nsys_kernel_table", "ncu_report", "ncu_raw_csv", "torch_trace"]
-
-
 class ImportedFile(Record):
     """One file that was captured elsewhere."""
 
     source: str
     """Its absolute path when it was imported."""
-    kind: FileKind
+    kind: str
+    """Of the importer that read it, such as `nsys_sqlite`."""
+    what: str
+    """The kind in words."""
     size_bytes: int
     sha256: str | None
     """Null where it could not be copied."""
@@ -59,5 +59,7 @@ class Manifest(Record):
     """In the order they run."""
     imported: tuple[ImportedFile, ...] = ()
     """Files that `llmperf import` put together: such a run has no configuration, environment or inputs."""
+    problems: tuple[str, ...] = ()
+    """What went wrong beside the stages: a report that could not be written, a run directory that was removed."""
     artifacts: dict[str, str] = Field(default_factory=dict)
-    """Path relative to the run directory → sha256; filled when the run ends."""
+    """Path relative to the run directory → sha256; those of a stage when it ends, all when the run ends."""

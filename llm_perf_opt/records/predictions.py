@@ -6,9 +6,6 @@ from typing import Literal
 
 from llm_perf_opt.records.base import Record
 
-PREDICTIONS = "predictions.jsonl"
-GALLERY = "predictions.md"
-
 
 class PredictionTimes(Record):
     """The timed repeat that made the text: the last one of its batch."""

@@ -6,9 +6,11 @@ covered is null, with its reason under `reasons`.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from llm_perf_opt.records.base import Record
 
 SCHEMA: Final = "llmperf.static/1"
 
@@ -18,10 +20,8 @@ MlaForm = Literal["reexpanded", "cached", "absorbed"]
 Method = Literal["analytic", "traced", "estimated", "not_covered"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=(), defer_build=True
-    )
+class _Record(Record):
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class StaticRequest(_Record):
@@ -198,6 +198,8 @@ class GpuFigures(_Record):
 
 class StaticRecord(_Record):
     """The result of one static analysis."""
+
+    SUMMARY: ClassVar[str] = "static"
 
     schema_id: Literal["llmperf.static/1"] = Field(default=SCHEMA, alias="schema")
     method: Method

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import secrets
 import sqlite3
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,33 +50,43 @@ class KernelRow:
 
 def write_tables(path: Path, operators: Iterable[OperatorRow], kernels: Iterable[KernelRow]) -> None:
     """Write both tables; an existing file is replaced whole."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    with contextlib.closing(sqlite3.connect(name)) as database, database:
-        contents: tuple[tuple[str, type[OperatorRow | KernelRow], Iterable[OperatorRow | KernelRow]], ...] = (
-            ("operators", OperatorRow, operators),
-            ("kernels", KernelRow, kernels),
-        )
-        for table, row_type, rows in contents:
-            fields = dataclasses.fields(row_type)
-            columns = ", ".join(
-                f"{field.name} {'INTEGER' if field.type == 'int' else 'TEXT'} NOT NULL" for field in fields
-            )
-            database.execute(f"CREATE TABLE {table} ({columns})")
-            marks = ", ".join("?" * len(fields))
-            database.executemany(f"INSERT INTO {table} VALUES ({marks})", [dataclasses.astuple(row) for row in rows])
-    Path(name).chmod(0o644)
-    Path(name).replace(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        with contextlib.closing(sqlite3.connect(temporary)) as database, database:
+            _fill(database, "operators", OperatorRow, operators)
+            _fill(database, "kernels", KernelRow, kernels)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
-def read_operators(path: Path) -> list[OperatorRow]:
-    """Operators by falling self time, then name; MissingError where the file is broken."""
-    return [OperatorRow(*row) for row in _rows(path, "operators", "self_cpu_ns + device_ns DESC, phase, name")]
+def _fill(
+    database: sqlite3.Connection, table: str, row_type: type[OperatorRow | KernelRow], rows: Iterable[Any]
+) -> None:
+    fields = dataclasses.fields(row_type)
+    columns = ", ".join(f"{field.name} {'INTEGER' if field.type == 'int' else 'TEXT'} NOT NULL" for field in fields)
+    database.execute(f"CREATE TABLE {table} ({columns})")
+    marks = ", ".join("?" * len(fields))
+    database.executemany(f"INSERT INTO {table} VALUES ({marks})", [dataclasses.astuple(row) for row in rows])
 
 
-def read_kernels(path: Path) -> list[KernelRow]:
-    """Kernels by falling total time, then name; MissingError where the file is broken."""
-    return [KernelRow(*row) for row in _rows(path, "kernels", "total_ns DESC, phase, name")]
+@dataclass(frozen=True)
+class ProfileTables:
+    """Both tables."""
+
+    operators: list[OperatorRow]
+    """By falling self time, then name."""
+    kernels: list[KernelRow]
+    """By falling total time, then name."""
+
+    @classmethod
+    def read(cls, path: Path) -> ProfileTables:
+        """Both tables of a file; MissingError where it is broken."""
+        operators = _rows(path, "operators", "self_cpu_ns + device_ns DESC, phase, name")
+        kernels = _rows(path, "kernels", "total_ns DESC, phase, name")
+        return cls([OperatorRow(*row) for row in operators], [KernelRow(*row) for row in kernels])
 
 
 def _rows(path: Path, table: str, order: str) -> list[tuple[Any, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.timeline import Timeline
@@ -72,6 +72,8 @@ class NsysFacts(Record):
     """CUDA API calls."""
     graph_launches: int
     """Rows of the CUDA graph table: graphs traced whole leave these instead of kernels."""
+    copies: int = 0
+    """Rows of the tables of copies and sets on the device."""
     nvtx_events: int
     nvtx_ranges: tuple[NvtxRange, ...]
     """The ranges with the longest total time first; see `nvtx_ranges_left_out`."""
@@ -137,8 +139,22 @@ class NsysReport(Record):
     """Where the GPUs' time went in it."""
 
 
+class RangeCheck(Record):
+    """The NVTX ranges that llmperf's workload sent, against those that the reports hold."""
+
+    sent: int | None
+    """None where the workload was ended before it said how many, or sent none."""
+    held: int | None
+    """Ranges of the default domain in all reports; None where none could be read."""
+    differences: tuple[str, ...] = ()
+    """In words, the largest first; empty where the reports hold what they should."""
+    differences_left_out: int = 0
+
+
 class NsysCapture(Record):
     """`nsys/facts.json`: what one capture left."""
+
+    SUMMARY: ClassVar[str] = "nsys"
 
     schema_version: Literal[1] = 1
     tool: Tool | None
@@ -147,12 +163,22 @@ class NsysCapture(Record):
     """What opened the capture, in words; None when it was open from the start, or that is not known."""
     device: str | None
     """What the workload ran on; None where it is not llmperf's own."""
+    range_sender: str | None = None
+    """What sent the workload's NVTX ranges (`workload.json` has the names); None when none were sent, or the workload
+    is not llmperf's own."""
+    range_sender_reason: str | None = None
+    """Why it is not the nvtx package as it is."""
+    ranges: RangeCheck | None = None
+    """None where the workload is not llmperf's own."""
     reports: tuple[NsysReport, ...]
     """Those that could be exported and read, in the order of their ranges."""
     kernels: tuple[KernelTime, ...]
     """Over all reports, longest total time first; see `kernels_left_out`."""
     kernels_left_out: int
     failure: Failure | None = None
+
+    def summary(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"kernels"})
 
 
 class NcuResult(Record):
@@ -182,6 +208,8 @@ class NcuRegion(Record):
 class NcuCapture(Record):
     """`ncu/facts.json`: what one run of ncu left."""
 
+    SUMMARY: ClassVar[str] = "ncu"
+
     schema_version: Literal[1] = 1
     tool: Tool | None
     """None for an imported report: how it was captured is not known."""
@@ -195,6 +223,10 @@ class NcuCapture(Record):
     """Nothing bounded the launches, so one decode step of llmperf's own choice was profiled."""
     device: str | None
     """What the workload ran on; None where it is not llmperf's own."""
+    range_sender: str | None = None
+    """What sent the workload's NVTX ranges; None when none were sent, or the workload is not llmperf's own."""
+    range_sender_reason: str | None = None
+    """Why it is not the nvtx package as it is."""
     passes: tuple[int, ...]
     """How often each result was replayed, as ncu said; empty where it did not."""
     facts: NcuFacts | None
@@ -207,3 +239,6 @@ class NcuCapture(Record):
     """Asked for, and unknown to ncu on this GPU."""
     dropped_sections: tuple[str, ...] = ()
     failure: Failure | None = None
+
+    def summary(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"results"})

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from llm_perf_opt.records.base import Record
-from llm_perf_opt.records.hardware import HardwareState
 
 
 class ModelFacts(Record):
@@ -142,7 +141,7 @@ class ModuleTime(Record):
 
 
 class Instrumented(Record):
-    """One run more, with hooks on modules: slower than the timed repeats, and kept apart from them."""
+    """`modules.json`: one run more, with hooks on modules: slower than the timed repeats, and kept apart from them."""
 
     samples: tuple[int, ...] = ()
     prefill_ms: float | None = None
@@ -154,6 +153,21 @@ class Instrumented(Record):
     """Name → why it has no time."""
     reason: str | None = None
     """Why no module was timed."""
+    memory: tuple[PhaseMemory, ...] = ()
+    """Peaks of this run's `prefill` and `decode`."""
+
+
+class RangesSent(Record):
+    """The NVTX ranges that a child sent."""
+
+    sender: Literal["nvtx", "nvtx-direct", "torch"] | None
+    """What sent them: the nvtx package; the same without its question whether the tool wants any; `torch.cuda.nvtx`,
+    as plain strings. Null when none were sent."""
+    reason: str | None = None
+    """Why it is not the nvtx package as it is."""
+    sent: dict[str, int] | None = None
+    """Name → how often it was pushed, warm-up included; null where no tool listened, or the child did not get to its
+    end."""
 
 
 class Workload(Record):
@@ -161,6 +175,8 @@ class Workload(Record):
 
     schema_version: Literal[1] = 1
     stage: str
+    timings_only: bool
+    """Whether the child did nothing but time: of two stages that timed the model, the one to quote."""
     work_fingerprint: str | None
     """Null when no sample could be run."""
     model: ModelFacts
@@ -173,9 +189,7 @@ class Workload(Record):
     batches: tuple[BatchResult, ...]
     errors: tuple[SampleError, ...] = ()
     memory: Memory
-    hardware: HardwareState = Field(default_factory=lambda: HardwareState(recorded=False, reason="nothing was timed"))
-    """What the GPU did during the timed repeats."""
-    instrumented: Instrumented = Field(default_factory=lambda: Instrumented(reason="no instrumented run was made"))
+    ranges: RangesSent | None = None
     notes: tuple[str, ...] = ()
     """What was changed or dropped against the configuration, in words."""
 

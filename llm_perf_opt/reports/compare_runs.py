@@ -16,7 +16,10 @@ from llm_perf_opt.analysis.metrics import throttle_note
 from llm_perf_opt.analysis.self_times import kernel_changes, operator_changes
 from llm_perf_opt.errors import MissingError
 from llm_perf_opt.records.comparison import Comparison, FigureChange, Profiles, RunIdentity, StageComparison
-from llm_perf_opt.reports.facts import MEASURED_STAGES, RunFacts, Setup
+from llm_perf_opt.records.tables import ProfileTables
+from llm_perf_opt.records.workload import Profile, Workload
+from llm_perf_opt.registry import stages_leaving
+from llm_perf_opt.reports.facts import Found, RunFacts, Setup
 from llm_perf_opt.reports.sections.figures import shared_remarks
 from llm_perf_opt.reports.units import percent_interval, signed_percent
 
@@ -36,8 +39,11 @@ def compare_runs(a: RunFacts, b: RunFacts, gates: Sequence[Gate] = ()) -> Compar
         MissingError: no stage was measured in both.
     """
     headline = _headline(a, b)
-    check_names(gates, MEASURED_STAGES, tuple(a.measured[headline].metrics.metrics))
-    stages = tuple(_stage(stage, a, b) for stage in MEASURED_STAGES if stage in a.measured and stage in b.measured)
+    timed = tuple(dict.fromkeys((*a.measured, *b.measured)))
+    # A stage that neither run timed may be named, and decides nothing.
+    known = tuple(dict.fromkeys((*stages_leaving(Workload), *timed)))
+    check_names(gates, known, tuple(a.measured[headline].metrics.metrics))
+    stages = tuple(_stage(stage, a, b) for stage in timed if stage in a.measured and stage in b.measured)
     quoted = next(stage for stage in stages if stage.stage == headline)
     return Comparison(
         a=_identity(a),
@@ -56,14 +62,14 @@ def compare_runs(a: RunFacts, b: RunFacts, gates: Sequence[Gate] = ()) -> Compar
 
 
 def _headline(a: RunFacts, b: RunFacts) -> str:
-    """The stage whose timings are quoted, of those measured in both runs."""
-    for stage in ("direct_inference", "torch_profiler"):
-        if stage in a.measured and stage in b.measured:
-            return stage
+    """The stage whose timings are quoted, of those measured in both runs: one that did nothing but time, if any."""
+    common = [stage for stage in a.measured if stage in b.measured]
+    if common:
+        return min(common, key=lambda stage: not a.measured[stage].workload.timings_only)
     measured = "; ".join(f"{name} ({run.path}): {', '.join(run.measured) or 'none'}" for name, run in _named(a, b))
     raise MissingError(
         f"no stage timed the model in both runs; {measured}",
-        f"compare runs that share one of {', '.join(MEASURED_STAGES)}, such as those of `llmperf infer`",
+        "compare runs that timed the model in the same stage, such as those of `llmperf infer`",
     )
 
 
@@ -99,21 +105,33 @@ def _stage(stage: str, a: RunFacts, b: RunFacts) -> StageComparison:
 
 def _remarks(run: RunFacts, stage: str) -> list[str]:
     workload, entry = run.measured[stage].workload, run.manifest.stages.get(stage)
-    throttled = throttle_note(workload.hardware)
+    throttled = throttle_note(run.measured[stage].hardware)
     ended = f"the stage {entry.status}: {entry.reason}" if entry is not None and entry.reason is not None else None
     return [remark for remark in (throttled, ended, *workload.notes) if remark is not None]
 
 
 def _profiles(a: RunFacts, b: RunFacts, stages: Sequence[StageComparison]) -> Profiles:
-    missing = [name for name, run in _named(a, b) if run.profile is None]
-    if a.profile is None or b.profile is None:
-        return Profiles(reason=f"{' and '.join(missing)} recorded no profile: the torch_profiler stage makes one")
-    profiled = next((stage for stage in stages if stage.stage == "torch_profiler"), None)
+    (one, found_a, tables_a), (other, found_b, tables_b) = (_profile(run) for run in (a, b))
+    missing = [name for name, found in (("A", one), ("B", other)) if found is None]
+    if one is None or other is None or tables_a is None or tables_b is None:
+        return Profiles(reason=f"{' and '.join(missing)} recorded no profile: `llmperf torch` makes one")
+    assert found_a is not None and found_b is not None
+    profiled = next((stage for stage in stages if stage.stage == found_a.stage == found_b.stage), None)
     if profiled is None or profiled.work.reason is not None:
-        return Profiles(reason="the torch_profiler stages did different work")
-    if a.profile.sample != b.profile.sample:
-        return Profiles(reason=f"A profiled sample {a.profile.sample}, B sample {b.profile.sample}")
-    return Profiles(operators=operator_changes(a.operators, b.operators), kernels=kernel_changes(a.kernels, b.kernels))
+        return Profiles(reason="the profiled stages did different work")
+    if one.sample != other.sample:
+        return Profiles(reason=f"A profiled sample {one.sample}, B sample {other.sample}")
+    return Profiles(
+        operators=operator_changes(tables_a.operators, tables_b.operators),
+        kernels=kernel_changes(tables_a.kernels, tables_b.kernels),
+    )
+
+
+def _profile(run: RunFacts) -> tuple[Profile | None, Found | None, ProfileTables | None]:
+    """The profile of a run, where it was found, and its tables."""
+    for found, profile in run.all(Profile):
+        return profile, found, run.of_stage(found.stage, ProfileTables)
+    return None, None, None
 
 
 def _verdict(stage: StageComparison, *, same_run: bool) -> str:

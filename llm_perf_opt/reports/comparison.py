@@ -62,7 +62,7 @@ def _verdict(comparison: Comparison) -> Section:
         (name, run.path, run.experiment, run.created, run.llmperf_version)
         for name, run in (("A", comparison.a), ("B", comparison.b))
     )
-    runs = Table(("run", "directory", "experiment", "made", "llmperf"), rows)
+    runs = Table(("run", "directory", "experiment", "made", "llmperf"), rows, names=frozenset({1}))
     return Section("Verdict", (Paragraph(comparison.verdict), runs, Paragraph(READING)))
 
 
@@ -93,7 +93,8 @@ def _figures(stage: StageComparison) -> Section:
             if reason is not None
         ]
     )
-    blocks: list[Block] = [Paragraph(_work(stage)), Table(columns, rows, numeric=frozenset({1, 2, 3, 4}))]
+    table = Table(columns, rows, numeric=frozenset({1, 2, 3, 4}), important=(0, 3, 5, 4))
+    blocks: list[Block] = [Paragraph(_work(stage)), table]
     lines = (*stage.remarks, *reasons, *unknown)
     return Section(f"Figures of {stage.stage}", (*blocks, Items(lines)) if lines else tuple(blocks))
 
@@ -157,7 +158,7 @@ def _differences(comparison: Comparison) -> Section:
     title = "What differs besides the figures"
     if not rows:
         return Section(title, (Paragraph("Nothing: settings, model, device, environment and inputs are equal."),))
-    return Section(title, (Table(("of", "name", "A", "B"), rows),))
+    return Section(title, (Table(("of", "name", "A", "B"), rows, names=frozenset({1}), important=(1, 2, 3)),))
 
 
 def _value(value: JsonValue) -> str:
@@ -192,4 +193,5 @@ def _self_times(what: str, changes: tuple[SelfTimeChange, ...]) -> Table:
         )
         for change in changes
     )
-    return Table(columns, rows, numeric=frozenset(range(2, len(columns))))
+    numeric = frozenset(range(2, len(columns)))
+    return Table(columns, rows, numeric, names=frozenset({1}), important=(1, 6, 4, 5, 0))

@@ -24,11 +24,16 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; `numeric` columns are aligned to the right."""
+    """Rows of text."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: frozenset[int] = frozenset()
+    """Columns of numbers: aligned to the right, never broken."""
+    names: frozenset[int] = frozenset()
+    """Columns of names (kernels, modules, paths) that a narrow terminal shortens in the middle."""
+    important: tuple[int, ...] = ()
+    """Columns that stay side by side on a narrow terminal, the most important first; if empty, as they stand."""
 
 
 @dataclass(frozen=True)

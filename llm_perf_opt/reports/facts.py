@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from llm_perf_opt.analysis.metrics import stage_metrics
 from llm_perf_opt.analysis.work import peaks_of, work_of
-from llm_perf_opt.config.pipeline import Output
+from llm_perf_opt.artifacts.layout import (
+    CONFIG,
+    ENVIRONMENT,
+    GALLERY,
+    INPUTS,
+    PRED_DIR,
+    PREDICTIONS,
+    VIZ_DIR,
+    save_dir,
+    stage_dir,
+)
+from llm_perf_opt.config.base import TimedSettings
+from llm_perf_opt.config.pipeline import PLUGINS_AS_WRITTEN
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.errors import MissingError
-from llm_perf_opt.plan.paths import save_dir, stage_dir
+from llm_perf_opt.errors import LlmperfError, MissingError
 from llm_perf_opt.records.environment import EnvironmentRecord
+from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.metrics import Metrics
-from llm_perf_opt.records.predictions import GALLERY, PREDICTIONS, Prediction
-from llm_perf_opt.records.static import StaticRecord
-from llm_perf_opt.records.tables import KernelRow, OperatorRow, read_kernels, read_operators
-from llm_perf_opt.records.tools import NcuCapture, NcuRegion, NsysCapture
-from llm_perf_opt.records.workload import Profile, Workload
+from llm_perf_opt.records.predictions import Prediction
+from llm_perf_opt.records.workload import Workload
+from llm_perf_opt.registry import STAGES, Component, load
+from llm_perf_opt.stages.base import Observer
+from llm_perf_opt.stages.static_analysis import StaticAnalysis
 
-MEASURED_STAGES = ("torch_profiler", "direct_inference")
 T = TypeVar("T")
 
 
@@ -35,6 +47,7 @@ class Measured:
     """One stage that timed the model."""
 
     workload: Workload
+    hardware: HardwareState
     metrics: Metrics
     predictions: tuple[Prediction, ...] = ()
     """Empty where none were written into the run directory."""
@@ -52,6 +65,15 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Found:
+    """One record of a run."""
+
+    stage: str
+    file: Path
+    record: Any
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """A run; what it does not hold is None or empty."""
 
@@ -59,20 +81,29 @@ class RunFacts:
     manifest: Manifest
     setup: Setup | None
     """None for imported files: how they were captured is not known."""
-    measured: dict[str, Measured]
-    """By stage."""
-    profile: Profile | None = None
-    operators: list[OperatorRow] = field(default_factory=list)
-    kernels: list[KernelRow] = field(default_factory=list)
-    static: StaticRecord | None = None
-    nsys: NsysCapture | None = None
-    ncu: NcuCapture | None = None
-    ncu_regions: tuple[NcuRegion, ...] = ()
+    records: tuple[Found, ...] = ()
+    """What the stages and observers left, in the order of the stages."""
+    measured: dict[str, Measured] = field(default_factory=dict)
+    """What was timed, by stage."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """Stage → why its records were not read: its plug-in is not installed any more."""
+
+    def first(self, kind: type[T]) -> T | None:
+        """The first record of a type, or None."""
+        return next((found.record for found in self.records if isinstance(found.record, kind)), None)
+
+    def all(self, kind: type[T]) -> list[tuple[Found, T]]:
+        """Every record of a type, with where it was found."""
+        return [(found, found.record) for found in self.records if isinstance(found.record, kind)]
+
+    def of_stage(self, stage: str, kind: type[T]) -> T | None:
+        """The first record of a type that a stage left, or None."""
+        return next((record for found, record in self.all(kind) if found.stage == stage), None)
 
     @property
     def headline(self) -> Measured | None:
-        """The timings to quote: the plain run's, else those before the profiler."""
-        return self.measured.get("direct_inference") or self.measured.get("torch_profiler")
+        """The timings to quote: those of a child that did nothing else, where there are some."""
+        return next(iter(sorted(self.measured.values(), key=lambda found: not found.workload.timings_only)), None)
 
 
 def read_run(path: Path, manifest: Manifest) -> RunFacts:
@@ -82,85 +113,104 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
         MissingError: a record that every run has is not there, or a record is broken; the message names the file.
     """
     setup = None if manifest.imported else _setup(path)
-    profiler = path / "torch_profiler"
-    tables = profiler / "profile.sqlite"
-    ncu = _read_if_there(path / "ncu" / "facts.json", NcuCapture.model_validate_json)
-    return RunFacts(
-        path=path,
-        manifest=manifest,
-        setup=setup,
-        measured=_measured(path, setup.config) if setup is not None else {},
-        profile=_read_if_there(profiler / "profile.json", Profile.model_validate_json),
-        operators=read_operators(tables) if tables.exists() else [],
-        kernels=read_kernels(tables) if tables.exists() else [],
-        nsys=_read_if_there(path / "nsys" / "facts.json", NsysCapture.model_validate_json),
-        ncu=ncu,
-        ncu_regions=tuple(_region(path, folder) for folder in ncu.regions) if ncu is not None else (),
-        static=_read_if_there(path / "static_analysis" / "static_compute.json", StaticRecord.model_validate_json),
-    )
+    found: list[Found] = []
+    unread: dict[str, str] = {}
+    for stage in manifest.stages:
+        try:
+            kinds = {**_records_of(stage, setup), **_observed()}
+        except LlmperfError as error:
+            unread[stage] = error.message
+            continue
+        found += _records(path, stage, kinds)
+    facts = RunFacts(path, manifest, setup, tuple(found), unread=unread)
+    if setup is None:
+        return facts
+    timed = {place.stage: _measured(facts, setup.config, place.stage, record) for place, record in facts.all(Workload)}
+    return replace(facts, measured=timed)
+
+
+def _records_of(stage: str, setup: Setup | None) -> dict[str, str]:
+    plugin = setup is not None and stage in setup.config.pipeline.plugins
+    component = STAGES.get_third_party(stage, Component) if plugin else STAGES.get(stage, Component)
+    return dict(component.records)
+
+
+def _observed() -> dict[str, str]:
+    """What the built-in observers leave in the directory of any stage that they watched."""
+    return {
+        file: kind
+        for _, seen in STAGES.all(Component)
+        if isinstance(seen, Observer)
+        for file, kind in seen.records.items()
+    }
+
+
+def _records(path: Path, stage: str, kinds: dict[str, str]) -> Iterator[Found]:
+    folder = stage_dir(path, stage)
+    for pattern, reference in kinds.items():
+        for file in sorted(folder.glob(pattern)):
+            yield Found(stage, file, _read(file, load(reference).read))
 
 
 def _setup(path: Path) -> Setup:
     return Setup(
-        config=_read(path / "config.yaml", lambda data: Config.model_validate_json(_yaml_as_json(data))),
-        environment=_read(path / "env.json", EnvironmentRecord.model_validate_json),
-        inputs=_read(path / "inputs.yaml", lambda data: Inputs.model_validate_json(_yaml_as_json(data))),
+        config=_read(path / CONFIG, _config),
+        environment=_read(path / ENVIRONMENT, EnvironmentRecord.read),
+        inputs=_read(path / INPUTS, lambda file: Inputs.model_validate_json(_yaml_as_json(file))),
     )
 
 
-def _region(path: Path, folder: str) -> NcuRegion:
-    return _read(path / "ncu" / "regions" / folder / "report.json", NcuRegion.model_validate_json)
+def _config(file: Path) -> Config:
+    """The configuration as it was: a plug-in that is not installed any more is no reason not to read the run."""
+    return Config.model_validate_json(_yaml_as_json(file), context=PLUGINS_AS_WRITTEN)
 
 
-def _measured(path: Path, config: Config) -> dict[str, Measured]:
-    found = {}
-    settings = config.pipeline.static_analysis
-    for stage in MEASURED_STAGES:
-        workload = _read_if_there(path / stage / "workload.json", Workload.model_validate_json)
-        if workload is not None:
-            work = work_of(workload, config.infer, settings.attention_flops, settings.logits)
-            peaks = peaks_of(workload.device, workload.model, config.hardware)
-            output = config.pipeline.torch_profiler.output
-            if stage == "direct_inference":
-                output = config.pipeline.direct_inference.output
-            found[stage] = Measured(
-                workload,
-                stage_metrics(workload, work, peaks),
-                _predictions(path, stage, output),
-                _gallery(path, stage, output),
-            )
-    return found
+def _measured(facts: RunFacts, config: Config, stage: str, workload: Workload) -> Measured:
+    counting = config.pipeline.first(StaticAnalysis)
+    work = work_of(workload, config.infer, counting.attention_flops, counting.logits)
+    peaks = peaks_of(workload.device, workload.model, config.hardware)
+    hardware = facts.of_stage(stage, HardwareState)
+    if hardware is None:
+        hardware = HardwareState(recorded=False, reason="no observer of the GPU was on")
+    section = config.pipeline.section(stage)
+    output = section if isinstance(section, TimedSettings) else None
+    return Measured(
+        workload,
+        hardware,
+        stage_metrics(workload, hardware, work, peaks),
+        _predictions(facts.path, stage, output),
+        _gallery(facts.path, stage, output),
+    )
 
 
-def _predictions(path: Path, stage: str, output: Output) -> tuple[Prediction, ...]:
-    file = save_dir(stage_dir(path, stage), output.prediction.save_dir, "pred") / PREDICTIONS
-    # A folder outside the run may have been written by another one since.
-    if not output.prediction.enable or not file.is_relative_to(path):
+def _predictions(path: Path, stage: str, settings: TimedSettings | None) -> tuple[Prediction, ...]:
+    if settings is None or not settings.output.prediction.enable:
         return ()
-    return _read_if_there(file, lambda data: tuple(map(Prediction.model_validate_json, data.splitlines()))) or ()
+    file = save_dir(stage_dir(path, stage), settings.output.prediction.save_dir, PRED_DIR) / PREDICTIONS
+    # A folder outside the run may have been written by another one since.
+    if not file.is_relative_to(path) or not file.exists():
+        return ()
+    return _read(file, lambda file: tuple(map(Prediction.model_validate_json, file.read_bytes().splitlines())))
 
 
-def _gallery(path: Path, stage: str, output: Output) -> str | None:
-    file = save_dir(stage_dir(path, stage), output.visualization.save_dir, "viz") / GALLERY
-    if not output.visualization.enable or not file.is_relative_to(path) or not file.exists():
+def _gallery(path: Path, stage: str, settings: TimedSettings | None) -> str | None:
+    if settings is None or not settings.output.visualization.enable:
         return None
-    return file.relative_to(path).as_posix()
+    file = save_dir(stage_dir(path, stage), settings.output.visualization.save_dir, VIZ_DIR) / GALLERY
+    return file.relative_to(path).as_posix() if file.is_relative_to(path) and file.exists() else None
 
 
-def _yaml_as_json(data: bytes) -> str:
+def _yaml_as_json(file: Path) -> str:
     import json
 
-    return json.dumps(yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506 (both safe)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return json.dumps(yaml.load(file.read_bytes(), Loader=loader))  # noqa: S506 (both safe)
 
 
-def _read(file: Path, parse: Callable[[bytes], T]) -> T:
+def _read(file: Path, parse: Callable[[Path], T]) -> T:
     try:
-        return parse(file.read_bytes())
+        return parse(file)
     except FileNotFoundError as error:
         raise MissingError(f"{file} is missing from this run", "name a run directory that llmperf wrote") from error
-    except (OSError, ValidationError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValidationError, ValueError, yaml.YAMLError, sqlite3.Error) as error:
         raise MissingError(f"{file} cannot be read: {error}", "restore the file, or run again") from error
-
-
-def _read_if_there(file: Path, parse: Callable[[bytes], T]) -> T | None:
-    return _read(file, parse) if file.exists() else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from llm_perf_opt.analysis.kernels.classify import BALANCED_WITHIN_PCT, LATENCY_BELOW_PCT
-from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch, Value
+from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch, RooflinePoint, Value
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Section, Table
-from llm_perf_opt.reports.roofline import NO_CEILINGS, device_of, roofline_svg
+from llm_perf_opt.reports.drawing.roofline import Mark, Roof, Roofline
 from llm_perf_opt.reports.units import in_bytes, percent, significant
 
 CLASSES: dict[BoundClass, str] = {
@@ -26,13 +26,16 @@ RULE = (
     f"they are less than {BALANCED_WITHIN_PCT:.0f} points apart. Else the higher one limits."
 )
 ROOFLINE = "roofline.svg"
+NO_CEILINGS = (
+    "No roofline was drawn: no kernel has an arithmetic intensity, or no DRAM bandwidth to hold it against is known."
+)
 MOST_ON_A_TERMINAL = 100
 
 
 def kernel_document(analysis: KernelAnalysis) -> Document:
     """The whole report, the roofline in it as the file `ROOFLINE` beside it."""
-    svg = roofline_svg(analysis.launches)
-    drawing = Paragraph(NO_CEILINGS) if svg is None else Picture("Kernels on the roofline", ROOFLINE, svg)
+    roofline = kernel_roofline(analysis.launches)
+    drawing = Paragraph(NO_CEILINGS) if roofline is None else Picture(roofline.title, ROOFLINE, roofline.svg())
     return _document(analysis, analysis.launches, [drawing])
 
 
@@ -71,7 +74,7 @@ def _classes(analysis: KernelAnalysis, shown: Sequence[KernelLaunch]) -> list[Bl
     total = f"{len(analysis.launches):,} profiled launch{'es' if len(analysis.launches) != 1 else ''}"
     blocks: list[Block] = [
         Paragraph(f"{total}: {said}." if said else f"{total}."),
-        Table(columns, rows, frozenset({0, 3, 4, 5, 6})),
+        Table(columns, rows, frozenset({0, 3, 4, 5, 6}), names=frozenset({1}), important=(0, 1, 2)),
     ]
     if len(shown) < len(analysis.launches):
         blocks.append(Paragraph(f"{len(analysis.launches) - len(shown):,} more: see --output DIR, or --json."))
@@ -98,10 +101,10 @@ def _caches(launches: Sequence[KernelLaunch]) -> Table:
 
 def _launches(launches: Sequence[KernelLaunch]) -> Table:
     rows = tuple(
-        (str(number), launch.id, launch.grid or "—", launch.block or "—", device_of(launch), launch.source)
+        (str(number), launch.id, launch.grid or "—", launch.block or "—", _device(launch), launch.source)
         for number, launch in enumerate(launches, 1)
     )
-    return Table(("#", "ID", "grid", "block", "GPU", "source"), rows, frozenset({0, 1}))
+    return Table(("#", "ID", "grid", "block", "GPU", "source"), rows, frozenset({0, 1}), names=frozenset({4, 5}))
 
 
 def _percent(value: Value) -> str:
@@ -157,9 +160,64 @@ def _arithmetic(
     ]
     columns = ("#", "kind", "MFLOP", "GFLOP/s", "FLOP/byte", "roof GFLOP/s", "of the roof", "ceilings from")
     if rows:
-        blocks.append(Table(columns, rows, frozenset({0, 2, 3, 4, 5, 6})))
+        blocks.append(Table(columns, rows, frozenset({0, 2, 3, 4, 5, 6}), important=(0, 1, 6, 3, 4, 5)))
     blocks += drawing
     reasons = [value.reason for launch in launches for value in launch.flops.values() if value.reason]
     reasons += [point.reason for launch in launches for point in launch.points if point.reason]
     lines = tuple(f"Not known for {count:,} of {len(launches):,}: {text}." for text, count in Counter(reasons).items())
     return [*blocks, Items(lines)] if lines else blocks
+
+
+def kernel_roofline(launches: Sequence[KernelLaunch]) -> Roofline | None:
+    """The launches under the roofs of their GPUs; None where no arithmetic has a ceiling above it.
+
+    A kernel stands there once for each kind of arithmetic. Clocks differ between launches and ceilings with them: the
+    highest of each GPU and kind is drawn.
+    """
+    placed = [
+        (number, launch, point, point.intensity_flops_per_byte, point.bandwidth_bytes_per_s)
+        for number, launch in enumerate(launches, 1)
+        for point in launch.points
+        if point.intensity_flops_per_byte and point.bandwidth_bytes_per_s
+    ]
+    if not placed:
+        return None
+    under: dict[tuple[str, str], list[tuple[float | None, float]]] = {}
+    for _, launch, point, _, bandwidth in placed:
+        under.setdefault((_device(launch), point.kind), []).append((point.peak_flops_per_s, bandwidth))
+    roofs = (
+        Roof(device, kind, _highest(peak for peak, _ in of), max(bandwidth for _, bandwidth in of))
+        for (device, kind), of in sorted(under.items())
+    )
+    marks = (
+        Mark(
+            device=_device(launch),
+            kind=point.kind,
+            group=point.kind,
+            intensity_flops_per_byte=intensity,
+            flops_per_s=point.flops_per_s,
+            title=_mark_title(number, launch, point),
+            number=number,
+        )
+        for number, launch, point, intensity, _ in placed
+    )
+    return Roofline("Kernels on the roofline", "executed", tuple(roofs), tuple(marks))
+
+
+def _mark_title(number: int, launch: KernelLaunch, point: RooflinePoint) -> str:
+    share = "" if point.share_of_roof is None else f", {percent(point.share_of_roof)} of the roof"
+    return (
+        f"{number}: {launch.kernel} — {point.kind}, {significant(point.intensity_flops_per_byte)} FLOP/byte, "
+        f"{significant(point.flops_per_s / 1e9)} GFLOP/s{share}"
+    )
+
+
+def _device(launch: KernelLaunch) -> str:
+    """The GPU as far as the export names it."""
+    if launch.gpu is not None:
+        return launch.gpu
+    return f"CC {launch.compute_capability}" if launch.compute_capability is not None else "—"
+
+
+def _highest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)

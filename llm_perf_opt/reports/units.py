@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_SCALES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
 
 def significant(value: float | None, digits: int = 4) -> str:
     """`value` to so many significant digits, with thousands separators; an exponent below 0.0001 only; `—` for None."""
@@ -25,6 +27,16 @@ def in_bytes(value: float | None) -> str:
             return f"{significant(value, 3)} {unit}"
         value /= 1024
     return f"{significant(value, 3)} TiB"
+
+
+def scaled(value: float | None, unit: str) -> str:
+    """`value` to four digits with a decimal prefix before its unit, as hardware is sold: `4.8 TB/s`."""
+    if value is None:
+        return "—"
+    for factor, prefix in _SCALES:
+        if abs(value) >= factor:
+            return f"{value / factor:.4g} {prefix}{unit}"
+    return f"{value:.4g} {unit}"
 
 
 def percent(share: float) -> str:

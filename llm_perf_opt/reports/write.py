@@ -3,50 +3,129 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
-from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import METRICS, REPORT, REPORT_HTML, SUMMARY
+from llm_perf_opt.errors import LlmperfError
+from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.manifest import Manifest
-from llm_perf_opt.records.tools import NcuCapture, NsysCapture
-from llm_perf_opt.reports.document import Block, Document, Paragraph, Section
+from llm_perf_opt.records.workload import Instrumented
+from llm_perf_opt.registry import SECTIONS
+from llm_perf_opt.reports.attempt import Defect, Report, Written, defect_of, write_each
+from llm_perf_opt.reports.document import Document, Paragraph, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts, read_run
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
-from llm_perf_opt.reports.sections import build_sections
-from llm_perf_opt.reports.sections.figures import metric_blocks
-from llm_perf_opt.reports.sections.nsight import nsys_blocks, region_blocks
-from llm_perf_opt.reports.sections.operators import kernel_table, operator_table
+from llm_perf_opt.reports.section import ReportSection
 
+T = TypeVar("T")
 FORMATS = ("md", "html", "json")
 
 
-def write_reports(path: Path, manifest: Manifest) -> None:
-    """Write every report of the run in `path` into it; `manifest` is the run's, its stages ended."""
+def write_reports(path: Path, manifest: Manifest, formats: tuple[str, ...] = FORMATS) -> Written:
+    """Write every report of the run in `path` into it; `manifest` is the run's, its stages ended.
+
+    Args:
+        formats: those of the report of the whole run; what is written of single stages has one each.
+
+    Raises:
+        MissingError: a record cannot be read.
+    """
     facts = read_run(path, manifest)
-    for stage, measured in facts.measured.items():
-        write_text(path / stage / "metrics.json", measured.metrics.model_dump_json(indent=2) + "\n")
-    _write_profiler(path / "torch_profiler", facts)
-    _write_nsight(path, facts)
-    write_run_reports(facts, path, FORMATS)
-
-
-def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -> list[Path]:
-    """Write the report of a whole run into `folder`; the files written."""
-    title = "imported files" if facts.setup is None else facts.setup.config.experiment
-    document = Document(f"llmperf: {title}", build_sections(facts))
-    made: dict[str, tuple[str, Callable[[], str]]] = {
-        "md": ("report.md", lambda: to_markdown(document)),
-        "html": ("report.html", lambda: to_html(document)),
-        "json": ("summary.json", lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),
-    }
-    written = []
-    for name in formats:
-        file, make = made[name]
-        write_text(folder / file, make())
-        written.append(folder / file)
+    written = Written()
+    sections = find_sections(facts, written.defects)
+    write_each(_stage_reports(facts, sections, written.defects), written)
+    _write_run_reports(facts, sections, path, formats, written)
     return written
+
+
+def write_run_reports(facts: RunFacts, folder: Path, formats: tuple[str, ...]) -> Written:
+    """Write the report of a whole run into `folder`."""
+    written = Written()
+    _write_run_reports(facts, find_sections(facts, written.defects), folder, formats, written)
+    return written
+
+
+Sections = dict[str, ReportSection]
+
+
+def find_sections(facts: RunFacts, defects: list[Defect]) -> Sections:
+    """Those of llmperf and of the plug-ins whose stages the run holds, in the order of the report."""
+    found = dict(SECTIONS.all(ReportSection))
+    plugins = facts.setup.config.pipeline.plugins if facts.setup is not None else {}
+    for name in SECTIONS.third_party().keys() & plugins.keys():
+        try:
+            found[name] = SECTIONS.get_third_party(name, ReportSection)
+        except LlmperfError as error:
+            defects.append(Defect(f"the section {name} of the report could not be written: {error.message}", 0))
+    return dict(sorted(found.items(), key=lambda pair: pair[1].order))
+
+
+def _stage_reports(facts: RunFacts, sections: Sections, defects: list[Defect]) -> Iterator[Report]:
+    """What is beside the report of the run, in the directories of the stages."""
+    for stage, measured in facts.measured.items():
+        yield facts.path / stage / METRICS, partial(_metrics_json, measured)
+    for name, section in sections.items():
+        for file, document in _attempt(partial(_pages, section, facts), f"pages of the section {name}", defects) or ():
+            yield facts.path / file, partial(to_markdown, document)
+
+
+def _metrics_json(measured: Measured) -> str:
+    return measured.metrics.model_dump_json(indent=2) + "\n"
+
+
+def build_sections(facts: RunFacts, sections: Sections, defects: list[Defect]) -> tuple[Section, ...]:
+    """All that have something to say, in order; in place of one that cannot be made stands that it could not.
+
+    Args:
+        defects: is given what was wrong with those.
+    """
+    built = []
+    for name, section in sections.items():
+        before = len(defects)
+        made = _attempt(partial(_built, section, facts), f"the section {name} of the report", defects)
+        if len(defects) > before:
+            made = Section(name.capitalize(), (Paragraph(defects[-1].message),))
+        built.append(made)
+    return tuple(section for section in built if section is not None)
+
+
+def _pages(section: ReportSection, facts: RunFacts) -> list[tuple[PurePosixPath, Document]]:
+    return list(section.pages(facts))
+
+
+def _built(section: ReportSection, facts: RunFacts) -> Section | None:
+    made = section.build(facts)
+    if made is not None:
+        to_markdown(Document("", (made,)))  # what cannot be rendered would cost the whole report
+    return made
+
+
+def _attempt(make: Callable[[], T], what: str, defects: list[Defect]) -> T | None:
+    try:
+        return make()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the boundary of a section: the others are written all the same
+        defects.append(defect_of(error, what, 0))
+        return None
+
+
+def _write_run_reports(
+    facts: RunFacts, sections: Sections, folder: Path, formats: tuple[str, ...], written: Written
+) -> None:
+    title = "imported files" if facts.setup is None else facts.setup.config.experiment
+    pages = {"md", "html"}.intersection(formats)
+    document = Document(f"llmperf: {title}", build_sections(facts, sections, written.defects) if pages else ())
+    made: dict[str, Report] = {
+        "md": (folder / REPORT, lambda: to_markdown(document)),
+        "html": (folder / REPORT_HTML, lambda: to_html(document)),
+        "json": (folder / SUMMARY, lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),
+    }
+    write_each([made[name] for name in formats], written)
 
 
 def summary(facts: RunFacts) -> dict[str, Any]:
@@ -59,15 +138,14 @@ def summary(facts: RunFacts) -> dict[str, Any]:
         "created": manifest.created,
         "imported": [file.model_dump(mode="json") for file in manifest.imported],
         "stages": {name: entry.model_dump(mode="json") for name, entry in manifest.stages.items()},
-        "measured": {stage: _summary_of(measured) for stage, measured in facts.measured.items()},
-        "nsys": _summary_of_capture(facts.nsys),
-        "ncu": _summary_of_capture(facts.ncu),
-        "static": facts.static.model_dump(mode="json", by_alias=True) if facts.static is not None else None,
+        "measured": {stage: _summary_of(facts, stage, measured) for stage, measured in facts.measured.items()},
+        **{record.SUMMARY: record.summary() for _, record in facts.all(Record) if record.SUMMARY is not None},
     }
 
 
-def _summary_of(measured: Measured) -> dict[str, Any]:
+def _summary_of(facts: RunFacts, stage: str, measured: Measured) -> dict[str, Any]:
     workload = measured.workload
+    instrumented = facts.of_stage(stage, Instrumented)
     return {
         "work_fingerprint": workload.work_fingerprint,
         "model": workload.model.model_dump(mode="json", exclude={"config"}),
@@ -80,38 +158,7 @@ def _summary_of(measured: Measured) -> dict[str, Any]:
             for name, metric in measured.metrics.metrics.items()
         },
         "memory": workload.memory.model_dump(mode="json"),
-        "hardware": workload.hardware.model_dump(mode="json"),
-        "instrumented": workload.instrumented.model_dump(mode="json"),
+        "hardware": measured.hardware.model_dump(mode="json"),
+        "instrumented": None if instrumented is None else instrumented.model_dump(mode="json"),
         "notes": list(workload.notes),
     }
-
-
-def _summary_of_capture(capture: NsysCapture | NcuCapture | None) -> dict[str, Any] | None:
-    return None if capture is None else capture.model_dump(mode="json", exclude={"kernels", "results"})
-
-
-def _write_nsight(path: Path, facts: RunFacts) -> None:
-    if facts.nsys is not None and facts.nsys.kernels:
-        section = Section("Kernels", tuple(nsys_blocks(facts.nsys)))
-        write_text(path / "nsys" / "kernels.md", to_markdown(Document("Nsight Systems", (section,))))
-    for region in facts.ncu_regions:
-        section = Section(region.written, tuple(region_blocks(region)))
-        file = path / "ncu" / "regions" / region.folder / "report.md"
-        write_text(file, to_markdown(Document("Nsight Compute", (section,))))
-
-
-def _write_profiler(folder: Path, facts: RunFacts) -> None:
-    sections = []
-    if (measured := facts.measured.get("torch_profiler")) is not None:
-        sections.append(Section("Figures", tuple(metric_blocks("torch_profiler", measured.metrics))))
-    if facts.profile is not None:
-        tables: list[Block] = [operator_table(facts.operators)]
-        if facts.kernels:
-            tables.append(kernel_table(facts.kernels))
-        what = "the recorded trace" if facts.profile.sample is None else "one profiled sample"
-        intro = Paragraph(f"Sums over {what}; self time leaves out what an operator called.")
-        document = Document("Operators", (Section("All operators", (intro, *tables)),))
-        write_text(folder / "operators.md", to_markdown(document))
-        sections.append(Section("Top operators", (intro, operator_table(facts.operators, 20))))
-    if sections:
-        write_text(folder / "report.md", to_markdown(Document("PyTorch profiler", tuple(sections))))

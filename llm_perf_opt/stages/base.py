@@ -1,17 +1,28 @@
-"""What a stage is."""
+"""What a stage and an observer are, and what each is given.
+
+Light: a stage's own file, which the configuration imports for its settings, imports this one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
-from llm_perf_opt.config.schema import Config
-from llm_perf_opt.plan.model import PlannedStage
-from llm_perf_opt.plan.paths import scratch_dir, stage_dir
-from llm_perf_opt.records.inputs import Inputs
-from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.artifacts.layout import scratch_dir, stage_dir
+from llm_perf_opt.config.base import StageSettings
+from llm_perf_opt.registry import Component, resolved
+
+if TYPE_CHECKING:
+    from llm_perf_opt.config.schema import Config
+    from llm_perf_opt.plan.model import PlannedStage
+    from llm_perf_opt.records.inputs import Inputs
+    from llm_perf_opt.records.outcome import Outcome
+
+S_co = TypeVar("S_co", bound=StageSettings, covariant=True)
+Needs = Literal["nothing", "model", "samples"]
+"""What must be there before a run starts: nothing, the model's configuration, or that and the samples."""
 
 
 class Progress(Protocol):
@@ -22,14 +33,15 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class StageContext:
-    """What a stage is given."""
+class PlanContext(Generic[S_co]):
+    """What a stage is given to say what it will do."""
 
-    config: Config
-    inputs: Inputs
-    run_path: Path
     name: str
-    progress: Progress
+    """The one it is registered under."""
+    settings: S_co
+    """Its own section."""
+    config: Config
+    run_path: Path
 
     @property
     def output_dir(self) -> Path:
@@ -38,26 +50,49 @@ class StageContext:
 
     @property
     def scratch_dir(self) -> Path:
+        """Work order, events and logs of its children."""
         return scratch_dir(self.run_path, self.name)
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage. `execute` returns how it ended or raises LlmperfError, which the runner records as a failure."""
+class StageContext(PlanContext[S_co]):
+    """What a stage is given to do it."""
 
-    name: str
-    runs_model: bool
-    """Whether it needs the samples."""
-    planner: Callable[[str, Config, Path], PlannedStage]
-    """(stage name, configuration, run directory) → what it will do."""
-    execute: Callable[[StageContext], Outcome]
-    wraps_workload: bool = False
-    """Whether it launches `pipeline.workload` where that is set; no samples are needed then."""
+    inputs: Inputs
+    progress: Progress
 
-    def needs_samples(self, config: Config) -> bool:
-        """Whether the model and the samples of `config` must be there."""
-        foreign = config.pipeline.workload.module is not None or config.pipeline.workload.command is not None
-        return self.runs_model and not (self.wraps_workload and foreign)
 
-    def plan(self, config: Config, run_path: Path) -> PlannedStage:
-        return self.planner(self.name, config, run_path)
+@dataclass(frozen=True)
+class Stage(Component):
+    """Something a run does. Its name is the one it is registered under.
+
+    Functions are given as themselves or, where importing them costs something, as `module:function`.
+    """
+
+    execute: str | Callable[[StageContext[Any]], Outcome] = ""
+    """Do it: how it ended, or an LlmperfError, which the runner records as a failure."""
+    planner: str | Callable[[PlanContext[Any]], PlannedStage] | None = None
+    """What it will do; None: something in its directory, about which nothing more can be said."""
+    needs: Needs | Callable[[Any, Config], Needs] = "samples"
+    """(its settings, configuration) → what must be there."""
+
+    def run(self, context: StageContext[Any]) -> Outcome:
+        return resolved(self.execute)(context)
+
+    def plan(self, context: PlanContext[Any]) -> PlannedStage:
+        from llm_perf_opt.plan.model import PlannedStage
+
+        if self.planner is None:
+            return PlannedStage(context.name, context.output_dir)
+        return resolved(self.planner)(context)
+
+    def needs_of(self, settings: StageSettings, config: Config) -> Needs:
+        return self.needs(settings, config) if callable(self.needs) else self.needs
+
+
+@dataclass(frozen=True)
+class Observer(Component):
+    """Something that watches the timed repeats of every stage that makes them, in the child."""
+
+    watch: str | Callable[[Any], Any] = ""
+    """(`workload.watching.WatchContext`) → a `workload.watching.Watch`, which leaves its records beside the stage's."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, WORKLOAD
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
-from llm_perf_opt.records.workload import Workload
+from llm_perf_opt.records.workload import RangesSent
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.tools.process import Finished, run, tail
 from llm_perf_opt.workload.events import Event, EventReader
-from llm_perf_opt.workload.order import EVENTS, LOG, ORDER, RESULT, WorkOrder, child_argv
+from llm_perf_opt.workload.order import WorkOrder, child_argv
 
 STALL_LIMIT_S = 1800.0
 """A child that neither changes phase nor decodes a token for this long is taken to hang."""
@@ -46,6 +47,8 @@ class Watch:
     stalled: bool = False
     moved_at: float = 0.0
     device: str | None = None
+    ranges: RangesSent | None = None
+    """Through what the child sends its ranges; how many is in its result."""
     log_size: int = 0
 
     def __post_init__(self) -> None:
@@ -70,6 +73,8 @@ class Watch:
         elif event.kind == "device":
             # A program that is run again (application replay) starts over.
             self.device, self.done = event.fields["name"], False
+        elif event.kind == "ranges":
+            self.ranges = RangesSent(**event.fields)
         elif event.kind == "failed":
             self.failure = event
         elif event.kind == "done":
@@ -77,26 +82,26 @@ class Watch:
 
 
 def write_order(order: WorkOrder) -> list[str]:
-    """Make the child's directories and write what it reads; the command that carries it out."""
+    """Make the child's directories and write what it reads; the command that executes it."""
     with writing(order.output_dir):
         order.output_dir.mkdir(parents=True, exist_ok=True)
         order.scratch_dir.mkdir(parents=True, exist_ok=True)
     # What an earlier attempt left would be taken for this one's.
     (order.scratch_dir / EVENTS).unlink(missing_ok=True)
-    (order.output_dir / RESULT).unlink(missing_ok=True)
+    (order.output_dir / WORKLOAD).unlink(missing_ok=True)
     order_path = order.scratch_dir / ORDER
     write_text(order_path, order.model_dump_json(indent=2) + "\n")
     return child_argv(order_path)
 
 
-def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = STALL_LIMIT_S) -> Workload:
-    """Carry out `order` in a fresh child.
+def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = STALL_LIMIT_S) -> None:
+    """Execute `order` in a fresh child.
 
     Raises:
         StageError: the child failed, crashed, was killed or hung; the message ends with the tail of its log.
         MissingError: something it needs is missing.
     """
-    argv, log = write_order(order), order.scratch_dir / LOG
+    argv, log = write_order(order), order.scratch_dir / CHILD_LOG
     watch = Watch(EventReader(order.scratch_dir / EVENTS), progress, stall_limit_s)
     finished = run(
         argv,
@@ -109,12 +114,6 @@ def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = ST
     error = _error(watch, finished, log)
     if error is not None:
         raise error
-    return read_result(order.output_dir)
-
-
-def read_result(output_dir: Path) -> Workload:
-    """What the child measured."""
-    return Workload.model_validate_json((output_dir / RESULT).read_bytes())
 
 
 def own_words(watch: Watch) -> LlmperfError | None:

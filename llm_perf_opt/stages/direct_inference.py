@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.stages.base import Stage, StageContext
-from llm_perf_opt.stages.measured import plan_measured, run_measured
+from pydantic import Field
+
+from llm_perf_opt.artifacts.layout import WORKLOAD
+from llm_perf_opt.config.base import Output, TimedSettings
+from llm_perf_opt.stages.base import Stage
 
 
-def execute(context: StageContext) -> Outcome:
-    return run_measured(context, context.config.pipeline.direct_inference.output, profile=False)
+class DirectInference(TimedSettings):
+    """The timed repeats and the outputs alone."""
+
+    enable: bool = False
+    """Run this stage."""
+    output: Output = Field(default_factory=Output)
+    """What the stage leaves behind."""
 
 
-STAGE = Stage(name="direct_inference", runs_model=True, planner=plan_measured, execute=execute)
+STAGE = Stage(
+    settings=DirectInference,
+    records={WORKLOAD: "llm_perf_opt.records.workload:Workload"},
+    short="infer",
+    planner="llm_perf_opt.stages.timed:plan_timed",
+    execute="llm_perf_opt.stages.timed:run_timed",
+)

@@ -7,34 +7,36 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, WORKLOAD, workload_dir
+from llm_perf_opt.config.base import Output, Prediction, TimedSettings, Visualization
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import LlmperfError, MissingError
-from llm_perf_opt.plan.paths import save_dir, scratch_dir
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure
-from llm_perf_opt.stages.base import StageContext
+from llm_perf_opt.records.workload import RangesSent, Workload
+from llm_perf_opt.stages.base import PlanContext, StageContext
 from llm_perf_opt.stages.child import (
     CHILD_ENVIRONMENT,
     STALL_LIMIT_S,
     Watch,
     own_words,
-    read_result,
     stall_error,
     write_order,
 )
+from llm_perf_opt.stages.timed import prediction_dir, visualization_dir
 from llm_perf_opt.tools.command import command_text, profiled_environment
 from llm_perf_opt.tools.discovery import find_tool, version_problem
 from llm_perf_opt.tools.failures import Ending
 from llm_perf_opt.tools.options import ToolName, Version, parse_version
 from llm_perf_opt.tools.process import Finished, run
 from llm_perf_opt.workload.events import EventReader
-from llm_perf_opt.workload.order import EVENTS, LOG, ORDER, RESULT, Capture, WorkOrder, child_argv
+from llm_perf_opt.workload.order import Capture, WorkOrder, child_argv
 
-# What a child under a tool writes: not its stage's own results, and never among those of the stage it is named after.
-CHILD_OUTPUT = "torch_profiler"
+T = TypeVar("T", Prediction, Visualization)
 # Of a tool's output, this much of the start and of the end is looked at; what explains a failure is in one of them.
 LOOKED_AT_BYTES = 1 << 20
 
@@ -47,9 +49,9 @@ def foreign_command(config: Config) -> list[str] | None:
     return None if workload.module is None else [sys.executable, "-m", workload.module]
 
 
-def launched_command(name: str, config: Config, run_path: Path) -> list[str]:
-    """The program that the tool of stage `name` starts."""
-    return foreign_command(config) or child_argv(scratch_dir(run_path, name) / ORDER)
+def launched_command(context: PlanContext[Any]) -> list[str]:
+    """The program that the tool of a stage starts."""
+    return foreign_command(context.config) or child_argv(context.scratch_dir / ORDER)
 
 
 def changed_environment(config: Config) -> dict[str, str]:
@@ -77,7 +79,7 @@ def planned_tool(name: ToolName, environ: Mapping[str, str]) -> tuple[str, str, 
 class Launch:
     """The program that a tool runs for one stage, with its environment and its log."""
 
-    def __init__(self, context: StageContext, config: Config, inputs: Inputs, capture: Capture) -> None:
+    def __init__(self, context: StageContext[Any], config: Config, inputs: Inputs, capture: Capture) -> None:
         """Write the work order, unless the program is somebody else's.
 
         Args:
@@ -87,12 +89,13 @@ class Launch:
             MissingError: that program does not exist.
         """
         self.context = context
-        self.log = context.scratch_dir / LOG
+        self.log = context.scratch_dir / CHILD_LOG
         self.environment, self.left_out = profiled_environment(os.environ)
         self.changed = changed_environment(config)
         self._config = config
         self._watch: Watch | None = None
-        self._result = scratch_dir(context.run_path, CHILD_OUTPUT)
+        # Not the stage's own results: what a child under a tool writes is never reported.
+        self._result = workload_dir(context.run_path, context.name)
         with writing(context.output_dir):
             context.output_dir.mkdir(parents=True, exist_ok=True)
             context.scratch_dir.mkdir(parents=True, exist_ok=True)
@@ -107,24 +110,19 @@ class Launch:
         self.command = foreign or write_order(self._order(inputs, capture))
 
     def _order(self, inputs: Inputs, capture: Capture) -> WorkOrder:
-        output = self._config.pipeline.torch_profiler.output
+        output = self._config.pipeline.first(TimedSettings).output
+        relative = _relative(output)
         return WorkOrder(
             stage=self.context.name,
             config=self._config,
             inputs=inputs,
             scratch_dir=self.context.scratch_dir,
             output_dir=self._result,
-            prediction_dir=self._below(output.prediction.save_dir, "pred") if output.prediction.enable else None,
-            visualization_dir=self._below(output.visualization.save_dir, "viz")
-            if output.visualization.enable
-            else None,
+            output=output,
+            prediction_dir=prediction_dir(self._result, relative),
+            visualization_dir=visualization_dir(self._result, relative),
             capture=capture,
         )
-
-    def _below(self, configured: str | None, default: str) -> Path:
-        # An absolute folder holds what the measuring stage wrote.
-        relative = configured is None or not Path(configured).is_absolute()
-        return save_dir(self._result, configured if relative else None, default)
 
     @property
     def device(self) -> str | None:
@@ -139,7 +137,16 @@ class Launch:
     @property
     def fingerprint(self) -> str | None:
         """Of the work that was done; None where the child did not get that far, or is not ours."""
-        return read_result(self._result).work_fingerprint if self.own and (self._result / RESULT).exists() else None
+        result = self._result / WORKLOAD
+        return Workload.read(result).work_fingerprint if self.own and result.exists() else None
+
+    @property
+    def ranges(self) -> RangesSent | None:
+        """What the child sent of its ranges; without counts where it was ended before it wrote them."""
+        result = self._result / WORKLOAD
+        if self.own and result.exists():
+            return Workload.read(result).ranges
+        return self._watch.ranges if self._watch is not None else None
 
     def command_text(self, argv: Sequence[str]) -> str:
         return command_text(argv, cwd=Path.cwd(), changed=self.changed, dropped=self.left_out)
@@ -198,6 +205,17 @@ class Launch:
             return Outcome.failed(failure.message, remedy, failure.exit_code, self.fingerprint)
         message = f"the workload failed under {self.context.name}: {own.message}"
         return Outcome.failed(message, own.remedy or None, own.exit_code, self.fingerprint)
+
+
+def _relative(output: Output) -> Output:
+    """The settings without absolute folders: those hold what the stage that is timed wrote."""
+
+    def kept(part: T) -> T:
+        absolute = part.save_dir is not None and Path(part.save_dir).is_absolute()
+        return part.model_copy(update={"save_dir": None}) if absolute else part
+
+    changes = {"prediction": kept(output.prediction), "visualization": kept(output.visualization)}
+    return output.model_copy(update=changes)
 
 
 def _looked_at(log: Path) -> str:

@@ -181,9 +181,14 @@ def judge_nsys(
             message=f"nsys left {_listed(reports)}, of which {len(reports) - len(facts)} could not be read",
             remedy=f"run nsys export on it and look at {ending.log}; a report cut short by a kill cannot be repaired",
         )
-    if expects_kernels and not any(item.kernels or item.graph_launches for item in facts):
+    if expects_kernels and not any(device_work(item) for item in facts):
         return _no_nsys_kernels(ending, facts, trigger)
     return None
+
+
+def device_work(facts: NsysFacts) -> int:
+    """How much ran on a GPU: kernels, graphs traced whole, copies and sets."""
+    return facts.kernels + facts.graph_launches + facts.copies
 
 
 def workload_remark(tool: Literal["nsys", "ncu"], ending: Ending, *, ended_by_tool: bool = False) -> str | None:
@@ -259,7 +264,7 @@ def _no_nsys_kernels(ending: Ending, facts: Sequence[NsysFacts], trigger: str | 
     heard = f"; nsys warned: {diagnostics[0]}" if diagnostics else ""
     return Failure(
         code="no-kernels",
-        message=f"the report holds {calls} CUDA calls and no kernel{heard}",
+        message=f"the report holds {calls} CUDA calls and no work of a GPU: no kernel, graph or copy{heard}",
         remedy="check that the workload ran on the GPU inside the captured range, that pipeline.nsys.trace has cuda, "
         "and, for CUDA graphs, cuda_graph_trace: node",
     )
@@ -332,6 +337,16 @@ def _nothing_profiled(what: str, ending: Ending, filters: Sequence[str], kernel_
         remedy="check the names against the ranges the workload pushes (a push/pop range needs a slash: decode/; * is "
         "no glob: regex:decode.*/) and the kernel name against kernel_name_base; kernels launched from another thread "
         "than the range need extra_args: [--nvtx-push-pop-scope, process]",
+    )
+
+
+def ranges_not_sent(tool: str, reason: str) -> Failure:
+    """Of a capture that needs NVTX ranges, and a workload that could send none under this tool."""
+    return Failure(
+        code="ranges-not-sent",
+        message=f"{tool} was to capture an NVTX range, and the workload sent none: {reason}",
+        remedy=f"install another release of {tool}, or capture without NVTX (pipeline.{tool}.gating_nvtx: false)",
+        exit_code=3,
     )
 
 

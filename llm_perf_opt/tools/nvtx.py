@@ -45,6 +45,12 @@ class CaptureTrigger:
     domain: str | None
 
 
+def parse_capture(expression: str) -> CaptureTrigger:
+    """What an nsys `--nvtx-capture` expression waits for (`range`, `range@domain`, `range@*`)."""
+    name, at, domain = expression.rpartition("@")
+    return CaptureTrigger(name, domain) if at else CaptureTrigger(expression, None)
+
+
 def translate_nvtx_include(include: str | Sequence[str] | None) -> list[TranslatedFilter]:
     """The ncu filters for `ncu_cli.nvtx.include`: an expression, several with `;` between, or a list.
 
@@ -78,12 +84,6 @@ def _bracket_note(written: str) -> str | None:
         f"ncu reads [ and ] as ends of the stack, so {written} names no range of llmperf; write "
         rf"{found[1]}\[{found[2]}\]/ for that one"
     )
-
-
-def parse_capture(expression: str) -> CaptureTrigger:
-    """What an nsys `--nvtx-capture` expression waits for (`range`, `range@domain`, `range@*`)."""
-    name, at, domain = expression.rpartition("@")
-    return CaptureTrigger(name, domain) if at else CaptureTrigger(expression, None)
 
 
 def folder_names(labels: Sequence[str]) -> dict[str, str]:

@@ -8,9 +8,10 @@ import sys
 import traceback
 from pathlib import Path
 
+from llm_perf_opt.artifacts.layout import EVENTS
 from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.workload.events import EventWriter
-from llm_perf_opt.workload.order import EVENTS, WorkOrder
+from llm_perf_opt.workload.order import WorkOrder
 
 
 def main() -> int:
@@ -20,9 +21,9 @@ def main() -> int:
     events = EventWriter(order.scratch_dir / EVENTS)
     events.phase("import", 0, 1)
     try:
-        from llm_perf_opt.workload.job import carry_out
+        from llm_perf_opt.workload.job import execute
 
-        carry_out(order, events)
+        execute(order, events)
     except LlmperfError as error:
         events.failed(error.message, error.remedy, error.exit_code)
         return error.exit_code

@@ -5,31 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any
 
-import nvtx
 import torch
 
 from llm_perf_opt.errors import MissingError
+from llm_perf_opt.records.workload import RangesSent
 from llm_perf_opt.workload.clock import Clock
+from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.measure import Session
 from llm_perf_opt.workload.order import STEADY_STEP, Capture
 from llm_perf_opt.workload.ranges import AnyRange, Range, Ranges, Silent, module_ranges
+from llm_perf_opt.workload.senders import listened_to, sender
 
 
-def check_capture(capture: Capture | None, device: torch.device) -> None:
-    """Refuse what cannot be done, before the model is loaded.
+def check_capture(capture: Capture | None, device: torch.device, events: EventWriter) -> None:
+    """Say through what ranges are sent, and refuse what cannot be done, before the model is loaded.
 
     Raises:
         MissingError: the CUDA profiler API was asked for and there is no CUDA device; or ranges are waited for, and
-            the tool lets none through.
+            none can be sent.
     """
-    if capture is not None and capture.needs_ranges and ranges_go_nowhere():
+    chosen = sender()
+    events.ranges(chosen.name, chosen.reason)
+    if capture is not None and capture.needs_ranges and chosen.name is None and listened_to(os.environ):
         raise MissingError(
-            f"the tool tells NVTX that it wants no ranges, so nvtx {version('nvtx')} sends none, and the capture would "
-            "wait for one in vain (seen with nsys 2022.4.2 and 2023.4.4)",
-            "install a newer Nsight, or capture without NVTX (gating_nvtx: false)",
+            f"the capture waits for an NVTX range, and none is sent: {chosen.reason}",
+            "install another release of the tool, or capture without NVTX (gating_nvtx: false)",
         )
     if capture is not None and capture.profiler_api is not None and device.type != "cuda":
         raise MissingError(
@@ -38,9 +40,10 @@ def check_capture(capture: Capture | None, device: torch.device) -> None:
         )
 
 
-def ranges_go_nowhere() -> bool:
-    """Whether a tool has put itself under NVTX, and the nvtx package drops what is pushed all the same."""
-    return bool(os.environ.get("NVTX_INJECTION64_PATH")) and type(nvtx.get_domain()).__name__ == "DummyDomain"
+def ranges_sent() -> RangesSent:
+    """What this process has sent so far."""
+    chosen = sender()
+    return RangesSent(sender=chosen.name, reason=chosen.reason, sent=None if chosen.sent is None else dict(chosen.sent))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ HEARTBEAT_S = 1.0
 
 @dataclass
 class Event:
-    """`kind` is device, phase, step, failed or done; what else there is depends on it."""
+    """`kind` is device, ranges, phase, step, failed or done; what else there is depends on it."""
 
     kind: str
     fields: dict[str, Any]
@@ -29,7 +29,7 @@ class EventWriter:
     generation is seen to move without a write in every step."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         self._stop = threading.Event()
         self.count = 0
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
@@ -41,6 +41,10 @@ class EventWriter:
     def device(self, name: str) -> None:
         """The child works on this device; said early, since a tool may end the child before it has written anything."""
         self._write({"kind": "device", "name": name})
+
+    def ranges(self, sender: str | None, reason: str | None) -> None:
+        """Through what the child sends its NVTX ranges; said early, likewise."""
+        self._write({"kind": "ranges", "sender": sender, "reason": reason})
 
     def failed(self, error: str, remedy: str, exit_code: int) -> None:
         self._write({"kind": "failed", "error": error, "remedy": remedy, "exit_code": exit_code})

@@ -232,9 +232,3 @@ def _cuda_capture(device: torch.device) -> Capture:
         return replay
 
     return capture
-
-
-def graphs_compiled() -> int:
-    """How many graphs torch.compile has made in this process."""
-    counters: Any = torch._dynamo.utils.counters
-    return int(counters["stats"]["unique_graphs"])

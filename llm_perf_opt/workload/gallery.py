@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llm_perf_opt.artifacts.layout import BOXES, IMAGE_INFO, TEXT
 from llm_perf_opt.escaping import as_block, as_line
 from llm_perf_opt.records.predictions import ImageInfo, Prediction
 
@@ -49,10 +50,8 @@ def _entry(number: int, entry: Entry, thumbnail_width: int) -> list[str]:
     if entry.folder is not None and entry.info is not None:
         info = entry.info
         width = min(thumbnail_width, info.width_px)
-        parts.append(
-            f'<img src="{entry.folder}/result_with_boxes.jpg" width="{width}" alt="sample {number} with boxes">'
-        )
-        links = f"[result.mmd]({entry.folder}/result.mmd), [info.json]({entry.folder}/info.json)"
+        parts.append(f'<img src="{entry.folder}/{BOXES}" width="{width}" alt="sample {number} with boxes">')
+        links = f"[{TEXT}]({entry.folder}/{TEXT}), [{IMAGE_INFO}]({entry.folder}/{IMAGE_INFO})"
         parts.append(f"{_regions(info)} {links}.")
     parts.append(f"{prediction.prompt_tokens} prompt tokens, {prediction.new_tokens} new tokens:")
     parts.append(as_block(prediction.text or ""))

@@ -1,46 +1,43 @@
-"""Carrying out a work order: load, warm up, measure, profile, write."""
+"""Executing a work order: load, warm up, make the timed repeats, then the stage's own part."""
 
 from __future__ import annotations
 
 import json
 import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.config.pipeline import Output
+from llm_perf_opt.artifacts.layout import WORKLOAD
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.hardware.host import cpu_model
-from llm_perf_opt.hardware.sampler import HardwareSampler
-from llm_perf_opt.records.base import Record
-from llm_perf_opt.records.hardware import HardwareState
-from llm_perf_opt.records.workload import DeviceFacts, Instrumented, Memory, ModelFacts, Workload
-from llm_perf_opt.workload.adapter import find_adapter
+from llm_perf_opt.records.workload import DeviceFacts, Memory, ModelFacts, Workload
+from llm_perf_opt.registry import load
+from llm_perf_opt.workload.adapter import Adapter, find_adapter
 from llm_perf_opt.workload.building import resolve_device
-from llm_perf_opt.workload.capture import capturing, check_capture
+from llm_perf_opt.workload.capture import capturing, check_capture, ranges_sent
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.fingerprint import work_fingerprint
-from llm_perf_opt.workload.instrument import instrumented_run
 from llm_perf_opt.workload.loaded import LoadedModel
 from llm_perf_opt.workload.measure import Measured, Session
 from llm_perf_opt.workload.memory import MemoryWatch
-from llm_perf_opt.workload.order import PROFILE, RESULT, WorkOrder
+from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.out_of_memory import naming_phase
 from llm_perf_opt.workload.outputs import settings_of, write_outputs
-from llm_perf_opt.workload.profiling import profile_sample, usable_activities
+from llm_perf_opt.workload.part import PartContext
+from llm_perf_opt.workload.watching import watching
 
 
-def carry_out(order: WorkOrder, events: EventWriter) -> None:
+def execute(order: WorkOrder, events: EventWriter) -> None:
     """Do everything the order asks for; records appear in its output directory as they are known."""
     config = order.config
     device = resolve_device(config.device)
     events.device(str(device))
-    check_capture(order.capture, device)
-    memory, sampler = MemoryWatch(device), HardwareSampler(_gpu_uuid(device))
+    check_capture(order.capture, device, events)
+    memory = MemoryWatch(device)
     events.phase("load", 0, 1)
     start = time.perf_counter()
     transformers.logging.set_verbosity_error()
@@ -49,68 +46,46 @@ def carry_out(order: WorkOrder, events: EventWriter) -> None:
     with memory.phase("load"), naming_phase("load"):
         loaded = adapter.load(config, device)
     load_s = time.perf_counter() - start
-
     session = Session(order, loaded, events)
-    activities, note = usable_activities(config.pipeline.torch_profiler, device) if order.profile else ([], None)
     with memory.phase("warm-up"):
         warmups = session.warm_up(config.measure.warmup)
-    with memory.phase("timed repeats"), sampler, capturing(session):
-        measured = session.measure()
-    notes = (*((note,) if note else ()), *session.notes)
-    record = _record(session, measured, memory.record(), sampler.state(), load_s=load_s, warmups=warmups, notes=notes)
-    _write(order.output_dir / RESULT, record)
-    if measured.work:
-        instrumented = _instrument(session, measured, memory)
-        record = record.model_copy(update={"memory": memory.record(), "instrumented": instrumented})
-        _write(order.output_dir / RESULT, record)
-    write_outputs(order, settings_of(_output(order), adapter.output_family), loaded, measured, events)
-    if order.profile and measured.work:
-        profile = profile_sample(session, measured.work[0].samples[0], activities, order.output_dir)
-        _write(order.output_dir / PROFILE, profile)
-    if not measured.work:
+    measured = _timed(session, adapter, memory, load_s, warmups) if order.timed else Measured()
+    if order.part is not None and (measured.work or not order.timed):
+        settings = config.pipeline.section(order.stage)
+        load(order.part)(PartContext(session, settings, measured, order.output_dir))
+    if order.timed and not measured.work:
         raise StageError(
             f"none of the {len(measured.errors)} samples could be run; the first: {measured.errors[0].error}",
             "check the dataset",
         )
 
 
-def _instrument(session: Session, measured: Measured, memory: MemoryWatch) -> Instrumented:
-    if not session.order.profile:
-        return Instrumented(reason=f"{session.order.stage} makes timed repeats only; torch_profiler times modules")
-    return instrumented_run(session, measured.work[0].samples, memory)
-
-
-def _gpu_uuid(device: torch.device) -> str | None:
-    return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else None
-
-
-def _output(order: WorkOrder) -> Output:
-    pipeline = order.config.pipeline
-    return pipeline.direct_inference.output if order.stage == "direct_inference" else pipeline.torch_profiler.output
-
-
-def _write(path: Path, record: Record) -> None:
-    write_text(path, record.model_dump_json(indent=2) + "\n")
+def _timed(session: Session, adapter: Adapter, memory: MemoryWatch, load_s: float, warmups: int) -> Measured:
+    """The timed repeats: their record and outputs."""
+    order, device = session.order, session.loaded.device
+    observed = watching(order.observers, order.config, device, order.output_dir, session.spans)
+    with observed as problems, memory.phase("timed repeats"), capturing(session):
+        measured = session.measure()
+    notes = (*session.notes, *problems)
+    record = _record(session, measured, memory.record(), load_s=load_s, warmups=warmups, notes=notes)
+    write_text(order.output_dir / WORKLOAD, record.model_dump_json(indent=2) + "\n")
+    if order.output is not None:
+        family = settings_of(order.output, adapter.output_family)
+        write_outputs(order, family, session.loaded, measured, session.events)
+    return measured
 
 
 def _record(
-    session: Session,
-    measured: Measured,
-    memory: Memory,
-    hardware: HardwareState,
-    *,
-    load_s: float,
-    warmups: int,
-    notes: tuple[str, ...],
+    session: Session, measured: Measured, memory: Memory, *, load_s: float, warmups: int, notes: tuple[str, ...]
 ) -> Workload:
     order, loaded = session.order, session.loaded
     config = order.config
-    model = _model_facts(order, loaded)
     work = [(item.batch.input_ids.tolist(), item.generation.tokens) for item in measured.work]
     return Workload(
         stage=order.stage,
-        work_fingerprint=work_fingerprint(model, config.infer.execution, work) if work else None,
-        model=model,
+        timings_only=order.part is None,
+        work_fingerprint=fingerprint_of(session, work),
+        model=_model_facts(order, loaded),
         device=_device_facts(loaded.device),
         execution=config.infer.execution,
         cache=config.infer.cache,
@@ -119,9 +94,15 @@ def _record(
         batches=tuple(measured.batches),
         errors=tuple(measured.errors),
         memory=memory,
-        hardware=hardware,
+        ranges=ranges_sent(),
         notes=notes,
     )
+
+
+def fingerprint_of(session: Session, work: list[tuple[list[list[int]], list[list[int]]]]) -> str | None:
+    """Identity of what was run, (input ids, output ids) of each batch; None where nothing was."""
+    model = _model_facts(session.order, session.loaded)
+    return work_fingerprint(model, session.infer.execution, work) if work else None
 
 
 def _model_facts(order: WorkOrder, loaded: LoadedModel) -> ModelFacts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.workload.building import Built
 from llm_perf_opt.workload.inputs import BadSampleError
+from llm_perf_opt.workload.transformers_private import decoding
 
 
 @dataclass
@@ -128,9 +129,7 @@ class LoadedModel(ABC):
 
     def decoding(self) -> AbstractContextManager[None]:
         """Around decode steps: off the CPU, transformers has a faster implementation of experts for few tokens."""
-        optimize = getattr(self.model, "_optimize_model_for_decode", None)
-        found: AbstractContextManager[None] = nullcontext() if optimize is None else optimize()
-        return found
+        return decoding(self.model)
 
     def raw_text(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special tokens included."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from llm_perf_opt.records.workload import BatchResult, Repeat, SampleError
 from llm_perf_opt.workload.clock import clock_for
 from llm_perf_opt.workload.events import EventWriter
-from llm_perf_opt.workload.execution import graphs_compiled
 from llm_perf_opt.workload.inputs import BadSampleError
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
 from llm_perf_opt.workload.loop import Generation, Loop
@@ -18,6 +17,9 @@ from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.out_of_memory import OutOfMemoryInPhase
 from llm_perf_opt.workload.ranges import WARMUP, Ranges
 from llm_perf_opt.workload.syncs import watching_syncs
+from llm_perf_opt.workload.torch_private import graphs_compiled
+from llm_perf_opt.workload.transformers_private import missing
+from llm_perf_opt.workload.watching import PhaseSpan
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,10 @@ class Session:
         """The ranges of one timed repeat."""
         self.notes: list[str] = []
         """What a reader of the figures must know, in words."""
-        self._graphs = 0
+        self.spans: list[PhaseSpan] = []
+        """Phases of the runs so far, for those who watch the timed repeats."""
+        self._graphs: int | None = None
+        """Made when the timed repeats begin."""
         self._waits: Counter[str] = Counter()
 
     def warm_up(self, rounds: int) -> int:
@@ -76,7 +81,7 @@ class Session:
                     self.loop.generate(batch, Ranges(()))
                     self.clock.synchronize()
                 self._waits = waits
-        self._graphs = graphs_compiled() if execution.compiles else 0
+        self._graphs = graphs_compiled() if execution.compiles else None
         return rounds if batches else 0
 
     def _warm_up_batches(self) -> list[Batch]:
@@ -116,8 +121,9 @@ class Session:
 
     def _note(self, measured: Measured) -> None:
         """Say what happened beside what was asked for."""
-        if self.loop.execution.compiles and (late := graphs_compiled() - self._graphs):
-            self.notes.append(f"{late} graphs were compiled in timed repeats: their times are of compiling too")
+        if self.loop.execution.compiles:
+            self._note_graphs()
+        self.notes += missing()
         if self._waits:
             places = ", ".join(f"{place} ({count})" for place, count in self._waits.most_common())
             self.notes.append(
@@ -128,6 +134,15 @@ class Session:
             self.notes.append(f"generation ends at the model's window of {self.loaded.window:,} tokens")
         for processor in self.loop.selector.unasked(measured.work[0].batch) if measured.work else ():
             self.notes.append(f"{processor} is applied: generation_config.json or transformers' default asks for it")
+
+    def _note_graphs(self) -> None:
+        now = graphs_compiled()
+        if now is None or self._graphs is None:
+            self.notes.append(
+                "whether graphs were compiled in timed repeats is unknown: this torch does not count them"
+            )
+        elif late := now - self._graphs:
+            self.notes.append(f"{late} graphs were compiled in timed repeats: their times are of compiling too")
 
     def _measure_batch(
         self, measured: Measured, epoch: int, samples: tuple[int, ...], *, done: int, total: int
@@ -177,6 +192,11 @@ class Session:
             self.clock.synchronize()
             prepared = self.clock.now()
             generation = self.loop.generate(batch, ranges)
+        self.spans += [
+            PhaseSpan("preprocess", start, prepared),
+            PhaseSpan("prefill", prepared, generation.first_token_at),
+            PhaseSpan("decode", generation.first_token_at, generation.last_token_at),
+        ]
         repeat = Repeat(
             preprocess_ms=(prepared - start) * 1e3,
             ttft_ms=(generation.first_token_at - start) * 1e3,
@@ -194,6 +214,12 @@ class Session:
         for epoch, order in enumerate(self.order.inputs.epochs):
             for start in range(0, len(order), size):
                 yield epoch, order[start : start + size]
+
+    def readable_batches(self) -> Iterator[tuple[int, ...]]:
+        """The samples of each batch of the first epoch that can be read."""
+        for epoch, samples in self._chunks():
+            if epoch == 0 and (readable := self._sorted_out(samples)[0]):
+                yield readable
 
     def first_readable(self) -> Batch | None:
         """The first sample that can be read, as a batch of its own; None when there is none."""

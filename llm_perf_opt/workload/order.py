@@ -6,18 +6,12 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
+from llm_perf_opt.config.base import Output
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.inputs import Inputs
-
-ORDER = "order.json"
-EVENTS = "events.jsonl"
-LOG = "child.log"
-RESULT = "workload.json"
-PROFILE = "profile.json"
-TABLES = "profile.sqlite"
-TRACE = "trace.json.gz"
-
 
 STEADY_STEP = "steady_decode_step"
 """Name of the range that `Capture.steady_step` asks for."""
@@ -50,8 +44,14 @@ class WorkOrder(Record):
     """Null writes no predictions."""
     visualization_dir: Path | None = None
     """Null writes no gallery."""
-    profile: bool = False
-    """Run one more sample under the PyTorch profiler."""
+    output: Output | None = None
+    """What the outputs are like; null writes none."""
+    timed: bool = True
+    """Make the timed repeats."""
+    part: str | None = None
+    """`module:function` of the stage's own part, done last."""
+    observers: dict[str, str] = Field(default_factory=dict)
+    """Observer → `module:function` of its watch over the timed repeats."""
     capture: Capture | None = None
     """Set for a child under nsys or ncu."""
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.config.pipeline import DeepseekOcrOutput, Output
+from llm_perf_opt.artifacts.layout import PREDICTIONS
+from llm_perf_opt.config.base import DeepseekOcrOutput, Output
 from llm_perf_opt.records.inputs import Inputs
-from llm_perf_opt.records.predictions import PREDICTIONS, Prediction, PredictionTimes
+from llm_perf_opt.records.predictions import Prediction, PredictionTimes
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.loaded import LoadedModel
 from llm_perf_opt.workload.markup import parse_markup

@@ -1,17 +1,19 @@
 """NVTX ranges, and the same names as profiler labels.
 
-Ranges go to the default domain as registered strings, so that `--nvtx-capture decode` matches as typed.
+Ranges go to the default domain, so that `--nvtx-capture decode` matches as typed; `senders` decides through what.
 A range that nobody listens to costs a dictionary look-up and two calls.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import nvtx
 import torch
+
+from llm_perf_opt.workload.senders import Sender, sender
 
 WARMUP, PREFILL, DECODE = "warmup", "prefill", "decode"
 
@@ -23,16 +25,27 @@ class Range:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        domain = nvtx.get_domain()
-        self._attributes = domain.get_event_attributes(message=name)
-        self._push = domain.push_range
-        self._pop = domain.pop_range
+        chosen = sender()
+        self._attributes = chosen.message(name)
+        self._push = chosen.push if chosen.sent is None else _counted(name, chosen, chosen.sent)
+        self._pop = chosen.pop
 
     def __enter__(self) -> None:
         self._push(self._attributes)
 
     def __exit__(self, *_: object) -> None:
         self._pop()
+
+
+def _counted(name: str, chosen: Sender, sent: Counter[str]) -> Callable[[Any], object]:
+    """The sender's push, counted; only under a tool, where a push costs more than that anyway."""
+    push = chosen.push
+
+    def counted(attributes: Any) -> None:
+        sent[name] += 1
+        push(attributes)
+
+    return counted
 
 
 class Silent:

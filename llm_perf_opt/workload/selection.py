@@ -13,6 +13,7 @@ from transformers import LogitsProcessorList
 
 from llm_perf_opt.config.schema import Infer
 from llm_perf_opt.workload.loaded import Batch
+from llm_perf_opt.workload.transformers_private import generation_settings, logits_processors
 
 
 class Selector:
@@ -21,17 +22,11 @@ class Selector:
     def __init__(self, model: Any, infer: Infer) -> None:
         self._model = model
         self._infer = infer
-        self._settings, _ = model._prepare_generation_config(None, **_asked_for(infer))
-        model._prepare_special_tokens(self._settings, kwargs_has_attention_mask=True)
+        self._asked = _asked_for(infer)
+        self._settings = generation_settings(model, self._asked)
 
     def for_batch(self, batch: Batch) -> Choice:
-        processors = self._model._get_logits_processor(
-            self._settings,
-            input_ids_seq_length=batch.padded_tokens,
-            encoder_input_ids=batch.input_ids,
-            device=batch.input_ids.device,
-            model_kwargs={"attention_mask": batch.attention_mask},
-        )
+        processors = logits_processors(self._model, self._settings, self._asked, batch.input_ids, batch.attention_mask)
         return Choice(processors, sample=self._infer.do_sample)
 
     def unasked(self, batch: Batch) -> tuple[str, ...]:

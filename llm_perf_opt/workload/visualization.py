@@ -11,8 +11,9 @@ from pathlib import Path
 from PIL import Image
 
 from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import BOXES, CROPS_DIR, GALLERY, IMAGE_INFO, TEXT
 from llm_perf_opt.records.inputs import Sample
-from llm_perf_opt.records.predictions import GALLERY, DrawnRegion, ImageInfo, Prediction
+from llm_perf_opt.records.predictions import DrawnRegion, ImageInfo, Prediction
 from llm_perf_opt.workload.drawing import crops, draw_regions, pixel_boxes, save_jpeg
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.gallery import Entry, gallery_page
@@ -92,11 +93,11 @@ def _entry(directory: Path, item: Shown) -> Entry:
 def draw_sample(folder: Path, source: str, image: Image.Image, text: str) -> ImageInfo:
     """Write `result_with_boxes.jpg`, `result.mmd`, `info.json` and `images/` of one image into `folder`."""
     with writing(folder):
-        (folder / "images").mkdir(parents=True, exist_ok=True)
+        (folder / CROPS_DIR).mkdir(parents=True, exist_ok=True)
     markup = parse_markup(text)
     cut = _save_crops(folder, image, markup)
-    save_jpeg(draw_regions(image, markup.regions), folder / "result_with_boxes.jpg")
-    write_text(folder / "result.mmd", markup.plain(cut) + "\n")
+    save_jpeg(draw_regions(image, markup.regions), folder / BOXES)
+    write_text(folder / TEXT, markup.plain(cut) + "\n")
     problems = list(markup.problems)
     wanted = sum(len(region.boxes) for region in markup.regions if region.label == IMAGE_LABEL)
     if wanted > MAX_CROPS:
@@ -111,7 +112,7 @@ def draw_sample(folder: Path, source: str, image: Image.Image, text: str) -> Ima
         ),
         problems=tuple(problems),
     )
-    write_text(folder / "info.json", info.model_dump_json(indent=2) + "\n")
+    write_text(folder / IMAGE_INFO, info.model_dump_json(indent=2) + "\n")
     return info
 
 
@@ -124,7 +125,7 @@ def _save_crops(folder: Path, image: Image.Image, markup: Markup) -> list[tuple[
         for crop in crops(image, region) if region.label == IMAGE_LABEL else ():
             if number == MAX_CROPS:
                 break
-            names.append(f"images/{number}.jpg")
+            names.append(f"{CROPS_DIR}/{number}.jpg")
             save_jpeg(crop, folder / names[-1])
             number += 1
         files.append(tuple(names))

@@ -83,9 +83,9 @@ def compare(name: str, bare: Sequence[str], ours: Sequence[str]) -> None:
 
 
 def file_full_of_mistakes(lines: int = 5000, mistakes: int = 200) -> str:
-    """Valid plug-in settings, and an unknown key or a wrong value every so many lines."""
-    text = ["pipeline:", "  plugins:", "    big:"]
-    text += [f"      key_{number}: value {number}" for number in range(lines - mistakes - 10)]
+    """Valid patterns, and an unknown key or a wrong value every so many lines."""
+    text = ["dataset:", "  fallback_patterns:"]
+    text += [f"    - 'pattern_{number}'" for number in range(lines - mistakes - 10)]
     text += ["infer:", *(f"  max_new_token_{number}: {number}" for number in range(mistakes // 2))]
     text += ["model:", "  preprocess:", *(f"    wrong_{number}: {number}" for number in range(mistakes // 2))]
     return "\n".join(text) + "\n"

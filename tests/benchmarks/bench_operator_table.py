@@ -12,7 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from llm_perf_opt.analysis.events import fold
-from llm_perf_opt.workload.profiling import live_events
+from llm_perf_opt.stages.torch_profiler.child import live_events
 
 EVENTS = 600_000
 SAMPLE = 20_000

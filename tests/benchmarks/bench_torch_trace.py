@@ -40,7 +40,7 @@ def child(way: str, path: Path) -> None:
     start = time.process_time()
     if way == "ours":
         from llm_perf_opt.analysis.events import fold
-        from llm_perf_opt.tools.torch_trace import read_trace
+        from llm_perf_opt.formats.torch_trace import read_trace
 
         trace = read_trace(path)
         tables = fold(trace.host, trace.device)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_perf_opt.workload.senders import PROBE_RANGE
 from tests.cli_process import llmperf
 from tests.standins import recorder
 from tests.standins.recorder import Event
@@ -21,7 +22,9 @@ def recorded(library: Path, folder: Path, arguments: Sequence[str]) -> list[Even
     extra = recorder.environment(library, log, {})
     finished = llmperf([*arguments, "--output", str(folder / "run")], folder, timeout_s=240, **extra)
     assert finished.returncode == 0, finished.stderr
-    return [event for event in recorder.read(log) if event.event in ("push", "pop")]
+    events = [event for event in recorder.read(log) if event.event in ("push", "pop")]
+    probes = {event.pid for event in events if event.name == PROBE_RANGE}
+    return [event for event in events if event.pid not in probes]
 
 
 def nested(events: Sequence[Event]) -> list[str]:

@@ -141,14 +141,16 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason=
 def test_an_interrupt_stops_the_child_and_tells_the_truth(tmp_path: Path) -> None:
     parent = start(tmp_path)
     assert workers(tmp_path)
-    parent.send_signal(signal.SIGINT)
+    parent.send_signal(signal.SIGTERM)
     _, stderr = parent.communicate(timeout=60)
     assert parent.returncode == 130
     assert "interrupted" in one_line(stderr)
     assert not workers(tmp_path)
     manifest = read_json(tmp_path / "run" / "run.json")
     assert manifest["status"] == "interrupted"
+    assert manifest["exit_code"] == 130
     assert manifest["stages"]["direct_inference"]["status"] == "interrupted"
+    assert {"config.yaml", "report.md", "tmp/workload/direct_inference/child.log"} <= set(manifest["artifacts"])
     assert (tmp_path / "run" / "report.md").exists()
 
 

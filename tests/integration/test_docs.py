@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.cli.main import COMMANDS
-from llm_perf_opt.stages.registry import STAGE_NAMES
+from llm_perf_opt.cli.app import COMMANDS
+from llm_perf_opt.registry import STAGES
 from tests.cli_process import llmperf
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("stage", STAGE_NAMES)
+@pytest.mark.parametrize("stage", STAGES.builtin())
 def test_every_stage_is_documented(stage: str) -> None:
     assert stage in (DOCS / "run-directory.md").read_text(encoding="utf-8") + (DOCS / "commands" / "run.md").read_text()
 

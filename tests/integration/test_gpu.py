@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from llm_perf_opt.hardware.detect import detect_gpus
-from llm_perf_opt.records.tables import read_kernels
+from llm_perf_opt.records.memory import MemoryPeak
+from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.tools.discovery import find_tool
 from tests.cli_process import llmperf, read_json
 from tests.tiny_models import write_text_model
@@ -55,7 +56,7 @@ def test_every_mode_makes_the_same_tokens_and_states_its_hardware(tmp_path: Path
 def test_the_profiler_records_kernels_by_phase(tmp_path: Path) -> None:
     finished = llmperf(["torch", "--output", "run", "device=cuda", "measure.repeats=1"], tmp_path)
     assert finished.returncode == 0, finished.stderr
-    kernels = read_kernels(tmp_path / "run" / "torch_profiler" / "profile.sqlite")
+    kernels = ProfileTables.read(tmp_path / "run" / "torch_profiler" / "profile.sqlite").kernels
     assert {"prefill", "decode"} <= {row.phase for row in kernels}
     assert all(row.total_ns >= row.max_ns > 0 for row in kernels)
 
@@ -68,3 +69,15 @@ def test_a_real_capture_is_not_empty(tmp_path: Path, name: str) -> None:
     finished = llmperf([name, "--output", "run", "device=cuda", "measure.repeats=1", *gate], tmp_path, timeout_s=600)
     assert finished.returncode == 0, finished.stderr
     assert read_json(tmp_path / "run" / "run.json")["stages"][name]["status"] == "completed"
+
+
+def test_the_parts_of_the_memory_peak_are_what_the_allocator_says(tmp_path: Path) -> None:
+    finished = llmperf(["run", "--no-static", "--no-torch", "--memory", "--output", "run"], tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    found = MemoryPeak.read(tmp_path / "run" / "memory" / "memory.json")
+    assert found.device.startswith("cuda")
+    assert found.peak_bytes == found.tallied_bytes
+    assert found.allocator_peak_bytes is not None and found.unexplained_bytes is not None
+    assert found.allocator_peak_bytes == found.peak_bytes + found.unexplained_bytes
+    assert 0 <= found.unexplained_bytes <= 0.05 * found.allocator_peak_bytes
+    assert found.snapshot is None or (tmp_path / "run" / "memory" / found.snapshot).stat().st_size > 0

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageDraw
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.predictions import ImageInfo, Prediction
-from llm_perf_opt.records.workload import Workload
+from llm_perf_opt.records.workload import Instrumented, Workload
 from tests.cli_process import llmperf, read_json
 
 pytestmark = pytest.mark.integration
@@ -82,7 +83,8 @@ def test_odd_images_are_run_or_named_and_the_others_go_on(tmp_path: Path) -> Non
     assert read_json(tmp_path / "run" / "run.json")["stages"]["direct_inference"]["status"] == "failed"
     # The plain stage makes timed repeats only.
     record = Workload.model_validate_json((stage / "workload.json").read_bytes())
-    assert "torch_profiler times modules" in str(record.instrumented.reason)
+    assert record.timings_only
+    assert not (stage / "modules.json").exists()
 
 
 def test_the_profiled_stage_times_modules_and_memory(tmp_path: Path) -> None:
@@ -99,7 +101,8 @@ def test_the_profiled_stage_times_modules_and_memory(tmp_path: Path) -> None:
     assert (stage / "predictions.md").exists()
     assert not (stage / "viz").exists()
     record = Workload.model_validate_json((stage / "workload.json").read_bytes())
-    found = record.instrumented
+    assert not record.timings_only
+    found = Instrumented.read(stage / "modules.json")
     assert (found.reason, found.missing, found.samples) == (None, {}, (0,))
     calls = {(time.phase, time.name): time.calls for time in found.modules}
     assert calls["prefill", "decoder.layers"] == 3
@@ -110,10 +113,11 @@ def test_the_profiled_stage_times_modules_and_memory(tmp_path: Path) -> None:
     assert found.prefill_ms is not None
     direct = [time.total_ms for time in found.modules if time.phase == "prefill" and time.within is None]
     assert sum(direct) <= found.prefill_ms
-    phases = [phase.phase for phase in record.memory.phases]
+    phases = [phase.phase for phase in (*record.memory.phases, *found.memory)]
     assert phases == ["load", "warm-up", "timed repeats", "prefill", "decode"]
-    assert record.hardware.recorded is False
-    assert record.hardware.reason == "no NVIDIA GPU was used"
+    hardware = HardwareState.read(stage / "hardware.json")
+    assert (hardware.recorded, hardware.reason) == (False, "no NVIDIA GPU was used")
+    assert not (stage / "hardware_series.parquet").exists()
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     for title in ("## Modules", "## Hardware state and memory", "## Predictions"):
         assert title in report
@@ -154,8 +158,8 @@ def test_text_models_get_text(tmp_path: Path) -> None:
     page = (stage / "viz" / "predictions.md").read_text(encoding="utf-8")
     assert "<img" not in page
     assert "2 prompt tokens, 3 new tokens:" in page
-    record = Workload.model_validate_json((stage / "workload.json").read_bytes())
-    assert (record.instrumented.reason, record.instrumented.modules) == ("measure.ranges leaves out module", ())
+    modules = Instrumented.read(stage / "modules.json")
+    assert (modules.reason, modules.modules) == ("measure.ranges leaves out module", ())
 
 
 def test_a_directory_named_in_the_list_is_refused_with_its_line(tmp_path: Path) -> None:

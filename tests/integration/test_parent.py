@@ -58,3 +58,15 @@ def test_nothing_heavy_is_imported(tmp_path: Path, arguments: list[str]) -> None
 @pytest.mark.parametrize("arguments", [["--help"], ["config", "validate"]], ids=" ".join)
 def test_validating_imports_no_rich_and_no_settings_library(tmp_path: Path, arguments: list[str]) -> None:
     assert not modules_after(arguments, tmp_path) & {*HEAVY, "rich", "pydantic_settings"}
+
+
+def test_the_configuration_imports_what_a_stage_declares_and_no_execution(tmp_path: Path) -> None:
+    script = "import sys, llm_perf_opt.config.schema; print(*sys.modules, sep='\\n')"
+    finished = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+    )
+    found = set(finished.stdout.split())
+    assert {"llm_perf_opt.stages.ncu", "llm_perf_opt.stages.nvml", "llm_perf_opt.config.pipeline"} <= found
+    doing = {name for name in found if name.startswith("llm_perf_opt.") and name.endswith((".execute", ".child"))}
+    assert not doing
+    assert not found & {*HEAVY, "pyarrow", "llm_perf_opt.stages.timed", "llm_perf_opt.stages.wrapped"}

@@ -14,7 +14,7 @@ import yaml
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.metrics import Metrics
-from llm_perf_opt.records.tables import read_operators
+from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.records.workload import Workload
 from tests.cli_process import llmperf, read_json
 
@@ -105,7 +105,7 @@ def test_unknown_ratios_are_null_with_a_reason(run: tuple[Path, subprocess.Compl
 
 def test_operators_add_up_to_the_phases(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     path, _ = run
-    operators = read_operators(path / "torch_profiler" / "profile.sqlite")
+    operators = ProfileTables.read(path / "torch_profiler" / "profile.sqlite").operators
     profile = read_json(path / "torch_profiler" / "profile.json")
     for phase in ("prefill", "decode"):
         own = sum(row.self_cpu_ns for row in operators if row.phase == phase)

@@ -151,9 +151,10 @@ def test_both_tools_around_the_real_workload(nsight: Nsight, tmp_path: Path) -> 
     assert all(entry.work_fingerprint for entry in entries.values())
     # Nothing but scratch is written for them, and no stage that did not run gets a folder.
     assert not (run / "torch_profiler").exists()
-    assert (run / "tmp" / "workload" / "torch_profiler" / "pred" / "predictions.jsonl").exists()
+    for tool in ("nsys", "ncu"):
+        assert (run / "tmp" / "workload" / "torch_profiler" / tool / "pred" / "predictions.jsonl").exists()
     order = read_json(run / "tmp" / "workload" / "ncu" / "order.json")
-    assert order["profile"] is False
+    assert (order["part"], order["observers"]) == (None, {})
     assert order["config"]["measure"]["repeats"] == 1
     assert order["config"]["infer"]["stop_on_eos"] is False
     assert len(order["inputs"]["epochs"][0]) == 1

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt import run
+from llm_perf_opt.artifacts.layout import save_dir
 from llm_perf_opt.config.load import load_config
-from llm_perf_opt.plan.paths import save_dir
 from tests.cli_process import llmperf, read_json
 
 pytestmark = pytest.mark.integration
@@ -21,7 +21,7 @@ QUICK = ["measure.repeats=1", "measure.warmup=0", "infer.max_new_tokens=3", "dat
 @pytest.mark.parametrize("wanted", [on for on in itertools.product([False, True], repeat=len(STAGES)) if any(on)])
 def test_every_combination_plans_exactly_what_is_enabled(tmp_path: Path, wanted: tuple[bool, ...]) -> None:
     overrides = [f"pipeline.{stage}.enable={str(on).lower()}" for stage, on in zip(STAGES, wanted, strict=True)]
-    plan = run.prepare(load_config(None, overrides, cwd=tmp_path).config, tmp_path / "run")
+    plan = run.plan_run(load_config(None, overrides, cwd=tmp_path).config, tmp_path / "run")
     assert [stage.name for stage in plan.stages] == [stage for stage, on in zip(STAGES, wanted, strict=True) if on]
     assert not list(tmp_path.iterdir()), "planning writes nothing"
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.config.pipeline import Ncu, NcuCli
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.ncu_csv import raw_page
+from llm_perf_opt.formats.ncu_raw import read_results
 from llm_perf_opt.records.tools import Failure, NcuFacts
+from llm_perf_opt.stages.ncu import argv as ncu_argv
+from llm_perf_opt.stages.ncu.settings import Ncu, NcuCli
 from llm_perf_opt.tools import ncu as ncu_tool
 from llm_perf_opt.tools.discovery import find_tool
 from llm_perf_opt.tools.failures import Ending, judge_ncu
-from llm_perf_opt.tools.ncu_export import read_raw
-from llm_perf_opt.tools.ncu_names import listed_metrics, listed_sections, split_metrics
+from llm_perf_opt.tools.ncu_lists import listed_metrics, listed_sections, split_metrics
 from llm_perf_opt.tools.process import Finished, run
 from tests.standins.fixtures import Nsight
 
@@ -57,16 +59,16 @@ class Profile:
         timeout_s = settings.pop("timeout_s", None)
         options = settings.pop("options", {})
         asked = Ncu(gating_nvtx=gating, timeout_s=timeout_s, ncu_cli=NcuCli.model_validate(settings))
-        self.settings = ncu_tool.choose_replay(asked, own=False)[0]
+        self.settings = ncu_argv.choose_replay(asked, own=False)[0]
         self.env = {**nsight.env, "NSIGHT_STANDIN_FAIL": fail}
-        argv = ncu_tool.profile_options(self.settings, **options)
-        command = ncu_tool.profile_argv(nsight.ncu, self.settings, argv, folder, nsight.workload(*steps))
+        argv = ncu_argv.profile_options(self.settings, **options)
+        command = ncu_argv.profile_argv(nsight.ncu, self.settings, argv, folder, nsight.workload(*steps))
         self.finished = self.run(command, "profile.log")
         self.facts: NcuFacts | None = None
         for report in ncu_tool.reports(folder):
             self.run(ncu_tool.raw_csv_argv(nsight.ncu, report), "raw.csv")
             try:
-                self.facts = read_raw((folder / "raw.csv").read_text().splitlines(keepends=True))
+                self.facts, _ = read_results(raw_page((folder / "raw.csv").read_text().splitlines(keepends=True)))
             except StageError:
                 self.facts = None
 
@@ -81,7 +83,7 @@ class Profile:
     def verdict(self, workload_ok: bool | None = None) -> Failure | None:
         output = (self.folder / "profile.log").read_text()
         ending = Ending(output, self.finished.how_it_ended(), self.finished.ok, self.finished.timed_out, workload_ok)
-        sent = [item.sent for item in ncu_tool.filters(self.settings)]
+        sent = [item.sent for item in ncu_argv.filters(self.settings)]
         names = [path.name for path in ncu_tool.reports(self.folder)]
         kernel_name = self.settings.ncu_cli.kernel_name
         return judge_ncu(ending, filters=sent, reports=names, facts=self.facts, kernel_name=kernel_name)
@@ -132,7 +134,7 @@ def test_nvtx_include(nsight: Nsight, tmp_path: Path, include: str | list[str] |
     else:
         assert failure is not None
         assert failure.code == "filter-never-matched"
-        assert str(ncu_tool.filters(profile.settings)[0].sent) in failure.message
+        assert str(ncu_argv.filters(profile.settings)[0].sent) in failure.message
 
 
 def test_gating_off_profiles_everything(nsight: Nsight, tmp_path: Path) -> None:
@@ -251,7 +253,7 @@ def test_options_the_tool_refuses(nsight: Nsight, tmp_path: Path, extra: tuple[s
     failure = profile.verdict()
     assert failure is not None
     assert failure.code in ("option-refused", "range-replay-unsupported")
-    assert any(extra[0].removeprefix("--") in note for note in ncu_tool.notes(profile.settings))
+    assert any(extra[0].removeprefix("--") in note for note in ncu_argv.notes(profile.settings))
 
 
 def test_an_existing_report_is_kept_without_force(nsight: Nsight, tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.config.pipeline import Nsys
+from llm_perf_opt.formats.nsys_export import read_facts
 from llm_perf_opt.records.tools import Failure, NsysFacts
+from llm_perf_opt.stages.nsys import argv as nsys_argv
+from llm_perf_opt.stages.nsys.settings import Nsys
 from llm_perf_opt.tools import nsys as nsys_tool
 from llm_perf_opt.tools.failures import Ending, judge_nsys
-from llm_perf_opt.tools.nsys_export import read_facts
 from llm_perf_opt.tools.process import Finished, run
 from tests.standins.fixtures import Nsight
 
@@ -45,7 +46,7 @@ class Capture:
         self.settings = Nsys(**settings)
         self.env = {**nsight.env, "NSIGHT_STANDIN_FAIL": fail}
         self.nsight = nsight
-        argv = nsys_tool.profile_argv(nsight.nsys, self.settings, folder, nsight.workload(*steps))
+        argv = nsys_argv.profile_argv(nsight.nsys, self.settings, folder, nsight.workload(*steps))
         self.finished = self.run(argv, "capture.log")
         self.facts: list[NsysFacts] = []
         for report in nsys_tool.reports(folder):
@@ -67,7 +68,7 @@ class Capture:
         return [path.name for path in nsys_tool.reports(self.folder)]
 
     def verdict(self, workload_ok: bool | None = None) -> Failure | None:
-        trigger = nsys_tool.trigger_words(self.settings)
+        trigger = nsys_argv.trigger_words(self.settings)
         logs = "".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
         ending = Ending(logs, self.finished.how_it_ended(), self.finished.ok, self.finished.timed_out, workload_ok)
         streams = [path.name for path in nsys_tool.raw_streams(self.folder)]
@@ -188,8 +189,8 @@ def test_gating(nsight: Nsight, tmp_path: Path, gating: bool, capture_range: str
 def test_plain_strings_need_the_variable(nsight: Nsight, tmp_path: Path) -> None:
     """Without what our command line adds, a plain string opens nothing: the insurance is one."""
     settings = Nsys(capture_range="nvtx", nvtx_capture="decode", capture_range_end="stop")
-    argv = nsys_tool.profile_argv(nsight.nsys, settings, tmp_path, nsight.workload("plain:decode", "kernel:a", "pop"))
-    argv.remove(f"--env-var={nsys_tool.REGISTERED_ONLY_OFF}")
+    argv = nsys_argv.profile_argv(nsight.nsys, settings, tmp_path, nsight.workload("plain:decode", "kernel:a", "pop"))
+    argv.remove(f"--env-var={nsys_argv.REGISTERED_ONLY_OFF}")
     finished = run(argv, log=tmp_path / "log", cwd=tmp_path, env=nsight.env)
     assert finished.ok
     assert nsys_tool.reports(tmp_path) == []

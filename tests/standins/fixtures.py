@@ -17,6 +17,7 @@ from llm_perf_opt.tools.options import ToolName
 from tests.standins import recorder
 
 HERE = Path(__file__).parent
+OLD_NSYS = "2023.4.4.54"
 # Read before the variables of the person who runs the tests are taken away.
 CHOSEN = {name: os.environ[name] for name in VARIABLE.values() if name in os.environ}
 
@@ -81,6 +82,13 @@ def installed(name: ToolName) -> Path | str:
 def nsys_tool(request: pytest.FixtureRequest, nsight: Nsight) -> Nsight:
     """Each nsys in turn; the test is skipped for the real one where there is none, or one that is too old."""
     return nsight if request.param == "stand-in" else _real("nsys", nsight)
+
+
+@pytest.fixture(params=["stand-in 2023.4", "real"])
+def nsys_for_own(request: pytest.FixtureRequest, nsight: Nsight) -> Nsight:
+    """Each nsys in turn, for llmperf's own workload: the stand-in as a release that refuses NVTX extensions."""
+    old = dataclasses.replace(nsight, env={**nsight.env, "NSIGHT_STANDIN_VERSION": OLD_NSYS})
+    return old if request.param != "real" else _real("nsys", nsight)
 
 
 @pytest.fixture(params=["stand-in", "real"])

@@ -1,8 +1,9 @@
 """A strict stand-in for nsys: documented options only, a real child, captures that open where nsys opens them.
 
 Ways to fail (NSIGHT_STANDIN_FAIL): no-report, importer-missing, disk-full, profiler-busy, driver-mismatch, hang,
-tool-crash, fails-after, report-broken, export-fails. What it prints was seen in recorded output of the real tool where
-the tests' `recorded` folder has it; nothing else about its texts is meant to be exact.
+tool-crash, fails-after, report-broken, export-fails, loses-ranges (those called decode). What it prints was seen in
+recorded output of the real tool where the tests' `recorded` folder has it; nothing else about its texts is meant to be
+exact.
 """
 
 from __future__ import annotations
@@ -18,7 +19,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.standins.common import PROFILER_CALLS, Arguments, Child, fail_mode, hang, kernel_of, parse, start_child
+from llm_perf_opt.tools.options import parse_version
+from tests.standins.common import (
+    NO_EXTENSIONS,
+    PROFILER_CALLS,
+    Arguments,
+    Child,
+    fail_mode,
+    hang,
+    kernel_of,
+    parse,
+    start_child,
+)
 from tests.standins.recorder import Event
 
 DEFAULT_VERSION = "2026.1.1.204"
@@ -161,6 +173,8 @@ def profile(words: list[str]) -> int:
     if mode == "tool-crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     env = dict(item.split("=", 1) for option in arguments.all("env-var") for item in option.split(",") if item)
+    if parse_version(version())[:2] <= NO_EXTENSIONS:
+        env.setdefault("NVTX_RECORDER_FAULT", os.environ.get("NVTX_RECORDER_FAULT", "no-extensions"))
     child = start_child(arguments.rest, env)
     session = Session(arguments, child)
     status = child.follow(session.handle)
@@ -310,6 +324,8 @@ class Export:
         open_starts: dict[tuple[int, int], list[Any]] = {}
         for event in self.report["events"]:
             key = (event["pid"], event["tid"], event["domain"])
+            if event["name"] == "decode" and self.report["mode"] == "loses-ranges":
+                continue
             if event["event"] == "push" or event["event"] == "start":
                 row = self._range(event)
                 rows.append(row)

@@ -4,12 +4,17 @@
  * into the tables of the API (nvtxDetail/nvtxTypes.h). Every event is one write(2) to a file opened for appending, so
  * events of several threads and processes keep whole lines and a reader can follow along.
  *
+ * NVTX_RECORDER_FAULT makes it a worse tool: `no-extensions` refuses NVTX's extensions, as nsys 2022.4.2 and 2023.4.4 do,
+ * so that nvtxDomainIsEnabled answers no; `crash` dies while NVTX is initialised, `crash-push` at the first range, and
+ * `hang` never comes back from it.
+ *
  * Fields: event (push, pop, start, end, mark, domain), ns (CLOCK_MONOTONIC), pid, tid, domain (null: the default one),
  * name, registered (a registered string, not a plain one), id (of start and end).
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +33,7 @@ struct nvtxDomainRegistration_st { char *name; };
 struct nvtxStringRegistration_st { char *text; };
 
 static int log_fd = -1;
+static int crash_at_push = 0;
 static uint64_t last_id = 0;
 static pthread_mutex_t id_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -53,6 +59,8 @@ static void record(const char *event, const char *domain, const char *name, int 
     char line[LINE_BYTES], quoted[NAME_BYTES * 2];
     struct timespec now;
     int at;
+    if (crash_at_push && !strcmp(event, "push"))
+        raise(SIGSEGV);
     if (log_fd < 0)
         return;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -146,6 +154,15 @@ static nvtxDomainHandle_t NVTX_API create_domain(const char *name)
     return handle;
 }
 
+static int fault(const char *name)
+{
+    const char *asked = getenv("NVTX_RECORDER_FAULT");
+    return asked && !strcmp(asked, name);
+}
+
+/* Called for each extension of NVTX that the process uses; without this symbol every domain would be enabled. */
+__attribute__((visibility("default"))) int InitializeInjectionNvtxExtension(void *module) { (void)module; return !fault("no-extensions"); }
+
 static void put(NvtxFunctionTable table, unsigned int size, unsigned int index, NvtxFunctionPointer function)
 {
     if (index < size && table[index])
@@ -158,6 +175,11 @@ __attribute__((visibility("default"))) int InitializeInjectionNvtx2(NvtxGetExpor
     const NvtxExportTableCallbacks *callbacks;
     NvtxFunctionTable core = NULL, core2 = NULL;
     unsigned int core_size = 0, core2_size = 0;
+    if (fault("crash"))
+        raise(SIGSEGV);
+    while (fault("hang"))
+        sleep(60);
+    crash_at_push = fault("crash-push");
     callbacks = (const NvtxExportTableCallbacks *)get_table(NVTX_ETID_CALLBACKS);
     if (!path || !callbacks || !callbacks->GetModuleFunctionTable(NVTX_CB_MODULE_CORE, &core, &core_size) ||
         !callbacks->GetModuleFunctionTable(NVTX_CB_MODULE_CORE2, &core2, &core2_size))

@@ -3,38 +3,60 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from llm_perf_opt.registry import STAGES
 
 PACKAGE = "llm_perf_opt"
 ROOT = Path(__file__).parents[2] / PACKAGE
 
 # Each room may import itself and the rooms it names: data goes one way.
-FOUNDATION = {"errors", "redact", "escaping", "__init__"}
+FOUNDATION = {"errors", "redact", "escaping", "nearest", "registry"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "redact": set(),
     "escaping": set(),
-    "records": {"errors"},
-    "config": {"errors"},
-    "artifacts": {"errors", "records"},
-    "hardware": {"errors", "records", "redact", "tools"},
-    "tools": {"errors", "redact", "records", "config"},
+    "nearest": set(),
+    "registry": {"errors", "nearest"},
+    "config": {"errors", "nearest", "registry"},
     "plan": {"errors", "records", "config"},
-    "analysis": {"errors", "records", "config", "hardware", "artifacts"},
-    "workload": {"errors", "escaping", "records", "config", "hardware", "artifacts", "analysis"},
-    "stages": {"errors", "records", "config", "artifacts", "plan", "tools", "hardware", "analysis", "workload"},
-    "reports": {"errors", "escaping", "records", "config", "artifacts", "hardware", "analysis", "plan"},
-    "run": {"errors", "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "reports", "redact"},
-    "importing": {"errors", "records", "config", "artifacts", "plan", "tools", "analysis", "workload", "stages"}
-    | {"redact", "run"},
+    "records": {"errors"},
+    "artifacts": {"errors", "records"},
+    "formats": {"errors", "records"},
+    "tools": {"errors", "redact", "records"},
+    "hardware": {"errors", "redact", "records"},
+    "analysis": {"errors", "nearest", "registry", "records", "config", "hardware"},
+    "captures": {"errors", "nearest", "registry", "records", "config", "artifacts", "formats", "analysis"},
+    "workload": {"errors", "escaping", "registry", "records", "config", "hardware", "artifacts", "analysis"},
+    "stages": {
+        "errors",
+        "nearest",
+        "registry",
+        "records",
+        "config",
+        "artifacts",
+        "plan",
+        "tools",
+        "hardware",
+        "analysis",
+    }
+    | {"workload", "formats", "captures"},
+    "reports": {"errors", "escaping", "registry", "records", "config", "artifacts", "analysis", "stages"},
+    "runner": {"errors", "records", "artifacts", "stages", "reports"},
+    "run": {*FOUNDATION, "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "runner"},
+    "importing": {*FOUNDATION, "records", "artifacts", "formats", "captures", "tools", "stages", "runner"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}
-    | {"stages", "reports", "run", "importing"},
+    | {"stages", "reports", "run", "runner", "importing", "captures"},
 }
-HEAVY = {"torch", "transformers", "numpy", "rich", "tokenizers", "PIL", "nvtx", "accelerate"}
+HEAVY = {"torch", "transformers", "numpy", "pyarrow", "rich", "tokenizers", "PIL", "nvtx", "accelerate"}
 # Modules that run in a child, where the model is.
-CHILD_ROOMS = ("workload", "analysis/traced")
+IN_THE_CHILD = re.compile(r"workload/|analysis/traced|stages/\w+/child\w*\.py")
+# What importing a stage's own file, which the configuration does, may import.
+LIGHT = {"artifacts.layout", "config.base", "errors", "registry", "stages.base"}
 
 
 def room(path: Path) -> str:
@@ -43,6 +65,13 @@ def room(path: Path) -> str:
 
 def sources() -> list[Path]:
     return sorted(ROOT.rglob("*.py"))
+
+
+def at_import(tree: ast.Module) -> Iterator[str]:
+    """What importing a module imports; not what its functions do."""
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imported(node)
 
 
 def imported(tree: ast.AST) -> list[str]:
@@ -56,6 +85,10 @@ def imported(tree: ast.AST) -> list[str]:
     return names
 
 
+# Names alone, which any room may use.
+LAYOUT = f"{PACKAGE}.artifacts.layout"
+
+
 def test_every_room_is_listed() -> None:
     assert {room(path) for path in sources()} - {"__init__"} == set(MAY_IMPORT)
 
@@ -63,18 +96,62 @@ def test_every_room_is_listed() -> None:
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_one_way(path: Path) -> None:
     here = room(path)
-    names = [name.split(".") for name in imported(ast.parse(path.read_text(encoding="utf-8")))]
+    names = [name.split(".") for name in imported(ast.parse(path.read_text(encoding="utf-8"))) if name != LAYOUT]
     rooms = {parts[1] for parts in names if parts[0] == PACKAGE and len(parts) > 1} - {here, "__version__"}
     allowed = MAY_IMPORT.get(here, set())
     assert rooms <= allowed, f"{here} imports {sorted(rooms - allowed)}"
 
 
+def test_the_layout_imports_nothing_of_ours() -> None:
+    names = imported(ast.parse((ROOT / "artifacts" / "layout.py").read_text(encoding="utf-8")))
+    assert not [name for name in names if name.startswith(PACKAGE)]
+
+
+def test_drawings_are_made_in_one_room() -> None:
+    drawing = [path for path in sources() if "<svg" in path.read_text(encoding="utf-8")]
+    assert {path.parent.relative_to(ROOT).as_posix() for path in drawing} == {"reports/drawing"}
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_parent_imports_nothing_heavy_at_module_level(path: Path) -> None:
     relative = path.relative_to(ROOT).as_posix()
-    if relative.startswith(CHILD_ROOMS):
+    if IN_THE_CHILD.match(relative):
         return
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = {name.split(".")[0] for node in top for name in imported(node)}
+    names = {name.split(".")[0] for name in at_import(ast.parse(path.read_text(encoding="utf-8")))}
     assert not names & HEAVY
+
+
+def stage_modules() -> list[Path]:
+    return sorted((ROOT / "stages").rglob("*.py"))
+
+
+def declarations() -> list[Path]:
+    """The file that each stage of the registry is found in, and its settings."""
+    found = [ROOT / "stages" / "base.py"]
+    for module in STAGES.modules:
+        at = ROOT.parent / Path(*module.split("."))
+        found += [at / "__init__.py", *at.glob("settings.py")] if at.is_dir() else [at.with_suffix(".py")]
+    return found
+
+
+@pytest.mark.parametrize("path", stage_modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_stage_imports_no_other_stage(path: Path) -> None:
+    rooms = {module.parent.name for module in stage_modules()} - {"stages"}
+    names = [name.split(".") for name in imported(ast.parse(path.read_text(encoding="utf-8")))]
+    others = {parts[2] for parts in names if parts[:2] == [PACKAGE, "stages"] and len(parts) > 2} & rooms
+    assert others <= {path.parent.name}
+
+
+@pytest.mark.parametrize("path", declarations(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_stage_declares_is_light(path: Path) -> None:
+    own = f"{PACKAGE}.stages.{path.parent.name}.settings"
+    names = {name for name in at_import(ast.parse(path.read_text(encoding="utf-8"))) if name.startswith(PACKAGE)}
+    assert {name.removeprefix(f"{PACKAGE}.") for name in names - {own}} <= LIGHT
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "reports").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_reports_import_of_stages_what_they_declare(path: Path) -> None:
+    names = imported(ast.parse(path.read_text(encoding="utf-8")))
+    of_stages = {name.removeprefix(f"{PACKAGE}.stages.") for name in names if name.startswith(f"{PACKAGE}.stages.")}
+    assert all(re.fullmatch(r"base|\w+(\.settings)?", name) for name in of_stages)
+    assert not of_stages & {"child", "enabled", "timed", "wrapped"}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -16,6 +14,7 @@ from llm_perf_opt.analysis.static.bounds import Limits, bound, limits
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.records.static import StaticRequest
+from llm_perf_opt.records.static_sweep import StaticSweep, SweepGpu, SweepPoint
 
 AXES = {"batch": "batch", "context": "context", "prompt": "prompt_tokens"}
 """What can be swept -> the field of the request."""
@@ -80,43 +79,6 @@ def parse_axis(text: str) -> tuple[str, tuple[int, ...]]:
     return name, tuple(dict.fromkeys(values))
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One phase at one combination of sizes, on one GPU or on none. Times in milliseconds."""
-
-    batch: int
-    prompt_tokens: int
-    context: int | None
-    """Cached tokens of a decode step; null for prefill."""
-    phase: str
-    flops: int
-    weight_bytes: int
-    """Under the routing that reads the fewest experts."""
-    kv_bytes: int
-    bytes: int
-    arithmetic_intensity: float
-    gpu: str | None = None
-    compute_ms: float | None = None
-    memory_ms: float | None = None
-    bound_ms: float | None = None
-    limited_by: str | None = None
-    tokens_per_s: float | None = None
-    fits: bool | None = None
-
-
-COLUMNS = tuple(Point.__dataclass_fields__)
-"""Columns of the CSV, with units in their names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """All points, and the limits of each GPU for the model's types."""
-
-    points: tuple[Point, ...]
-    limits: Mapping[str, Limits]
-    dtype: str
-
-
 def _requests(base: StaticRequest, axes: Mapping[str, Sequence[int]]) -> Iterator[StaticRequest]:
     names = [AXES[name] for name in axes]
     for values in product(*axes.values()):
@@ -130,7 +92,7 @@ def sweep(
     gpus: Sequence[Gpu] = (),
     *,
     where: str = "config.json",
-) -> Sweep:
+) -> StaticSweep:
     """Prefill and decode of a model at every combination of the axes' values.
 
     Raises:
@@ -143,7 +105,7 @@ def sweep(
         raise ConfigError(f"--sweep: {count:,} combinations, more than {MOST_POINTS:,}", "sweep fewer values")
     prepared = prepare(model_config, base, where=where)
     known: dict[str, Limits] = {}
-    points: list[Point] = []
+    points: list[SweepPoint] = []
     done: set[tuple[int, int]] = set()
     for request in _requests(base, axes):
         need = need_of(prepared, request) if gpus else None
@@ -172,13 +134,15 @@ def sweep(
                         fits=need.fit(gpu, request.batch).fits if need else None,
                     )
                 )
-    return Sweep(tuple(points), known, prepared.precision.dtype)
+    dtype = prepared.precision.dtype
+    swept = (SweepGpu(name, limit.peaks.get(dtype), limit.bandwidth) for name, limit in known.items())
+    return StaticSweep(prepared.model_type, dtype, tuple(swept), tuple(points))
 
 
-def _point(request: StaticRequest, context: int | None, name: str, rows: Sequence[walk.Row]) -> Point:
+def _point(request: StaticRequest, context: int | None, name: str, rows: Sequence[walk.Row]) -> SweepPoint:
     flops = sum(row.flops for row in rows)
     weights, kv = round(sum(row.weight_least for row in rows)), round(sum(row.kv for row in rows))
-    return Point(
+    return SweepPoint(
         batch=request.batch,
         prompt_tokens=request.prompt_tokens,
         context=context,
@@ -189,16 +153,3 @@ def _point(request: StaticRequest, context: int | None, name: str, rows: Sequenc
         bytes=weights + kv,
         arithmetic_intensity=flops / (weights + kv),
     )
-
-
-def to_csv(points: Sequence[Point]) -> str:
-    """All points as CSV, empty where a figure is not known."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for point in points:
-        values = [getattr(point, column) for column in COLUMNS]
-        writer.writerow(
-            ["" if value is None else f"{value:.6g}" if isinstance(value, float) else value for value in values]
-        )
-    return text.getvalue()

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from llm_perf_opt.analysis.static.passes import Pass
+from llm_perf_opt.analysis.traced.dispatch import TorchDispatchMode
 
 _KINDS = {
     "mm": "linear",

@@ -40,10 +40,10 @@ def _transformers_config(config: Mapping[str, Any], where: str) -> Any:
 
 
 def _instantiate(config: Any, attention: str) -> nn.Module:
-    from transformers import initialization
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, initialization
     from transformers.models.auto.modeling_auto import AutoModelForCausalLM, AutoModelForImageTextToText
 
-    known = type(config) in AutoModelForCausalLM._model_mapping
+    known = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     factory = AutoModelForCausalLM if known else AutoModelForImageTextToText
     with torch.device("meta"), initialization.no_init_weights():
         model: nn.Module = factory.from_config(config, attn_implementation=attention).eval()

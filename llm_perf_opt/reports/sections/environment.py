@@ -5,9 +5,8 @@ from __future__ import annotations
 from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.reports.document import Block, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import in_bytes
-
-ORDER = 70
 
 
 def section(facts: RunFacts) -> Section:
@@ -39,3 +38,6 @@ def _host(host: EnvironmentRecord) -> list[tuple[str, str]]:
         ("Python", host.python_version),
         ("GPUs", ", ".join(gpu.name for gpu in host.gpus.gpus) or f"none: {host.gpus.none_because}"),
     ]
+
+
+SECTION = ReportSection(70, section)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from llm_perf_opt.records.metrics import Metric, Metrics
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import significant
 
-ORDER = 30
 COLUMNS = ("figure", "unit", "n", "median", "mean", "std", "p95", "95 % CI of the median")
 
 
@@ -47,3 +47,6 @@ def _cells(metric: Metric) -> tuple[str, ...]:
     interval = f"{significant(metric.ci95[0])} to {significant(metric.ci95[1])}" if metric.ci95 else "—"
     values = (metric.median, metric.mean, metric.std, metric.p95)
     return (metric.unit, str(metric.n), *(significant(value) for value in values), interval)
+
+
+SECTION = ReportSection(30, section)

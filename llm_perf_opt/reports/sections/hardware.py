@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llm_perf_opt.analysis.metrics import throttle_note
 from llm_perf_opt.records.hardware import Distribution, HardwareState
-from llm_perf_opt.records.workload import Memory
+from llm_perf_opt.records.workload import Instrumented, Memory, PhaseMemory
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import in_bytes, percent, significant
-
-ORDER = 45
 
 
 def section(facts: RunFacts) -> Section | None:
@@ -17,9 +18,10 @@ def section(facts: RunFacts) -> Section | None:
         return None
     blocks: list[Block] = []
     for stage, measured in facts.measured.items():
-        blocks.append(Paragraph(f"{stage}: {_sentence(measured.workload.hardware)}"))
-        blocks += _state(measured.workload.hardware)
-        blocks += _memory(measured.workload.memory)
+        blocks.append(Paragraph(f"{stage}: {_sentence(measured.hardware)}"))
+        blocks += _state(measured.hardware)
+        modules = facts.of_stage(stage, Instrumented)
+        blocks += _memory(measured.workload.memory, modules.memory if modules is not None else ())
     return Section("Hardware state and memory", tuple(blocks))
 
 
@@ -64,16 +66,20 @@ def _remarks(state: HardwareState) -> list[str]:
             f"Energy of the whole GPU: {significant(state.energy_j)} J in {significant(state.duration_ms / 1e3)} s, "
             f"by {how}."
         )
+    if state.energy_by_phase_j:
+        parts = ", ".join(f"{phase} {significant(joules)} J" for phase, joules in state.energy_by_phase_j.items())
+        remarks.append(f"Of it: {parts}.")
     events = ", ".join(f"{name} {percent(share)}" for name, share in state.clock_events.items())
     if events:
         remarks.append(f"Reasons for clocks below their maximum, share of samples: {events}.")
     return [*remarks, *(f"{name}: {reason}" for name, reason in state.unavailable.items())]
 
 
-def _memory(memory: Memory) -> list[Block]:
-    if not memory.phases:
+def _memory(memory: Memory, instrumented: Sequence[PhaseMemory]) -> list[Block]:
+    phases = (*memory.phases, *instrumented)
+    if not phases:
         return []
-    rows = tuple((phase.phase, in_bytes(phase.device_bytes), in_bytes(phase.host_bytes)) for phase in memory.phases)
+    rows = tuple((phase.phase, in_bytes(phase.device_bytes), in_bytes(phase.host_bytes)) for phase in phases)
     columns = ("peak memory", "GPU, allocated by torch", "host, resident set")
     remarks = [
         f"{name}: not measured: {reason}"
@@ -82,3 +88,6 @@ def _memory(memory: Memory) -> list[Block]:
     ]
     blocks: list[Block] = [Table(columns, rows, numeric=frozenset({1, 2}))]
     return [*blocks, Items(tuple(remarks))] if remarks else blocks
+
+
+SECTION = ReportSection(45, section)

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from llm_perf_opt.records.workload import Instrumented, ModuleTime
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import Measured, RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import percent, significant
 
-ORDER = 35
 COLUMNS = ("phase", "module", "modules", "calls", "total ms", "share of the phase")
 INDENT = "–\u00a0"
 LANGUAGE = ("decoder.", "lm_head")
 
 
 def section(facts: RunFacts) -> Section | None:
-    measured = next((found for found in facts.measured.values() if found.workload.instrumented.modules), None)
-    if measured is None:
-        reasons = {stage: found.workload.instrumented.reason for stage, found in facts.measured.items()}
-        items = tuple(f"{stage}: no module was timed: {reason}" for stage, reason in reasons.items() if reason)
+    runs = facts.all(Instrumented)
+    if not any(record.modules for _, record in runs):
+        items = tuple(f"{place.stage}: no module was timed: {record.reason}" for place, record in runs)
         return Section("Modules", (Items(items),)) if items else None
-    found = measured.workload.instrumented
+    place, found = next((place, record) for place, record in runs if record.modules)
+    measured = facts.measured[place.stage]
     blocks: list[Block] = [Paragraph(_intro(measured, found)), _table(found)]
     remarks = [*_vision(found), *(f"{name}: not timed: {reason}" for name, reason in found.missing.items())]
     if remarks:
@@ -76,3 +76,6 @@ def _vision(found: Instrumented) -> Sequence[str]:
     names = " + ".join(time.name for time in times)
     share = sum(time.total_ms for time in times) / found.prefill_ms
     return [f"Vision ({names}) is {percent(share)} of prefill, nested in it."]
+
+
+SECTION = ReportSection(35, section)

@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
 from llm_perf_opt.analysis.kernels.analyze import NOT_FOR_TIMES
 from llm_perf_opt.analysis.kernels.classify import classify
 from llm_perf_opt.analysis.kernels.figures import MEMORY, SM
-from llm_perf_opt.records.tools import KernelTime, NcuCapture, NcuMetric, NcuRegion, NcuResult, NsysCapture, NsysReport
-from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
+from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, KERNELS, RAW, REPORT
+from llm_perf_opt.records.tools import (
+    KernelTime,
+    NcuCapture,
+    NcuMetric,
+    NcuRegion,
+    NcuResult,
+    NsysCapture,
+    NsysReport,
+    RangeCheck,
+)
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.kernels import CLASSES, RULE
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import percent, significant
 
-ORDER = 55
 TOP = 10
 
 
 def section(facts: RunFacts) -> Section | None:
     blocks: list[Block] = []
-    if facts.nsys is not None:
-        blocks += nsys_blocks(facts.nsys, TOP)
-    if facts.ncu is not None:
-        blocks += ncu_blocks(facts.ncu, TOP)
-        blocks += [block for region in facts.ncu_regions for block in region_blocks(region, TOP)]
+    for _, capture in facts.all(NsysCapture):
+        blocks += nsys_blocks(capture, TOP)
+    for _, profiled in facts.all(NcuCapture):
+        blocks += ncu_blocks(profiled, TOP)
+    for _, region in facts.all(NcuRegion):
+        blocks += region_blocks(region, TOP)
     return Section("Nsight captures", tuple(blocks)) if blocks else None
+
+
+def pages(facts: RunFacts) -> Iterator[tuple[PurePosixPath, Document]]:
+    """All kernels of a capture, and what was profiled in each region."""
+    for found, capture in facts.all(NsysCapture):
+        if capture.kernels:
+            section = Section("Kernels", tuple(nsys_blocks(capture)))
+            yield PurePosixPath(found.stage, KERNELS), Document("Nsight Systems", (section,))
+    for found, region in facts.all(NcuRegion):
+        section = Section(region.written, tuple(region_blocks(region)))
+        file = found.file.with_name(REPORT).relative_to(facts.path)
+        yield PurePosixPath(file.as_posix()), Document("Nsight Compute", (section,))
 
 
 def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
@@ -36,6 +60,8 @@ def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
         blocks = [Paragraph(f"nsys {capture.tool.version} recorded {opened}.")]
     if capture.failure is not None:
         blocks.append(Paragraph(f"The capture failed: {capture.failure.message}"))
+    if capture.ranges is not None:
+        blocks += _ranges(capture, capture.ranges)
     if capture.reports:
         rows = tuple(_report_row(report) for report in capture.reports)
         blocks.append(
@@ -46,10 +72,30 @@ def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
         blocks.append(nsys_kernel_table(capture.kernels[:limit], capture.kernels))
         left = len(capture.kernels[limit:]) + capture.kernels_left_out if limit else capture.kernels_left_out
         if left:
-            blocks.append(Paragraph(f"{left:,} more kernels are in nsys/summary_cuda_gpu_kern_sum.csv."))
+            blocks.append(Paragraph(f"{left:,} more kernels are in nsys/{KERNEL_SUMMARY}."))
     elif capture.reports:
         blocks.append(Paragraph("No device kernels were recorded."))
     return blocks
+
+
+SENDERS = {
+    "nvtx": "the nvtx package",
+    "nvtx-direct": "the nvtx package, without its question whether the tool wants any",
+    "torch": "torch.cuda.nvtx, as plain strings",
+}
+
+
+def _ranges(capture: NsysCapture, check: RangeCheck) -> list[Block]:
+    if capture.range_sender is None:
+        return [Paragraph(f"The workload sent no NVTX ranges: {capture.range_sender_reason}.")]
+    sent = "an unknown number of" if check.sent is None else f"{check.sent:,}"
+    words = f"The workload sent {sent} NVTX ranges through {SENDERS[capture.range_sender]}"
+    held = "no report could be read" if check.held is None else f"the reports hold {check.held:,}"
+    fits = ", none missing that should be there" if check.held is not None and not check.differences else ""
+    left = check.differences_left_out
+    more = (f"{left:,} more ranges differ.",) if left else ()
+    items = tuple(f"Range {line}." for line in check.differences) + more
+    return [Paragraph(f"{words}; {held}{fits}."), *([Items(items)] if items else [])]
 
 
 def _report_row(report: NsysReport) -> tuple[str, ...]:
@@ -110,7 +156,7 @@ def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
         left = capture.facts.results - len(capture.results[:limit])
         table = result_table(capture.results[:limit], capture.facts.metrics)
         blocks += [table, *([Paragraph(RULE)] if "class" in table.columns else [])]
-        blocks += [Paragraph(f"{left:,} more results are in ncu/raw.csv.")] if left else []
+        blocks += [Paragraph(f"{left:,} more results are in ncu/{RAW}.")] if left else []
     return blocks
 
 
@@ -149,3 +195,6 @@ def result_table(results: Sequence[NcuResult], metrics: Sequence[NcuMetric]) -> 
     head = ("ID", "name", "class") if classified else ("ID", "name")
     columns = (*head, *(f"{name}, {units[name]}" if units.get(name) else name for name in names))
     return Table(columns, cells, numeric=frozenset({0, *range(len(head), len(columns))}))
+
+
+SECTION = ReportSection(55, section, pages)

@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
-from llm_perf_opt.records.tables import KernelRow, OperatorRow
+from llm_perf_opt.artifacts.layout import OPERATORS, REPORT, TABLES
+from llm_perf_opt.records.tables import KernelRow, OperatorRow, ProfileTables
 from llm_perf_opt.records.workload import Profile
-from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
+from llm_perf_opt.registry import stage_leaving
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
+from llm_perf_opt.reports.sections.figures import metric_blocks
 from llm_perf_opt.reports.units import percent, significant
 
-ORDER = 40
 TOP = 10
 
 
 def section(facts: RunFacts) -> Section | None:
-    profile = facts.profile
-    if profile is None:
+    profile, tables = facts.first(Profile), facts.first(ProfileTables)
+    if profile is None or tables is None:
         return None
     intro = (
         f"{_what(profile)}; the profiler slows the host down, so times here are for comparing "
         "operators with each other. Self time leaves out what an operator called; that of a range is host work outside "
-        "operators. All rows: torch_profiler/operators.md and profile.sqlite."
+        f"operators. All rows: {OPERATORS} and {TABLES} of the stage."
     )
-    blocks: list[Block] = [Paragraph(intro), operator_table(facts.operators, TOP)]
+    blocks: list[Block] = [Paragraph(intro), operator_table(tables.operators, TOP)]
     blocks += [Items(profile.notes)] if profile.notes else []
-    blocks.append(kernel_table(facts.kernels, TOP) if facts.kernels else Paragraph("No device kernels were recorded."))
+    none = Paragraph("No device kernels were recorded.")
+    blocks.append(kernel_table(tables.kernels, TOP) if tables.kernels else none)
     return Section("Top operators", tuple(blocks))
+
+
+def pages(facts: RunFacts) -> Iterator[tuple[PurePosixPath, Document]]:
+    """Every operator and kernel; and the figures of the stage with the first of them."""
+    profiler = stage_leaving(Profile)
+    for stage in dict.fromkeys([*(found.stage for found, _ in facts.all(Profile)), profiler]):
+        profile, measured = facts.of_stage(stage, Profile), facts.measured.get(stage)
+        sections: list[Section] = []
+        if measured is not None:  # its profiled sample may have failed
+            sections.append(Section("Figures", tuple(metric_blocks(stage, measured.metrics))))
+        tables = facts.of_stage(stage, ProfileTables)
+        if profile is not None and tables is not None:
+            what = "the recorded trace" if profile.sample is None else "one profiled sample"
+            intro = Paragraph(f"Sums over {what}; self time leaves out what an operator called.")
+            blocks: list[Block] = [intro, operator_table(tables.operators)]
+            blocks += [kernel_table(tables.kernels)] if tables.kernels else []
+            everything = Document("Operators", (Section("All operators", tuple(blocks)),))
+            yield PurePosixPath(stage, OPERATORS), everything
+            sections.append(Section("Top operators", (intro, operator_table(tables.operators, 20))))
+        if sections:
+            yield PurePosixPath(stage, REPORT), Document("PyTorch profiler", tuple(sections))
 
 
 def _what(profile: Profile) -> str:
@@ -75,3 +101,6 @@ def kernel_table(rows: Sequence[KernelRow], limit: int | None = None) -> Table:
     )
     columns = ("phase", "kernel", "calls", "total ms", "mean µs", "max µs", "share")
     return Table(columns, cells, numeric=frozenset(range(2, len(columns))))
+
+
+SECTION = ReportSection(40, section, pages)

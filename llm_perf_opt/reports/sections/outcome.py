@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from llm_perf_opt.records.manifest import FileKind, ImportedFile
+from llm_perf_opt.records.manifest import ImportedFile
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import in_bytes
-
-ORDER = 10
-KIND_WORDS: dict[FileKind, str] = {
-    "nsys_sqlite": "nsys export (SQLite)",
-    "nsys_report": "nsys report",
-    "nsys_kernel_table": "nsys kernel table (CSV)",
-    "ncu_report": "ncu report",
-    "ncu_raw_csv": "ncu raw page (CSV)",
-    "torch_trace": "torch.profiler trace",
-}
 
 
 def section(facts: RunFacts) -> Section:
@@ -31,6 +22,9 @@ def section(facts: RunFacts) -> Section:
         blocks.append(
             Items((f"Different work: the stages did not run the same thing ({listed}); do not compare them.",))
         )
+    if facts.unread:
+        words = (f"What {stage} left was not read: {reason}" for stage, reason in facts.unread.items())
+        blocks.append(Items(tuple(words)))
     if manifest.imported:
         blocks += [
             Paragraph("Imported: the configuration, the machine and the inputs of what was captured are not known."),
@@ -41,4 +35,7 @@ def section(facts: RunFacts) -> Section:
 
 def _file_row(file: ImportedFile) -> tuple[str, ...]:
     stored = file.stored or "not stored"
-    return (KIND_WORDS[file.kind], in_bytes(file.size_bytes), stored, file.source)
+    return (file.what, in_bytes(file.size_bytes), stored, file.source)
+
+
+SECTION = ReportSection(10, section)

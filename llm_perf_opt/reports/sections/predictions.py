@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from llm_perf_opt.artifacts.layout import PREDICTIONS
 from llm_perf_opt.records.predictions import Prediction
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Verbatim
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
 
-ORDER = 55
 SHOWN = 3
 EXCERPT = 400
 """Most characters shown of one text."""
@@ -24,7 +25,7 @@ def section(facts: RunFacts) -> Section | None:
     for prediction in said[:SHOWN]:
         blocks += _shown(prediction)
     if len(said) > SHOWN:
-        blocks.append(Paragraph(f"{len(said) - SHOWN} more are in predictions.jsonl."))
+        blocks.append(Paragraph(f"{len(said) - SHOWN} more are in {PREDICTIONS}."))
     if galleries:
         blocks.append(Items(tuple(f"Gallery of {gallery}" for gallery in galleries)))
     return Section("Predictions", tuple(blocks))
@@ -35,3 +36,6 @@ def _shown(prediction: Prediction) -> list[Block]:
         return [Paragraph(f"{prediction.source} failed: {prediction.error}")]
     text = prediction.text if len(prediction.text) <= EXCERPT else prediction.text[:EXCERPT] + " …"
     return [Paragraph(f"{prediction.source}, {prediction.new_tokens} new tokens:"), Verbatim(text or "(nothing)")]
+
+
+SECTION = ReportSection(55, section)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
-from llm_perf_opt.records.static import Bound, GpuFigures
-from llm_perf_opt.reports.document import Block, Items, Section, Table
+from llm_perf_opt.artifacts.layout import STATIC_REPORT
+from llm_perf_opt.records.static import Bound, GpuFigures, StaticRecord
+from llm_perf_opt.reports.document import Block, Document, Items, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
+from llm_perf_opt.reports.static import static_document
 from llm_perf_opt.reports.units import in_bytes, significant
-
-ORDER = 60
 
 
 def section(facts: RunFacts) -> Section | None:
-    static = facts.static
+    static = facts.first(StaticRecord)
     if static is None:
         return None
     phases = {
@@ -47,3 +49,12 @@ def _bounds(gpus: Sequence[GpuFigures]) -> Table:
 
 def _validity(bound: Bound) -> str:
     return "the weights fit in L2, so the memory bound does not hold" if bound.memory_bound_valid is False else ""
+
+
+def pages(facts: RunFacts) -> Iterator[tuple[PurePosixPath, Document]]:
+    """The record in words, beside it."""
+    for found, record in facts.all(StaticRecord):
+        yield PurePosixPath(found.stage, STATIC_REPORT), static_document(record)
+
+
+SECTION = ReportSection(60, section, pages)

@@ -6,12 +6,12 @@ from collections import defaultdict
 
 from llm_perf_opt.analysis.metrics import throttle_note
 from llm_perf_opt.records.metrics import Metric
-from llm_perf_opt.records.tables import OperatorRow
+from llm_perf_opt.records.tables import OperatorRow, ProfileTables
 from llm_perf_opt.reports.document import Items, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import percent, significant
 
-ORDER = 20
 LABELS = frozenset({"warmup", "prefill", "decode"})
 
 
@@ -20,13 +20,15 @@ def section(facts: RunFacts) -> Section | None:
     if measured is None or not measured.workload.batches:
         return None
     items = [*_throttled(measured), *_phases(measured), *_limits(measured)]
+    tables = facts.first(ProfileTables)
+    operators = tables.operators if tables is not None else []
     for phase in ("prefill", "decode"):
-        items += _operators(phase, facts.operators)
+        items += _operators(phase, operators)
     return Section("Where the time goes", (Items(tuple(items)),))
 
 
 def _throttled(measured: Measured) -> list[str]:
-    note = throttle_note(measured.workload.hardware)
+    note = throttle_note(measured.hardware)
     return [f"Throttled: {note}. Cool it or raise its power limit before quoting these times."] if note else []
 
 
@@ -84,3 +86,6 @@ def _operators(phase: str, operators: list[OperatorRow]) -> list[str]:
     top = sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:3]
     listed = ", ".join(f"{name} {percent(value / total)}" for name, value in top)
     return [f"In the profiled sample, the operators with the most self time in {phase} are {listed}."]
+
+
+SECTION = ReportSection(20, section)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llm_perf_opt.artifacts.layout import FACTS
 from llm_perf_opt.records.timeline import DeviceBusy, PhaseKernel, RangeWork, Timeline
+from llm_perf_opt.records.tools import NsysCapture
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import percent, significant
 
-ORDER = 54
 TOP = 15
 RANGES = (
     "range",
@@ -29,12 +31,11 @@ READING = (
 
 
 def section(facts: RunFacts) -> Section | None:
-    if facts.nsys is None:
-        return None
     blocks: list[Block] = []
-    for report in facts.nsys.reports:
-        if report.timeline is not None and report.timeline.devices:
-            blocks += timeline_blocks(report.name, report.timeline)
+    for _, capture in facts.all(NsysCapture):
+        for report in capture.reports:
+            if report.timeline is not None and report.timeline.devices:
+                blocks += timeline_blocks(report.name, report.timeline)
     return Section("GPU time line", (Paragraph(READING), *blocks)) if blocks else None
 
 
@@ -81,7 +82,7 @@ def _remarks(timeline: Timeline) -> tuple[str, ...]:
     lines = []
     hidden = len(timeline.ranges[TOP:]) + timeline.ranges_left_out
     if hidden:
-        lines.append(f"{hidden:,} more ranges have kernels; nsys/facts.json has the first {len(timeline.ranges):,}.")
+        lines.append(f"{hidden:,} more ranges have kernels; nsys/{FACTS} has the first {len(timeline.ranges):,}.")
     if timeline.unattributed_kernels:
         late = timeline.without_launch
         before = f", {late:,} of them before the capture began" if late else ""
@@ -111,3 +112,6 @@ def _kernels(rows: Sequence[PhaseKernel], total_ns: int) -> Table:
 
 def _ms(value_ns: int) -> str:
     return significant(value_ns / 1e6)
+
+
+SECTION = ReportSection(54, section)

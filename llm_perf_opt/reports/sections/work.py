@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from llm_perf_opt.reports.document import Block, Items, Section, Table
 from llm_perf_opt.reports.facts import Measured, RunFacts
+from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import in_bytes, significant
-
-ORDER = 50
 
 
 def section(facts: RunFacts) -> Section | None:
@@ -50,3 +49,6 @@ def _range(values: list[int]) -> str:
     if not values:
         return "none"
     return f"{values[0]:,}" if values[0] == values[-1] else f"{values[0]:,} to {values[-1]:,}"
+
+
+SECTION = ReportSection(50, section)

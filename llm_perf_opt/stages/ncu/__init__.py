@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from llm_perf_opt.artifacts.layout import FACTS, REGION, REGIONS
 from llm_perf_opt.stages.base import Stage
-from llm_perf_opt.stages.ncu.execute import execute
-from llm_perf_opt.stages.ncu.request import plan
+from llm_perf_opt.stages.ncu.settings import Ncu
 
-STAGE = Stage(name="ncu", runs_model=True, planner=plan, execute=execute, wraps_workload=True)
+STAGE = Stage(
+    settings=Ncu,
+    records={
+        FACTS: "llm_perf_opt.records.tools:NcuCapture",
+        f"{REGIONS}/*/{REGION}": "llm_perf_opt.records.tools:NcuRegion",
+    },
+    short="ncu",
+    needs=lambda _, config: "nothing" if config.pipeline.workload.foreign else "samples",
+    planner="llm_perf_opt.stages.ncu.request:plan",
+    execute="llm_perf_opt.stages.ncu.execute:execute",
+)

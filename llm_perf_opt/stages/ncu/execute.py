@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import COMMAND, IMPORT_LOG, RAW, REGION, REGIONS, SECTIONS
+from llm_perf_opt.captures.ncu import read_raw_csv, write_capture
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.ncu_csv import table_lines
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure, NcuCapture, NcuFacts, NcuRegion, NcuResult
 from llm_perf_opt.stages.base import StageContext
-from llm_perf_opt.stages.ncu.request import (
-    COMMAND,
-    FACTS,
-    RAW,
-    REGIONS,
-    SECTIONS,
-    Request,
-    child_work,
-    dropped_words,
-    make_request,
-)
+from llm_perf_opt.stages.ncu import argv
+from llm_perf_opt.stages.ncu.request import Request, child_work, dropped_words, make_request
+from llm_perf_opt.stages.ncu.settings import Ncu
+from llm_perf_opt.stages.range_check import explained
 from llm_perf_opt.stages.wrapped import Launch
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.discovery import require_tool
 from llm_perf_opt.tools.failures import judge_ncu, workload_remark
-from llm_perf_opt.tools.ncu_export import read_raw, read_results, table_lines
 from llm_perf_opt.tools.nvtx import TranslatedFilter
 
-MOST_RESULTS = 200
-"""Results in a record; raw.csv has all."""
 
-
-def execute(context: StageContext) -> Outcome:
+def execute(context: StageContext[Ncu]) -> Outcome:
     tool = require_tool("ncu")
-    request = make_request(context.config, tool.path)
+    request = make_request(context.settings, context.config, tool.path)
     settings = request.settings
     launch = Launch(context, *child_work(request, context.config, context.inputs), request.capture)
     directory = context.output_dir
     _make_room(directory, settings.ncu_cli.force_overwrite)
-    argv = ncu.profile_argv(tool.path, settings, request.options, directory, launch.command)
-    write_text(directory / COMMAND, launch.command_text(argv))
-    finished = launch.run(argv, settings.timeout_s)
+    command = argv.profile_argv(tool.path, settings, request.options, directory, launch.command)
+    write_text(directory / COMMAND, launch.command_text(command))
+    finished = launch.run(command, settings.timeout_s)
     ending = launch.ending(finished)
     reports = ncu.reports(directory)
     export = Export(launch, tool.path, reports[0], request) if reports and not finished.timed_out else None
@@ -54,7 +44,9 @@ def execute(context: StageContext) -> Outcome:
         facts=facts,
         kernel_name=settings.ncu_cli.kernel_name,
     )
-    failure = _without_gpu(failure, launch)
+    sent = launch.ranges
+    waited_for = request.filters[0].written if request.filters else None
+    failure = _without_gpu(explained(failure, sent, tool="ncu", waited_for=waited_for), launch)
     regions = export.regions(directory) if export is not None and failure is None else []
     results = export.results if export is not None else ()
     record = NcuCapture(
@@ -64,6 +56,8 @@ def execute(context: StageContext) -> Outcome:
         filters=tuple(item.sent for item in request.filters),
         steady_step=request.steady_step,
         device=launch.device,
+        range_sender=sent.sender if sent is not None else None,
+        range_sender_reason=sent.reason if sent is not None else None,
         passes=ncu.passes(ending.output),
         facts=facts,
         results=results,
@@ -73,7 +67,7 @@ def execute(context: StageContext) -> Outcome:
         dropped_sections=request.dropped_sections,
         failure=failure,
     )
-    write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
+    write_capture(directory, record)
     remarks = [*dropped_words(request), *(f"{region.written}: {region.reason}" for region in regions if region.reason)]
     if (remark := workload_remark("ncu", ending)) is not None:
         remarks.append(remark)
@@ -105,21 +99,6 @@ def _without_gpu(failure: Failure | None, launch: Launch) -> Failure | None:
         message=f"the workload ran on {launch.device}, so there were no kernels to profile",
         remedy="run on a machine with a CUDA GPU (device: cuda); llmperf doctor says what is missing",
     )
-
-
-def read_export(file: Path, asked: Sequence[str]) -> tuple[NcuFacts, tuple[NcuResult, ...]]:
-    """The facts of a raw export and its first results, with their values of the asked metrics and of the usual ones.
-
-    Raises:
-        StageError: it is no raw export.
-    """
-    try:
-        with file.open(encoding="utf-8", errors="replace") as lines:
-            facts = read_raw(lines)
-        with file.open(encoding="utf-8", errors="replace") as lines:
-            return facts, read_results(lines, asked, MOST_RESULTS)
-    except csv.Error as error:
-        raise StageError(f"the ncu export cannot be read: {error}", "export the report again") from error
 
 
 class Export:
@@ -158,14 +137,13 @@ class Export:
             results=results,
             reason=None if facts is not None and facts.results else "nothing was profiled within it",
         )
-        write_text(directory / "report.json", region.model_dump_json(indent=2) + "\n")
+        write_text(directory / REGION, region.model_dump_json(indent=2) + "\n")
         return region
 
     def _raw(self, include: str | None, target: Path | None) -> tuple[NcuFacts | None, tuple[NcuResult, ...]]:
-        argv = ncu.raw_csv_argv(self._program, self._report, include)
-        log = self._import(argv)
+        log = self._import(ncu.raw_csv_argv(self._program, self._report, include))
         try:
-            facts, results = read_export(log, self._request.metrics)
+            facts, results = read_raw_csv(log, self._request.metrics)
             if target is not None:
                 with log.open(errors="replace") as lines, writing(target), target.open("w") as file:
                     file.writelines(table_lines(lines))
@@ -180,7 +158,7 @@ class Export:
         write_text(target, log.read_text(errors="replace"))
         log.unlink()
 
-    def _import(self, argv: list[str]) -> Path:
+    def _import(self, command: list[str]) -> Path:
         commands = self._report.with_name(COMMAND)
-        write_text(commands, commands.read_text(encoding="utf-8") + self._launch.command_text(argv))
-        return self._launch.run_helper(argv, "import.log", self._request.settings.timeout_s)[1]
+        write_text(commands, commands.read_text(encoding="utf-8") + self._launch.command_text(command))
+        return self._launch.run_helper(command, IMPORT_LOG, self._request.settings.timeout_s)[1]

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-from llm_perf_opt.config.pipeline import Ncu
+from llm_perf_opt.artifacts.layout import COMMAND, FACTS, NCU_REPORT, RAW, REGION, REGIONS, REPORT, SECTIONS
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.plan.model import PassEstimate, PlannedStage
-from llm_perf_opt.plan.paths import stage_dir
 from llm_perf_opt.records.inputs import Inputs
+from llm_perf_opt.stages.base import PlanContext
+from llm_perf_opt.stages.known_ranges import check_filters
+from llm_perf_opt.stages.ncu import argv
+from llm_perf_opt.stages.ncu.settings import Ncu
 from llm_perf_opt.stages.wrapped import changed_environment, foreign_command, launched_command, planned_tool
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.command import profiled_environment
-from llm_perf_opt.tools.ncu_lists import known_metrics, known_sections, known_sets
-from llm_perf_opt.tools.ncu_names import PASSES_OF_FULL, estimated_passes, split_metrics, split_sections
+from llm_perf_opt.tools.ncu_lists import (
+    PASSES_OF_FULL,
+    estimated_passes,
+    known_metrics,
+    known_sections,
+    known_sets,
+    split_metrics,
+    split_sections,
+)
 from llm_perf_opt.tools.nvtx import TranslatedFilter, folder_names
 from llm_perf_opt.workload.order import STEADY_STEP, Capture
-
-COMMAND, FACTS, RAW, SECTIONS, REGIONS = "cmd.txt", "facts.json", "raw.csv", "sections_report.txt", "regions"
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Request:
 
     @property
     def options(self) -> list[str]:
-        return ncu.profile_options(
+        return argv.profile_options(
             self.settings,
             metrics=self.metrics,
             sections=self.sections,
@@ -70,25 +77,26 @@ class Request:
         return self.steady_step and not self.settings.gating_nvtx
 
 
-def make_request(config: Config, program: str | None) -> Request:
+def make_request(asked_settings: Ncu, config: Config, program: str | None) -> Request:
     """The request of a configuration.
 
     Args:
+        asked_settings: of the stage, as configured.
         program: the installed ncu, which is asked for the names it knows; None checks no names.
 
     Raises:
         ConfigError: one decode step is to be profiled, and there is none.
     """
     own = foreign_command(config) is None
-    settings, replay_reason = ncu.choose_replay(config.pipeline.ncu, own=own)
+    settings, replay_reason = argv.choose_replay(asked_settings, own=own)
     cli = settings.ncu_cli
-    steady = own and not ncu.bounds_launches(settings)
+    steady = own and not argv.bounds_launches(settings)
     if steady and config.infer.max_new_tokens == 1:
         raise ConfigError(
             "ncu profiles one decode step unless told otherwise, and infer.max_new_tokens: 1 makes none",
             "set infer.max_new_tokens to 2 or more, or bound the launches: pipeline.ncu.ncu_cli.launch_count",
         )
-    asked = {item.written: item for item in ncu.filters(settings)}
+    asked = {item.written: item for item in argv.filters(settings)}
     filters = tuple(asked.values())
     if steady and settings.gating_nvtx:
         filters = (TranslatedFilter(STEADY_STEP, f"{STEADY_STEP}/", "name"),)
@@ -126,26 +134,26 @@ def child_work(request: Request, config: Config, inputs: Inputs) -> tuple[Config
     return config.model_copy(update=changes), inputs
 
 
-def plan(name: str, config: Config, run_path: Path) -> PlannedStage:
+def plan(context: PlanContext[Ncu]) -> PlannedStage:
     program, tool, version = planned_tool("ncu", os.environ)
     installed = program if version is not None else None
-    request = make_request(config, installed)
-    settings = request.settings
-    directory = stage_dir(run_path, name)
-    command = launched_command(name, config, run_path)
-    report = directory / f"{ncu.OUTPUT}.ncu-rep"
-    commands = [ncu.profile_argv(program, settings, request.options, directory, command)]
+    request = make_request(context.settings, context.config, installed)
+    settings, directory = request.settings, context.output_dir
+    if request.own:
+        check_filters(context.config, argv.filters(settings))
+    report = directory / NCU_REPORT
+    commands = [argv.profile_argv(program, settings, request.options, directory, launched_command(context))]
     for include in (None, *(item.sent for item in request.regions.values())):
         commands += [ncu.raw_csv_argv(program, report, include), ncu.details_argv(program, report, include)]
     files = [report.name, *([RAW] if settings.ncu_cli.export.csv else []), SECTIONS]
-    files += [f"{REGIONS}/{folder}/ (report.json, report.md, {SECTIONS})" for folder in request.regions]
+    files += [f"{REGIONS}/{folder}/ ({REGION}, {REPORT}, {SECTIONS})" for folder in request.regions]
     return PlannedStage(
-        name,
+        context.name,
         directory,
-        tuple(tuple(argv) for argv in commands),
-        notes=(*ncu.notes(settings, version), *_notes(request)),
+        tuple(tuple(words) for words in commands),
+        notes=(*argv.notes(settings, version), *_notes(request)),
         tool=tool,
-        environment=changed_environment(config),
+        environment=changed_environment(context.config),
         left_out=profiled_environment(os.environ)[1],
         files=(*files, FACTS, COMMAND),
         passes=_estimate(request, installed),
@@ -165,7 +173,7 @@ def _notes(request: Request) -> list[str]:
     if request.steady_step:
         marked = f"the range {STEADY_STEP}" if request.settings.gating_nvtx else "cudaProfilerStart and -Stop"
         found.append(f"nothing bounds the launches: the middle decode step is profiled, marked by {marked}")
-    elif not request.own and not ncu.bounds_launches(request.settings):
+    elif not request.own and not argv.bounds_launches(request.settings):
         found.append(
             "nothing bounds the launches: every kernel of the command is replayed; set launch_count, kernel_name or "
             "nvtx.include"

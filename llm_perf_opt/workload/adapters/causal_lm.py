@@ -32,4 +32,4 @@ def load(config: Config, device: torch.device) -> LoadedModel:
     return load_causal_lm(config, device)
 
 
-ADAPTER = Adapter(modality="text", model_config=model_config, load=load)
+ADAPTER = Adapter(modality="text", model_config=model_config, load=load, modules=(), anybodys_code=True)

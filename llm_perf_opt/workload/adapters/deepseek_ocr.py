@@ -39,4 +39,10 @@ def load(config: Config, device: torch.device) -> LoadedModel:
     return load_deepseek_ocr_v1(config, device)
 
 
-ADAPTER = Adapter(modality="image", model_config=model_config, load=load, output_family="deepseek_ocr")
+ADAPTER = Adapter(
+    modality="image",
+    model_config=model_config,
+    load=load,
+    output_family="deepseek_ocr",
+    modules=("sam", "clip", "projector"),
+)

@@ -81,7 +81,7 @@ def model_config(config: Config) -> Mapping[str, Any]:
 
 def load(config: Config, device: torch.device) -> LoadedModel:
     import torch
-    from transformers import DeepseekOcr2Config, DeepseekOcr2ForConditionalGeneration
+    from transformers import AutoModelForImageTextToText, DeepseekOcr2Config
 
     from llm_perf_opt.workload.building import build
     from llm_perf_opt.workload.families.deepseek_ocr import DeepseekOcrModel
@@ -94,7 +94,7 @@ def load(config: Config, device: torch.device) -> LoadedModel:
     hf_config = DeepseekOcr2Config(**model_config(config))
     dtype = torch.float32 if config.model.dtype == "auto" else getattr(torch, config.model.dtype)
     built = build(
-        lambda attention: DeepseekOcr2ForConditionalGeneration._from_config(hf_config, attn_implementation=attention),
+        lambda attention: AutoModelForImageTextToText.from_config(hf_config, attn_implementation=attention),
         config,
         dtype,
         device,
@@ -125,4 +125,10 @@ def processor() -> Any:
     return DeepseekOcr2Processor(image_processor=DeepseekOcr2ImageProcessorPil(), tokenizer=fast)
 
 
-ADAPTER = Adapter(modality="image", model_config=model_config, load=load, output_family="deepseek_ocr")
+ADAPTER = Adapter(
+    modality="image",
+    model_config=model_config,
+    load=load,
+    output_family="deepseek_ocr",
+    modules=("sam", "clip", "projector"),
+)

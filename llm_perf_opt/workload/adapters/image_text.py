@@ -27,4 +27,6 @@ def load(config: Config, device: torch.device) -> LoadedModel:
     return load_image_text(config, device)
 
 
-ADAPTER = Adapter(modality="image", model_config=model_config, load=load)
+ADAPTER = Adapter(
+    modality="image", model_config=model_config, load=load, modules=("vision", "projector"), anybodys_code=True
+)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from PIL import Image
 from transformers import PROCESSOR_MAPPING, AutoConfig, AutoModelForImageTextToText, AutoProcessor
-from transformers.generation import GenerationMixin
 
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
@@ -19,6 +18,7 @@ from llm_perf_opt.workload.building import Built, checkpoint_source, explaining_
 from llm_perf_opt.workload.images import read_image
 from llm_perf_opt.workload.inputs import BadSampleError
 from llm_perf_opt.workload.loaded import Batch, LoadedModel, padded_positions
+from llm_perf_opt.workload.transformers_private import own_positions
 from llm_perf_opt.workload.weights import model_path
 
 DEFAULT_PROMPT = "Describe this image."
@@ -77,7 +77,7 @@ class ImageTextModel(LoadedModel):
         input_ids, mask = features.pop("input_ids"), features.pop("attention_mask")
         prompt_tokens = tuple(mask.sum(-1).tolist())
         padded = min(prompt_tokens) < input_ids.shape[1]
-        positions = self._positions(input_ids, mask, features) if self._counts_its_own() else None
+        positions = own_positions(self.model, input_ids, mask, features)
         if positions is None and padded:
             positions = padded_positions(mask)
         return Batch(
@@ -90,18 +90,6 @@ class ImageTextModel(LoadedModel):
             positions=None if positions is None else positions.to(self.device),
             extra={name: self._placed(name, value) for name, value in features.items()},
         )
-
-    def _counts_its_own(self) -> bool:
-        """Whether the class numbers the tokens of an image otherwise than in a row (as Qwen-VL does in 3-D)."""
-        own = type(self.model)._prepare_position_ids_for_generation
-        return own is not GenerationMixin._prepare_position_ids_for_generation
-
-    def _positions(self, input_ids: torch.Tensor, mask: torch.Tensor, features: Mapping[str, Any]) -> torch.Tensor:
-        """Position ids as `generate()` has them, made on the host from the processor's output."""
-        found: torch.Tensor = self.model._prepare_position_ids_for_generation(
-            input_ids, {"attention_mask": mask, **features}
-        )
-        return found
 
     def _image_token_id(self) -> int:
         for owner in (self.model.config, self.processor):

@@ -7,15 +7,16 @@ from dataclasses import replace
 import pytest
 
 from llm_perf_opt.analysis.metrics import Work, stage_metrics, throttle_note
+from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.metrics import Metric
 from llm_perf_opt.records.workload import BatchResult, Memory, Workload
 from tests import records
-from tests.records import NO_PEAKS, PEAKS, batch, hardware, repeat, work, workload
+from tests.records import NO_PEAKS, NOT_WATCHED, PEAKS, batch, hardware, repeat, work, workload
 
 
-def figures(record: Workload) -> dict[str, Metric]:
-    return stage_metrics(record, work(), PEAKS).metrics
+def figures(record: Workload, state: HardwareState = NOT_WATCHED) -> dict[str, Metric]:
+    return stage_metrics(record, state, work(), PEAKS).metrics
 
 
 def test_times() -> None:
@@ -45,8 +46,8 @@ def test_every_repeat_of_every_batch_is_one_observation() -> None:
 
 def test_every_observation_names_its_batch() -> None:
     single = repeat(decode_ms=None, step_ms=(), e2e_ms=50.0, new_tokens=(1,))
-    record = workload(batch(repeat(), repeat()), batch(single, repeat()), hardware=hardware())
-    found = figures(record)
+    record = workload(batch(repeat(), repeat()), batch(single, repeat()))
+    found = figures(record, hardware())
     assert found["ttft_ms"].batches == found["prefill.mfu"].batches == (0, 0, 1, 1)
     # The repeat that made one token has no time per output token.
     assert found["decode.tpot_ms"].batches == found["decode.mbu"].batches == (0, 0, 1)
@@ -63,7 +64,7 @@ def test_ratios() -> None:
 
 
 def test_a_ratio_above_one_is_an_error_and_not_clipped() -> None:
-    found = stage_metrics(workload(), work(prefill_flops=10**12), PEAKS).metrics["prefill.mfu"]
+    found = stage_metrics(workload(), NOT_WATCHED, work(prefill_flops=10**12), PEAKS).metrics["prefill.mfu"]
     assert found.median is None
     assert found.reason is not None
     assert "above 1" in found.reason
@@ -71,12 +72,12 @@ def test_a_ratio_above_one_is_an_error_and_not_clipped() -> None:
 
 
 def test_unknown_peaks_and_unknown_work_are_null_with_the_reason() -> None:
-    unknown = stage_metrics(workload(), work(), NO_PEAKS).metrics
+    unknown = stage_metrics(workload(), NOT_WATCHED, work(), NO_PEAKS).metrics
     assert unknown["decode.mbu"].reason == "no peak is known for this device"
-    only_bandwidth = stage_metrics(workload(), work(), replace(PEAKS, flops_per_s=None)).metrics
+    only_bandwidth = stage_metrics(workload(), NOT_WATCHED, work(), replace(PEAKS, flops_per_s=None)).metrics
     assert only_bandwidth["prefill.mfu"].median is None
     assert only_bandwidth["decode.mbu"].median is not None
-    uncovered = stage_metrics(workload(), lambda _: "not covered", PEAKS).metrics
+    uncovered = stage_metrics(workload(), NOT_WATCHED, lambda _: "not covered", PEAKS).metrics
     assert uncovered["prefill.mfu"].reason == "not covered"
 
 
@@ -87,7 +88,7 @@ def test_work_is_asked_for_once_a_batch_and_figure_of_a_batch() -> None:
         asked.append(item)
         return Work(1, 1, 1)
 
-    stage_metrics(workload(batch(*[repeat()] * 50)), counted, PEAKS)
+    stage_metrics(workload(batch(*[repeat()] * 50)), NOT_WATCHED, counted, PEAKS)
     assert len(asked) == 1
 
 
@@ -127,8 +128,8 @@ def test_memory() -> None:
 
 
 def test_energy_per_token_is_over_all_tokens_of_the_timed_repeats() -> None:
-    record = workload(batch(repeat(), repeat()), hardware=hardware())
-    found = figures(record)["energy.per_token_j"]
+    record = workload(batch(repeat(), repeat()))
+    found = figures(record, hardware())["energy.per_token_j"]
     assert found.median == pytest.approx(600.0 / 10)
     assert found.n == 1
     assert "energy counter" in str(found.note)
@@ -143,25 +144,25 @@ def test_energy_per_token_is_over_all_tokens_of_the_timed_repeats() -> None:
     ],
 )
 def test_energy_that_is_not_known(state: HardwareState, reason: str) -> None:
-    found = figures(workload(hardware=state))["energy.per_token_j"]
+    found = figures(workload(), state)["energy.per_token_j"]
     assert found.median is None
     assert reason in str(found.reason)
 
 
 def test_a_throttled_run_says_so_wherever_a_time_is_quoted() -> None:
-    record = workload(hardware=hardware())
-    found = stage_metrics(record, work(), PEAKS)
+    found = stage_metrics(workload(), hardware(), work(), PEAKS)
     assert found.throttled is True
     for name in ("ttft_ms", "decode.tpot_ms", "decode.tokens_per_s", "prefill.mfu", "decode.mbu"):
         assert "throttled (sw_power_cap in 50% of samples)" in str(found.metrics[name].note)
     cool = hardware(throttled=False, throttle_reasons=(), clock_events={"gpu_idle": 1.0})
-    assert stage_metrics(workload(hardware=cool), work(), PEAKS).throttled is False
+    assert stage_metrics(workload(), cool, work(), PEAKS).throttled is False
     assert throttle_note(cool) is None
-    assert stage_metrics(workload(), work(), PEAKS).throttled is None
+    assert stage_metrics(workload(), NOT_WATCHED, work(), PEAKS).throttled is None
 
 
-def test_the_record_survives_its_file() -> None:
-    record = workload(hardware=hardware(), instrumented=records.instrumented())
-    assert Workload.model_validate_json(record.model_dump_json()) == record
-    made = stage_metrics(record, work(), PEAKS)
+def test_the_records_survive_their_files() -> None:
+    kept: tuple[Record, ...] = (workload(), hardware(), records.instrumented())
+    for record in kept:
+        assert type(record).model_validate_json(record.model_dump_json()) == record
+    made = stage_metrics(workload(), hardware(), work(), PEAKS)
     assert type(made).model_validate_json(made.model_dump_json()) == made

@@ -166,8 +166,9 @@ def test_runs_without_a_common_stage_are_refused(tmp_path: Path, capsys: pytest.
 
 
 def test_the_plain_stage_is_the_headline_where_both_have_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    a = write_run(tmp_path / "a", timed(), timed(stage="direct_inference"))
-    b = write_run(tmp_path / "b", timed(1.5), timed(0.5, stage="direct_inference"))
+    plain = timed(stage="direct_inference", timings_only=True)
+    a = write_run(tmp_path / "a", timed(), plain)
+    b = write_run(tmp_path / "b", timed(1.5), timed(0.5, stage="direct_inference", timings_only=True))
     assert compare(a, b, "--json") == 0
     found = Comparison.model_validate_json(capsys.readouterr().out)
     assert found.headline_stage == "direct_inference"
@@ -203,7 +204,8 @@ def test_comparable_work_names_what_is_not_the_same(tmp_path: Path, capsys: pyte
 
 
 def test_a_throttled_run_says_so_beside_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    a, b = write_run(tmp_path / "a", timed()), write_run(tmp_path / "b", timed(hardware=hardware()))
+    a, b = write_run(tmp_path / "a", timed()), write_run(tmp_path / "b", timed())
+    (b / "torch_profiler" / "hardware.json").write_text(hardware().model_dump_json())
     assert compare(a, b) == 0
     assert "- B: the GPU was throttled (sw_power_cap in 50% of samples)" in capsys.readouterr().out
 

@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from llm_perf_opt.cli import main as cli
+from llm_perf_opt.cli.app import COMMANDS
 
 ONE_STAGE = ("[CONFIG] [OVERRIDES]...", "--output", "--dry-run", "--json", "--config-dir")
 SYNOPSIS: dict[str, tuple[str, ...]] = {
@@ -57,7 +58,7 @@ def test_the_options_of_every_command(option: str, capsys: pytest.CaptureFixture
 
 def command_lines() -> Iterator[str]:
     """Every command as it is typed, those of a group behind their group."""
-    for name, lazy in cli.COMMANDS.items():
+    for name, lazy in COMMANDS.items():
         module, _, attribute = lazy.target.partition(":")
         app: typer.Typer = getattr(importlib.import_module(module), attribute)
         inner = [info.name or info.callback.__name__ for info in app.registered_commands if info.callback is not None]

@@ -18,13 +18,7 @@ _SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:3"]),
     "pipeline.nsys.nvtx_capture": st.sampled_from(["decode", "prefill@*", None]),
     "pipeline.nsys.capture_range_end": st.sampled_from(["stop", "repeat:2", None]),
-    "pipeline.plugins": st.dictionaries(
-        TEXT,
-        st.dictionaries(
-            TEXT, st.recursive(st.none() | st.booleans() | st.integers(-(2**60), 2**60) | TEXT, st.lists, max_leaves=4)
-        ),
-        max_size=2,
-    ),
+    "pipeline.plugins": st.just({}),  # only what is installed can be named: test_plugins.py
 }
 for _path in ("model.path", "dataset.root", "dataset.subset_filelist", "artifacts.runs_dir"):
     _SPECIAL[_path] = st.sampled_from(["/a/b", "/data/x y", "/ü"])

@@ -8,11 +8,13 @@ import pytest
 
 from llm_perf_opt.config.catalogue import catalogue
 from llm_perf_opt.config.load import load_config
-from llm_perf_opt.config.pipeline import NcuCli, Nsys, TorchProfiler
 from llm_perf_opt.config.presets import presets, usual_mount
 from llm_perf_opt.config.problems import InvalidConfig
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import MissingError
+from llm_perf_opt.stages.ncu.settings import Ncu, NcuCli
+from llm_perf_opt.stages.nsys.settings import Nsys
+from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 
 SHIPPED = presets((), {})
 MODELS = ("deepseek_ocr", "deepseek_ocr2", "causal_lm", "image_text", "dummy_shallow_resnet", "demo")
@@ -64,7 +66,7 @@ def test_arch_presets_leave_nothing_of_the_demo_behind(name: str) -> None:
 
 def test_torch_profiler_presets() -> None:
     def preset(name: str) -> TorchProfiler:
-        return with_preset("profiling/torch", f"torch-profiler.{name}").pipeline.torch_profiler
+        return with_preset("profiling/torch", f"torch-profiler.{name}").pipeline.first(TorchProfiler)
 
     least, usual, most = preset("min"), preset("default"), preset("max")
     assert (least.activities, least.warmup_rounds, least.warmup_synthetic) == (("cpu",), 1, True)
@@ -85,7 +87,7 @@ NCU_3090 = {"SpeedOfLight", "Occupancy", "SchedulerStats", "WarpStateStats", "La
 
 
 def ncu(name: str) -> NcuCli:
-    return with_preset("profiling/ncu", name).pipeline.ncu.ncu_cli
+    return with_preset("profiling/ncu", name).pipeline.first(Ncu).ncu_cli
 
 
 def test_ncu_presets() -> None:

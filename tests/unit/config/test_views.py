@@ -17,7 +17,7 @@ from llm_perf_opt.config.keys import all_settings
 from llm_perf_opt.config.load import compose_text, load_config
 from llm_perf_opt.config.presets import presets
 from llm_perf_opt.config.show import as_text
-from llm_perf_opt.config.starter import STAGES, models, starter
+from llm_perf_opt.config.starter import models, stage_words, starter
 
 REPOSITORY = Path(__file__).parents[3]
 PAGES = REPOSITORY / "docs" / "configuration"
@@ -102,11 +102,11 @@ def test_the_schema_knows_every_key_and_default() -> None:
 
 
 @pytest.mark.parametrize("model", models(SHIPPED))
-@pytest.mark.parametrize("stages", [(), ("static", "torch"), tuple(STAGES)])
+@pytest.mark.parametrize("stages", [(), ("static", "torch"), tuple(stage_words())])
 def test_starters_are_valid_and_enable_what_was_chosen(model: str, stages: tuple[str, ...]) -> None:
     config = compose_text(starter(model, stages, SHIPPED), "start.yaml", SHIPPED)
     assert config.model.name == model
-    enabled = {name for name, section in STAGES.items() if getattr(config.pipeline, section).enable}
+    enabled = {name for name, section in stage_words().items() if getattr(config.pipeline, section).enable}
     assert enabled == set(stages)
 
 

@@ -38,10 +38,11 @@ def test_linux_files_are_read(recorded: Path) -> None:
     assert memory_total_bytes(recorded) == 263899552 * 1024
 
 
-def test_missing_files_are_no_failure(tmp_path: Path) -> None:
+def test_missing_files_are_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.processor", lambda: "")  # the first caller of the real one starts `uname`
     assert operating_system(tmp_path)
     assert memory_total_bytes(tmp_path)
-    cpu_model(tmp_path)
+    assert cpu_model(tmp_path) is None
 
 
 def test_versions_come_from_metadata_alone() -> None:

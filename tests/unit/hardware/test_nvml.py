@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from llm_perf_opt.hardware.detect import detect_gpus
 from llm_perf_opt.hardware.nvml import Nvml, NvmlUnavailable, load_nvml
 from llm_perf_opt.hardware.sampler import CLOCK_EVENTS, NOT_THROTTLING, HardwareSampler
-from llm_perf_opt.records.hardware import GpuInventory, HardwareState
+from llm_perf_opt.records.hardware import SERIES_UNITS, GpuInventory, HardwareSeries, HardwareState
 
 
 class Refusal(Exception):
@@ -142,15 +146,15 @@ class StandIn:
         return int(answer(self.now.temperature))
 
     def nvmlDeviceGetCurrentClocksEventReasons(self, handle: Any) -> int:
+        return int(answer(self.now.events))
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: Any) -> int:
         # The last question of a sample: the script moves on after it.
-        value = self.now.events
+        value = self.now.energy_mj
         self.position += 1
         if self.position >= len(self.script):
             self.ended.set()
         return int(answer(value))
-
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle: Any) -> int:
-        return int(answer(self.now.energy_mj))
 
 
 def loader(nvml: StandIn) -> Callable[[], Nvml]:
@@ -160,16 +164,32 @@ def loader(nvml: StandIn) -> Callable[[], Nvml]:
     return load
 
 
-def play(*script: Moment) -> HardwareState:
-    """The state after sampling the whole script: the first moment at start, the last at stop, the rest between."""
+@contextlib.contextmanager
+def sampling(sampler: HardwareSampler) -> Iterator[None]:
+    sampler.start()
+    try:
+        yield
+    finally:
+        sampler.stop()
+
+
+# Far longer than a test: the thread never takes a sample of its own accord.
+INTERVAL_S = 3600.0
+
+
+def played(*script: Moment) -> HardwareSampler:
+    """After sampling the whole script: the first moment at start, the last at stop, the rest between."""
     nvml = StandIn(*script)
-    # Far longer than the test: the thread never takes a sample of its own accord.
-    sampler = HardwareSampler(nvml.UUID, interval_s=3600, load=loader(nvml), clock=nvml.clock)
-    with sampler:
+    sampler = HardwareSampler(nvml.UUID, interval_s=INTERVAL_S, load=loader(nvml), clock=nvml.clock)
+    with sampling(sampler):
         for _ in script[1:-1]:
             sampler.sample()
     assert nvml.opened == 0
-    return sampler.state()
+    return sampler
+
+
+def play(*script: Moment) -> HardwareState:
+    return played(*script).state()
 
 
 def test_a_gpu_is_described_and_found_in_the_catalogue() -> None:
@@ -266,6 +286,107 @@ def test_without_counter_or_power_energy_is_unknown() -> None:
     assert set(state.unavailable) == {"power_w", "energy_counter"}
 
 
+def hours(*spans: tuple[str, float, float]) -> list[tuple[str, float, float]]:
+    """Spans in the time between two samples, which is an hour."""
+    return [(phase, start * INTERVAL_S, end * INTERVAL_S) for phase, start, end in spans]
+
+
+def hourly(*joules: int) -> tuple[Moment, ...]:
+    """A sample an hour, with what the counter had counted by then."""
+    return tuple(Moment(at * INTERVAL_S, energy_mj=value * 1000) for at, value in enumerate(joules))
+
+
+def test_energy_goes_to_the_phases_it_was_used_in() -> None:
+    sampler = played(*hourly(1_000, 1_100, 1_300, 1_900, 1_900))
+    state = sampler.state(hours(("prefill", 0.5, 1.5), ("decode", 2, 3), ("prefill", 3, 4)))
+    # Half of the first hour and half of the second; the third; the last, in which nothing was used.
+    assert state.energy_by_phase_j == {"prefill": pytest.approx(150), "decode": pytest.approx(600), "between": 150}
+    assert state.energy_j == 900
+    assert sampler.state().energy_by_phase_j == {}
+
+
+def test_a_phase_shorter_than_the_time_between_samples_has_no_energy_and_the_reason() -> None:
+    state = played(*hourly(0, 10, 20, 30)).state(hours(("prefill", 0, 0.5), ("decode", 1, 2), ("prefill", 2, 3)))
+    # Together the two prefills are longer than an hour, but their mean is what can be told from its neighbours or not.
+    assert state.energy_by_phase_j == {"decode": 10}
+    assert state.unavailable == {
+        "energy_by_phase_j.prefill": "it took 2.7e+06 ms on average, less than the 3.6e+06 ms between two samples"
+    }
+    assert state.energy_j == 30
+
+
+@given(data=st.data(), counted=st.booleans())
+def test_parts_and_what_is_between_them_are_the_whole(data: st.DataObject, counted: bool) -> None:
+    """Against every piece of time between neighbouring samples, shared among the phases by how much of it each has."""
+    gaps = data.draw(st.lists(st.floats(0.1, 3), min_size=1, max_size=6), "hours between samples")
+    times = [0.0, *itertools.accumulate(gaps)]
+    values = data.draw(st.lists(st.integers(1, 10**6), min_size=len(times), max_size=len(times)), "power or energy")
+    readings = list(itertools.accumulate(values)) if counted else [0] * len(times)
+    script = [
+        Moment(at * INTERVAL_S, power_mw=value, energy_mj=reading)
+        for at, value, reading in zip(times, values, readings, strict=True)
+    ]
+    spans = []
+    now = data.draw(st.floats(-1, 2), "start")
+    for _ in range(data.draw(st.integers(1, 5), "phases")):
+        end = now + data.draw(st.floats(1, 2), "length")
+        spans.append((data.draw(st.sampled_from(["preprocess", "prefill", "decode"])), now, end))
+        now = end + data.draw(st.floats(0, 1), "pause")
+    assume(all(end - start > 1 + 1e-9 for _, start, end in spans))
+
+    pieces = []
+    for (t0, t1), (p0, p1), (e0, e1) in zip(
+        itertools.pairwise(times), itertools.pairwise(values), itertools.pairwise(readings), strict=True
+    ):
+        energy_mj = e1 - e0 if counted else (p0 + p1) / 2 * (t1 - t0) * INTERVAL_S
+        pieces.append((t0, t1, energy_mj / 1000))
+    expected: dict[str, float] = {}
+    for name, start, end in spans:
+        inside = sum(max(0.0, min(end, t1) - max(start, t0)) / (t1 - t0) * joules for t0, t1, joules in pieces)
+        expected[name] = expected.get(name, 0.0) + inside
+    whole = sum(joules for _, _, joules in pieces)
+    expected["between"] = whole - sum(expected.values())
+
+    state = played(*script).state(hours(*spans))
+    assert state.energy_method == ("energy_counter" if counted else "integrated_power")
+    assert state.energy_by_phase_j == pytest.approx(expected, rel=1e-6, abs=1e-6 * whole)
+    assert state.energy_j == pytest.approx(whole)
+    assert sum(state.energy_by_phase_j.values()) == pytest.approx(state.energy_j)
+    assert min(state.energy_by_phase_j.values()) >= -1e-6 * whole
+
+
+def test_the_series_is_every_sample_with_units_and_nulls(tmp_path: Path) -> None:
+    refused = NVMLError_NotSupported("Not Supported")
+    sampler = played(
+        Moment(0.25, power_mw=100_500, events=0x4, energy_mj=7),
+        Moment(1.5, sm_clock=refused, power_mw=refused, used=refused, events=refused),
+        Moment(2.0, temperature=refused, memory_clock=refused, energy_mj=refused),
+    )
+    file = tmp_path / "series.parquet"
+    sampler.series().write(file)
+    table = parquet.read_table(file)
+    assert {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in table.schema} == SERIES_UNITS
+    assert table.to_pydict() == {
+        "at_s": [0.25, 1.5, 2.0],
+        "sm_clock_mhz": [1980, None, 1980],
+        "memory_clock_mhz": [2619, 2619, None],
+        "power_w": [100.5, None, 500.0],
+        "temperature_c": [50, 50, None],
+        "memory_used_bytes": [10 << 30, None, 10 << 30],
+        "clock_events": [0x4, None, 0],
+        "energy_mj": [7, 0, None],
+    }
+    assert HardwareSeries.read(file) == sampler.series()
+
+
+def test_a_quantity_the_gpu_never_told_is_a_column_of_nulls(tmp_path: Path) -> None:
+    refused = NVMLError_NotSupported("Not Supported")
+    played(Moment(0.0, power_mw=refused), Moment(1.0, power_mw=refused)).series().write(tmp_path / "series.parquet")
+    table = parquet.read_table(tmp_path / "series.parquet")
+    assert table.column("power_w").to_pylist() == [None, None]
+    assert str(table.schema.field("power_w").type) == "double"
+
+
 def test_a_throttled_run_says_so() -> None:
     state = play(Moment(0, events=0x0), Moment(1, events=0x4), Moment(2, events=0x4 | 0x40), Moment(3, events=0x1))
     assert state.throttled is True
@@ -305,7 +426,7 @@ def test_one_refusal_does_not_lose_the_other_samples() -> None:
 def test_the_thread_samples_until_it_is_stopped() -> None:
     nvml = StandIn(*(Moment(float(at)) for at in range(20)))
     sampler = HardwareSampler(nvml.UUID, interval_s=0.0005, load=loader(nvml), clock=nvml.clock)
-    with sampler:
+    with sampling(sampler):
         assert nvml.ended.wait(60)
     assert not any(thread.name == "llmperf-nvml" for thread in threading.enumerate())
     state = sampler.state()
@@ -315,7 +436,8 @@ def test_the_thread_samples_until_it_is_stopped() -> None:
 
 def test_torchs_uuid_has_no_prefix() -> None:
     nvml = StandIn(Moment(0), Moment(1))
-    with HardwareSampler(nvml.UUID.removeprefix("GPU-"), interval_s=3600, load=loader(nvml), clock=nvml.clock) as it:
+    it = HardwareSampler(nvml.UUID.removeprefix("GPU-"), interval_s=3600, load=loader(nvml), clock=nvml.clock)
+    with sampling(it):
         pass
     assert it.state().recorded
 
@@ -332,7 +454,8 @@ def test_torchs_uuid_has_no_prefix() -> None:
 def test_without_a_gpu_nothing_is_recorded_and_the_reason_is(
     uuid: str | None, load: Callable[[], Nvml], part: str
 ) -> None:
-    with HardwareSampler(uuid, load=load) as sampler:
+    sampler = HardwareSampler(uuid, load=load)
+    with sampling(sampler):
         pass
     state = sampler.state()
     assert not state.recorded and part in (state.reason or "")

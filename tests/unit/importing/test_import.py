@@ -11,23 +11,27 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from llm_perf_opt.artifacts.files import copy_file
 from llm_perf_opt.artifacts.run_directory import read_manifest
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
-from llm_perf_opt.importing.execute import execute, prepare
+from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS, read_summary
+from llm_perf_opt.importing.execute import import_files, plan_import
+from llm_perf_opt.importing.recognise import recognise
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.records.tables import ProfileTables
+from llm_perf_opt.records.tools import NcuCapture, NsysCapture
+from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.reports.facts import RunFacts, read_run
-from llm_perf_opt.run import prepare_resume
-from llm_perf_opt.tools.nsys_export import SUMMARY_COLUMNS, read_summary
-from llm_perf_opt.tools.recognise import recognise
-from tests.unit.tools.ncu_rep_writer import block, kernel, report
-from tests.unit.tools.test_torch_trace import EVENTS, event
+from llm_perf_opt.run import plan_resumption
+from tests.unit.formats.ncu_rep_writer import block, kernel, report
+from tests.unit.formats.test_torch_trace import EVENTS, event
 
+T = TypeVar("T")
 RAW = '"ID","Process ID","Kernel Name","gpu__time_duration.sum"\n"","","","ns"\n"0","7","f","12"\n'
 TABLE = (
     ",".join(SUMMARY_COLUMNS) + '\n75.0,120,4,30.0,25.0,10,60,21.6,"f<int, float>"\n25.0,40,1,40.0,40.0,40,40,0.0,g\n'
@@ -49,6 +53,9 @@ class Quiet:
         self.ended[name] = outcome
 
     def note(self, message: str) -> None:
+        raise AssertionError(message)
+
+    def problem(self, message: str) -> None:
         raise AssertionError(message)
 
 
@@ -86,12 +93,18 @@ def export(path: Path, kernels: Sequence[tuple[str, int]], ranges: int = 0) -> P
 
 def imported(tmp_path: Path, *files: Path) -> tuple[Manifest, RunFacts]:
     run_path = tmp_path / "the run"
-    manifest = execute(prepare(files, tmp_path, run_path), ["llmperf", "import"], Quiet())
+    manifest = import_files(plan_import(files, tmp_path, run_path), ["llmperf", "import"], Quiet()).manifest
     assert manifest == read_manifest(run_path)
     assert {file.name for file in run_path.iterdir()} <= {
         *("run.json", "report.md", "report.html", "summary.json", "llmperf.log", "tmp", *manifest.stages)
     }
     return manifest, read_run(run_path, manifest)
+
+
+def the(kind: type[T], facts: RunFacts) -> T:
+    found = facts.first(kind)
+    assert found is not None
+    return found
 
 
 def statuses(manifest: Manifest) -> dict[str, tuple[str, int]]:
@@ -115,15 +128,15 @@ def test_one_of_each(tmp_path: Path) -> None:
     assert manifest.imported[2].sha256 == hashlib.sha256(content).hexdigest()
     assert manifest.imported[2].size_bytes == len(content)
     assert (facts.setup, facts.measured) == (None, {})
-    assert facts.profile is not None
-    assert (facts.profile.sample, facts.profile.wall_ms, facts.profile.activities) == (None, None, ("cpu", "cuda"))
-    assert {row.name for row in facts.kernels} == {"gemm", "graphed", "Memcpy HtoD"}
-    assert facts.nsys is not None
-    assert [(row.name, row.instances, row.total_ns) for row in facts.nsys.kernels] == [("a", 2, 30), ("b", 1, 30)]
-    assert (facts.nsys.tool, facts.nsys.trigger, facts.nsys.device) == (None, None, None)
-    assert facts.ncu is not None
-    assert facts.ncu.results[0].values == {"gpu__time_duration.sum": 12.5}
-    assert (facts.ncu.tool, facts.ncu.replay_mode) == (None, None)
+    profile = the(Profile, facts)
+    assert (profile.sample, profile.wall_ms, profile.activities) == (None, None, ("cpu", "cuda"))
+    assert {row.name for row in the(ProfileTables, facts).kernels} == {"gemm", "graphed", "Memcpy HtoD"}
+    nsys = the(NsysCapture, facts)
+    assert [(row.name, row.instances, row.total_ns) for row in nsys.kernels] == [("a", 2, 30), ("b", 1, 30)]
+    assert (nsys.tool, nsys.trigger, nsys.device) == (None, None, None)
+    ncu = the(NcuCapture, facts)
+    assert ncu.results[0].values == {"gpu__time_duration.sum": 12.5}
+    assert (ncu.tool, ncu.replay_mode) == (None, None)
     stored = facts.path / "torch_profiler" / "trace.json.gz"
     assert json.loads(gzip.decompress(stored.read_bytes())) == EVENTS
     page = (facts.path / "report.md").read_text(encoding="utf-8")
@@ -137,9 +150,9 @@ def test_several_exports_are_added_up(tmp_path: Path) -> None:
     one, two = export(tmp_path / "a.sqlite", [("f", 10)], 10_000), export(tmp_path / "b.sqlite", [("f", 30), ("g", 5)])
     manifest, facts = imported(tmp_path, one, two)
     assert [file.stored for file in manifest.imported] == ["nsys/run.1.sqlite", "nsys/run.2.sqlite"]
-    assert facts.nsys is not None
-    assert [(row.name, row.instances, row.total_ns) for row in facts.nsys.kernels] == [("f", 2, 40), ("g", 1, 5)]
-    first, second = facts.nsys.reports
+    nsys = the(NsysCapture, facts)
+    assert [(row.name, row.instances, row.total_ns) for row in nsys.kernels] == [("f", 2, 40), ("g", 1, 5)]
+    first, second = nsys.reports
     assert (first.facts.nvtx_events, first.facts.nvtx_ranges_left_out, second.name) == (10_000, 9_800, "b.sqlite")
 
 
@@ -151,28 +164,28 @@ def test_a_report_beside_its_export_needs_no_nsys(tmp_path: Path) -> None:
     manifest, facts = imported(tmp_path, *files)
     assert statuses(manifest) == {"nsys": ("completed", 0)}
     assert [file.stored for file in manifest.imported] == ["nsys/run.nsys-rep", "nsys/run.sqlite"]
-    assert facts.nsys is not None
-    assert len(facts.nsys.reports) == 1
+    nsys = the(NsysCapture, facts)
+    assert len(nsys.reports) == 1
 
 
 def test_a_report_without_nsys_is_copied_and_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm_perf_opt.importing.nsys.find_tool", lambda name: None)
+    monkeypatch.setattr("llm_perf_opt.importing.importers.nsys.find_tool", lambda name: None)
     content = b"NVIDIA Tegra Profiler Report 2026@1"
     manifest, facts = imported(tmp_path, made(tmp_path, "x", content), export(tmp_path / "y", [("f", 10)]))
     assert (manifest.exit_code, statuses(manifest)) == (3, {"nsys": ("failed", 3)})
     assert "nsys export --type sqlite" in (manifest.stages["nsys"].remedy or "")
     assert (facts.path / "nsys" / "run.1.nsys-rep").read_bytes() == content
     assert manifest.imported[0].problem is not None
-    assert facts.nsys is not None  # the other one was read
-    assert [row.name for row in facts.nsys.kernels] == ["f"]
+    nsys = the(NsysCapture, facts)  # the other one was read
+    assert [row.name for row in nsys.kernels] == ["f"]
 
 
 def test_a_kernel_table(tmp_path: Path) -> None:
     manifest, facts = imported(tmp_path, made(tmp_path, "k.txt", "Processing [x.sqlite]...\n\n" + TABLE))
     assert statuses(manifest) == {"nsys": ("completed", 0)}
-    assert facts.nsys is not None
-    assert facts.nsys.reports == ()
-    first, second = facts.nsys.kernels
+    nsys = the(NsysCapture, facts)
+    assert nsys.reports == ()
+    first, second = nsys.kernels
     assert (first.name, first.instances, first.total_ns, first.median_ns, first.std_ns) == (
         "f<int, float>", 4, 120, 25.0, 21.6
     )  # fmt: skip
@@ -201,10 +214,10 @@ def test_environments_do_not_come_along(tmp_path: Path) -> None:
 def test_a_raw_page(tmp_path: Path) -> None:
     manifest, facts = imported(tmp_path, made(tmp_path, "r", "==PROF== Connected to process 7\n" + RAW))
     assert statuses(manifest) == {"ncu": ("completed", 0)}
-    assert facts.ncu is not None
-    assert facts.ncu.facts is not None
-    assert [process.pid for process in facts.ncu.facts.processes] == [7]
-    assert facts.ncu.results[0].values == {"gpu__time_duration.sum": 12.0}
+    ncu = the(NcuCapture, facts)
+    assert ncu.facts is not None
+    assert [process.pid for process in ncu.facts.processes] == [7]
+    assert ncu.results[0].values == {"gpu__time_duration.sum": 12.0}
 
 
 def test_a_file_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
@@ -224,10 +237,10 @@ def test_a_file_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
         assert manifest.stages[stage].remedy
     assert [file.problem is None for file in manifest.imported] == [False, False, True, False]
     assert all(file.stored is not None for file in manifest.imported)
-    assert facts.nsys is not None
-    assert [item.name for item in facts.nsys.reports] == ["good.sqlite"]
-    assert facts.profile is None
-    assert facts.ncu is None
+    nsys = the(NsysCapture, facts)
+    assert [item.name for item in nsys.reports] == ["good.sqlite"]
+    assert facts.first(Profile) is None
+    assert facts.first(NcuCapture) is None
     assert not (facts.path / "ncu" / "raw.csv").exists()
 
 
@@ -247,12 +260,13 @@ def test_nothing_empty_passes_for_success(tmp_path: Path, content: str | bytes, 
     assert reason in (entry.reason or "")
 
 
-def test_an_export_without_kernels_fails(tmp_path: Path) -> None:
+def test_an_export_without_work_of_a_gpu_says_so(tmp_path: Path) -> None:
     manifest, facts = imported(tmp_path, export(tmp_path / "x", [], ranges=3))
-    assert statuses(manifest) == {"nsys": ("failed", 1)}
-    assert "no kernel" in (manifest.stages["nsys"].reason or "")
-    assert facts.nsys is not None  # what there is, is reported
-    assert facts.nsys.reports[0].facts.nvtx_events == 3
+    assert statuses(manifest) == {"nsys": ("completed", 0)}
+    assert "no kernel, graph or copy; for device time capture again" in (manifest.stages["nsys"].reason or "")
+    capture = facts.first(NsysCapture)
+    assert capture is not None  # what there is, is reported
+    assert capture.reports[0].facts.nvtx_events == 3
 
 
 def test_a_trace_without_kernels_says_so(tmp_path: Path) -> None:
@@ -260,8 +274,7 @@ def test_a_trace_without_kernels_says_so(tmp_path: Path) -> None:
     (entry,) = manifest.stages.values()
     assert entry.status == "completed"
     assert "no kernels" in (entry.reason or "")
-    assert facts.profile is not None
-    assert facts.profile.activities == ("cpu",)
+    assert the(Profile, facts).activities == ("cpu",)
 
 
 # What is refused before anything is written
@@ -270,7 +283,7 @@ def test_a_trace_without_kernels_says_so(tmp_path: Path) -> None:
 def refusal(tmp_path: Path, *files: Path, output: Path | None = None) -> LlmperfError:
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises((ConfigError, MissingError)) as raised:
-        prepare(files, tmp_path / "runs", output)
+        plan_import(files, tmp_path / "runs", output)
     assert sorted(tmp_path.rglob("*")) == before
     error: Any = raised.value
     assert error.remedy
@@ -287,7 +300,7 @@ def refusal(tmp_path: Path, *files: Path, output: Path | None = None) -> Llmperf
         ('{"a": 1}', "none of the files"),
         ("a,b\n1,2\n", "none of the files"),
         ('"ID","Kernel Name","Metric Name","Metric Value"\n', "details page"),
-        (gzip.compress(b"hello"), "none of the files"),
+        (gzip.compress(b"hello", mtime=0), "none of the files"),
         (b"\x1f\x8b broken", "none of the files"),
     ],
 )
@@ -346,7 +359,7 @@ def test_an_output_that_holds_a_run_is_refused(tmp_path: Path) -> None:
 def test_an_imported_run_cannot_be_resumed(tmp_path: Path) -> None:
     _, facts = imported(tmp_path, made(tmp_path, "r", RAW))
     with pytest.raises(ConfigError, match="holds imported files"):
-        prepare_resume(facts.path)
+        plan_resumption(facts.path)
 
 
 def test_links_are_followed_and_originals_left_alone(tmp_path: Path) -> None:
@@ -392,7 +405,7 @@ KINDS = {
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", KINDS)
 def test_recorded_files_are_recognised(shared_data: Path, name: str) -> None:
-    assert recognise(shared_data / name) == KINDS[name]
+    assert recognise(shared_data / name)[0] == KINDS[name]
 
 
 @pytest.mark.real_data

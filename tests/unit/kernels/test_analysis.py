@@ -13,7 +13,7 @@ from llm_perf_opt.analysis.kernels.arithmetic import executed, tensor_paths, wid
 from llm_perf_opt.analysis.kernels.classify import classify, explain
 from llm_perf_opt.analysis.kernels.figures import dram_bytes
 from llm_perf_opt.records.kernels import KernelLaunch, Launch, Value
-from llm_perf_opt.reports.roofline import roofline_svg
+from llm_perf_opt.reports.kernels import kernel_roofline
 
 OP = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
 TENSOR = "sm__ops_path_tensor_src_"
@@ -21,6 +21,12 @@ TENSOR = "sm__ops_path_tensor_src_"
 
 def made(metrics: dict[str, float], gpu: str | None = None) -> Launch:
     return Launch("file", "1", "0", "gemm", "(1, 1, 1)", "(32, 1, 1)", "0", "9.0", metrics, gpu)
+
+
+def drawn(launches: list[KernelLaunch]) -> str:
+    roofline = kernel_roofline(launches)
+    assert roofline is not None
+    return roofline.svg()
 
 
 def point(found: KernelLaunch, kind: str) -> dict[str, object]:
@@ -211,13 +217,10 @@ def test_what_cannot_be_known_is_null_with_a_reason() -> None:
 
 def test_the_drawing_tells_gpus_apart_and_escapes_names() -> None:
     found = [analyze_launch(made(MEASURED, gpu)) for gpu in ("NVIDIA <L4>", "NVIDIA H100")]
-    one, two = (roofline_svg(launches) for launches in (found[:1], found))
-    assert one is not None
-    assert two is not None
+    one, two = (drawn(launches) for launches in (found[:1], found))
     assert "NVIDIA" not in one
     assert "NVIDIA &lt;L4&gt;" in two
     assert two.count(">DRAM 100.0 GB/s<") == 2
-    assert roofline_svg([analyze_launch(made({}))]) is None
-    many = roofline_svg(found * 30)
-    assert many is not None
-    assert "numbers: rows" not in many
+    assert kernel_roofline([analyze_launch(made({}))]) is None
+    assert "numbers: rows" in two
+    assert "numbers: rows" not in drawn(found * 30)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.analysis.kernels.analyze import analyze, is_read
+from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.records.kernels import KernelLaunch
-from llm_perf_opt.reports.roofline import roofline_svg
-from llm_perf_opt.tools.kernel_files import find_kernels
+from llm_perf_opt.reports.kernels import kernel_roofline
 
 pytestmark = pytest.mark.real_data
 
@@ -145,8 +145,9 @@ def test_the_arithmetic_of_ncu_and_its_ceilings(launches: dict[str, KernelLaunch
 
 
 def test_the_roofline_of_the_recorded_kernels(launches: dict[str, KernelLaunch]) -> None:
-    svg = roofline_svg(list(launches.values()))
-    assert svg is not None
+    roofline = kernel_roofline(list(launches.values()))
+    assert roofline is not None
+    svg = roofline.svg()
     assert svg.count("<title>") == sum(len(launch.points) for launch in launches.values()) + 2  # legend
     assert "tensor bf16→fp32" in svg
     assert "peak unknown" in svg
@@ -154,7 +155,7 @@ def test_the_roofline_of_the_recorded_kernels(launches: dict[str, KernelLaunch])
 
 
 def test_reports_are_analysed_without_ncu(shared_data: Path) -> None:
-    """The same launches as in the files' own names for them; their figures are checked in tests/unit/tools."""
+    """The same launches as in the files' own names for them; their figures are checked in tests/unit/formats."""
     folder = shared_data / "ncu"
     found = find_kernels([folder / "rtx3070-ncu2020.3.ncu-rep", folder / "gtx1660ti-ncu2022.4.ncu-rep"], is_read)
     assert found.problems == []

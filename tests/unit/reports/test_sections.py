@@ -12,11 +12,12 @@ from llm_perf_opt.records.predictions import Prediction
 from llm_perf_opt.records.tables import OperatorRow
 from llm_perf_opt.records.workload import Instrumented, SampleError
 from llm_perf_opt.reports.document import Document, Items, Paragraph, Section, Table, Verbatim
+from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
-from llm_perf_opt.reports.sections import build_sections, figures, hardware, modules, outcome, predictions, time
+from llm_perf_opt.reports.sections import figures, hardware, modules, outcome, predictions, time
 from llm_perf_opt.reports.sections.operators import operator_table
-from llm_perf_opt.reports.write import summary
+from llm_perf_opt.reports.write import build_sections, find_sections, summary
 from tests import records
 
 
@@ -25,24 +26,38 @@ def text_of(section: Section | None) -> str:
     return to_markdown(Document("t", (section,)))
 
 
+def with_modules(found: Instrumented) -> RunFacts:
+    """A run whose profiled stage had one instrumented run more."""
+    left = (records.found("torch_profiler", found),)
+    return records.facts(records.measured(records.workload()), records=left)
+
+
+def watched(state: HardwareState) -> RunFacts:
+    return records.facts(records.measured(records.workload(), hardware=state))
+
+
 def table_of(section: Section | None) -> Table:
     assert section is not None
     return next(block for block in section.blocks if isinstance(block, Table))
+
+
+def sections_of(facts: RunFacts) -> tuple[Section, ...]:
+    return build_sections(facts, find_sections(facts, []), [])
 
 
 def test_a_run_without_measurements_has_no_section_about_them() -> None:
     facts = records.facts()
     for module in (figures, hardware, modules, predictions, time):
         assert module.section(facts) is None
-    assert [section.title for section in build_sections(facts)] == ["Outcome", "Environment"]
+    assert [section.title for section in sections_of(facts)] == ["Outcome", "Environment"]
 
 
 def test_sections_come_in_their_order_and_render_everywhere() -> None:
-    record = records.workload(hardware=records.hardware(), instrumented=records.instrumented())
     said = Prediction(source="/p.png", text="hello", prompt_tokens=1, new_tokens=1)
-    sections = build_sections(
-        records.facts(records.measured(record, said, gallery="torch_profiler/viz/predictions.md"))
-    )
+    gallery = "torch_profiler/viz/predictions.md"
+    measured = records.measured(records.workload(), said, gallery=gallery, hardware=records.hardware())
+    left = (records.found("torch_profiler", records.instrumented()),)
+    sections = sections_of(records.facts(measured, records=left))
     expected = [
         "Outcome",
         "Where the time goes",
@@ -60,7 +75,7 @@ def test_sections_come_in_their_order_and_render_everywhere() -> None:
 
 
 def test_modules_are_nested_and_never_added() -> None:
-    section = modules.section(records.facts(records.measured(records.workload(instrumented=records.instrumented()))))
+    section = modules.section(with_modules(records.instrumented()))
     rows = {(row[0], row[1].removeprefix("–\u00a0")): row for row in table_of(section).rows}
     assert rows["prefill", "sam"][4:] == ("20.00", "40.0 %")
     assert rows["prefill", "decoder.attention"][4:] == ("6.000", "12.0 %")
@@ -76,20 +91,17 @@ def test_modules_are_nested_and_never_added() -> None:
 def test_text_models_have_no_vision() -> None:
     found = records.instrumented()
     decoder = tuple(item for item in found.modules if item.name.startswith("decoder"))
-    record = records.workload(instrumented=found.model_copy(update={"modules": decoder}))
-    assert "Vision" not in text_of(modules.section(records.facts(records.measured(record))))
+    assert "Vision" not in text_of(modules.section(with_modules(found.model_copy(update={"modules": decoder}))))
 
 
 def test_no_modules_has_its_reason() -> None:
-    record = records.workload(
-        instrumented=Instrumented(reason="infer.execution is compile: hooks would change what runs")
-    )
-    text = text_of(modules.section(records.facts(records.measured(record))))
+    found = Instrumented(reason="infer.execution is compile: hooks would change what runs")
+    text = text_of(modules.section(with_modules(found)))
     assert "no module was timed: infer.execution is compile" in text
 
 
 def test_hardware_of_a_throttled_gpu() -> None:
-    facts = records.facts(records.measured(records.workload(hardware=records.hardware())))
+    facts = watched(records.hardware())
     text = text_of(hardware.section(facts))
     assert "the GPU was throttled (sw_power_cap in 50% of samples)" in text
     assert "Energy of the whole GPU: 600.0 J in 2.000 s, by the GPU's counter." in text
@@ -119,13 +131,13 @@ def test_hardware_of_a_throttled_gpu() -> None:
     ],
 )
 def test_hardware_in_words(state: HardwareState, sentence: str) -> None:
-    facts = records.facts(records.measured(records.workload(hardware=state)))
+    facts = watched(state)
     assert sentence in text_of(hardware.section(facts))
     assert "Throttled" not in text_of(time.section(facts))
 
 
 def test_figures_share_their_remarks() -> None:
-    facts = records.facts(records.measured(records.workload(hardware=records.hardware()), peaks=records.NO_PEAKS))
+    facts = records.facts(records.measured(records.workload(), peaks=records.NO_PEAKS, hardware=records.hardware()))
     text = text_of(figures.section(facts))
     assert "prefill.mfu, decode.mbu, decode.mfu: not measured: no peak is known for this device" in text
     assert text.count("the GPU was throttled") == 1
@@ -195,13 +207,14 @@ def test_failed_samples_are_named() -> None:
     error = SampleError(epoch=0, sample=3, source="/x.png", error="/x.png is empty")
     facts = records.facts(records.measured(records.workload(errors=(error,))))
     assert "sample 3 (/x.png) failed: /x.png is empty" in text_of(
-        next(section for section in build_sections(facts) if section.title == "Work")
+        next(section for section in sections_of(facts) if section.title == "Work")
     )
 
 
 def test_summary_is_json_and_carries_what_programs_ask_for() -> None:
-    record = records.workload(hardware=records.hardware(), instrumented=records.instrumented())
-    found = json.loads(json.dumps(summary(records.facts(records.measured(record)))))
+    left = (records.found("torch_profiler", records.instrumented()),)
+    measured = records.measured(records.workload(), hardware=records.hardware())
+    found = json.loads(json.dumps(summary(records.facts(measured, records=left))))
     stage = found["measured"]["torch_profiler"]
     assert stage["throttled"] is True
     assert stage["hardware"]["energy_j"] == 600.0

@@ -10,8 +10,11 @@ import pytest
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.records.inputs import Inputs, Sample
+from llm_perf_opt.stages.base import PlanContext
 from llm_perf_opt.stages.ncu.request import Request, child_work, make_request, plan
+from llm_perf_opt.stages.ncu.settings import Ncu
 
 SAMPLES = tuple(Sample(kind="prompt", path=None, text=text, size_bytes=1, sha256="0") for text in "abc")
 INPUTS = Inputs(samples=SAMPLES, epochs=((2, 0, 1), (0, 1, 2)))
@@ -25,7 +28,15 @@ def config(gating: bool = True, command: list[str] | None = None, infer: Any = N
 
 
 def request(**settings: Any) -> Request:
-    return make_request(config(**settings), None)
+    return requested(config(**settings))
+
+
+def requested(found: Config) -> Request:
+    return make_request(found.pipeline.first(Ncu), found, None)
+
+
+def planned_for(found: Config) -> PlannedStage:
+    return plan(PlanContext("ncu", found.pipeline.first(Ncu), found, Path("/run")))
 
 
 def sent(found: Request) -> list[str]:
@@ -97,7 +108,7 @@ def test_regions_are_several_filters_each_once() -> None:
 )
 def test_what_must_repeat_itself_is_one_greedy_batch(cli: dict[str, Any], greedy: bool) -> None:
     settings = config(infer={"batch_size": 2, "do_sample": True, "temperature": 0.7, "top_p": 0.9}, **cli)
-    work, inputs = child_work(make_request(settings, None), settings, INPUTS)
+    work, inputs = child_work(requested(settings), settings, INPUTS)
     assert work.measure.repeats == 1
     assert (work.infer.do_sample, work.infer.stop_on_eos) == (not greedy, not greedy)
     assert inputs.epochs == (((2, 0),) if greedy else INPUTS.epochs)
@@ -139,7 +150,7 @@ def test_what_auto_replay_becomes(settings: dict[str, Any], mode: str, why: str)
     assert found.settings.ncu_cli.replay_mode == mode
     assert found.options[2:4] == ["--replay-mode", mode]
     assert why in (found.replay_reason or "")
-    notes = plan("ncu", config(**settings), Path("/run")).notes
+    notes = planned_for(config(**settings)).notes
     assert [note for note in notes if note.startswith(f"replay_mode: auto is {mode}: ") and why in note]
 
 
@@ -154,16 +165,16 @@ def test_a_written_replay_mode_is_obeyed(mode: str, settings: dict[str, Any]) ->
 def test_the_presets_for_decode_profile_it_as_a_range() -> None:
     for name in ("ncu.rtx3090", "ncu.rtx3090.compute", "ncu.rtx3090.memory", "ncu.datacenter"):
         loaded = load_config(overrides=[f"profiling/ncu@pipeline.ncu={name}"], environ={}).config
-        assert make_request(loaded, None).settings.ncu_cli.replay_mode == "app-range", name
+        assert requested(loaded).settings.ncu_cli.replay_mode == "app-range", name
     for name in ("ncu.default", "ncu.high"):
         loaded = load_config(overrides=[f"profiling/ncu@pipeline.ncu={name}"], environ={}).config
-        assert make_request(loaded, None).settings.ncu_cli.replay_mode == "kernel", name
+        assert requested(loaded).settings.ncu_cli.replay_mode == "kernel", name
 
 
 def test_ranges_that_overlap_are_one_result_and_the_plan_says_so() -> None:
-    notes = plan("ncu", config(nvtx={"include": ["prefill", "sam"]}), Path("/run")).notes
+    notes = planned_for(config(nvtx={"include": ["prefill", "sam"]})).notes
     assert any("overlap" in note for note in notes)
-    single = plan("ncu", config(nvtx={"include": "prefill"}), Path("/run")).notes
+    single = planned_for(config(nvtx={"include": "prefill"})).notes
     assert not any("overlap" in note for note in single)
 
 
@@ -177,7 +188,7 @@ def test_the_plan_of_a_machine_without_ncu(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("LLMPERF_NCU", "/nowhere/ncu")
     monkeypatch.setattr("llm_perf_opt.stages.wrapped.find_tool", lambda *_: None)
     monkeypatch.setenv("HF_TOKEN", "hf_x")
-    planned = plan("ncu", config(nvtx={"include": "decode;prefill"}), Path("/run"))
+    planned = planned_for(config(nvtx={"include": "decode;prefill"}))
     assert planned.tool == "ncu was not found; the stage will fail (exit code 3)"
     assert len(planned.commands) == 1 + 2 * 3
     assert planned.commands[0][0] == "ncu"
@@ -185,13 +196,13 @@ def test_the_plan_of_a_machine_without_ncu(monkeypatch: pytest.MonkeyPatch) -> N
     assert "HF_TOKEN" in planned.left_out
     assert planned.passes is not None
     assert planned.passes.count is None
-    kernels = plan("ncu", config(nvtx={"include": "decode"}, replay_mode="kernel"), Path("/run"))
+    kernels = planned_for(config(nvtx={"include": "decode"}, replay_mode="kernel"))
     assert any("app-range profiles each range" in note for note in kernels.notes)
 
 
 def test_the_plan_of_an_unbounded_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llm_perf_opt.stages.wrapped.find_tool", lambda *_: None)
-    kernels = plan("ncu", config(command=["x"]), Path("/run"))
+    kernels = planned_for(config(command=["x"]))
     assert any("every kernel of the command" in note for note in kernels.notes)
-    ranges = plan("ncu", config(command=["x"], replay_mode="range"), Path("/run"))
+    ranges = planned_for(config(command=["x"], replay_mode="range"))
     assert any("names none" in note for note in ranges.notes)

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.config.pipeline import Ncu, NcuCli, Nsys
+from llm_perf_opt.stages.ncu import argv as ncu_argv
+from llm_perf_opt.stages.ncu.settings import Ncu, NcuCli
+from llm_perf_opt.stages.nsys import argv as nsys_argv
+from llm_perf_opt.stages.nsys.settings import Nsys
 from llm_perf_opt.tools import ncu as ncu_tool
 from llm_perf_opt.tools import nsys as nsys_tool
 from llm_perf_opt.tools.command import command_text, profiled_environment
@@ -19,11 +22,11 @@ CHILD = ["python", "-m", "llm_perf_opt.workload", "order.json"]
 
 def ncu(*, gating: bool = True, **cli: Any) -> Ncu:
     """Settings with the replay mode that a workload of ours gets."""
-    return ncu_tool.choose_replay(Ncu(gating_nvtx=gating, ncu_cli=NcuCli.model_validate(cli)), own=True)[0]
+    return ncu_argv.choose_replay(Ncu(gating_nvtx=gating, ncu_cli=NcuCli.model_validate(cli)), own=True)[0]
 
 
 def test_nsys_defaults() -> None:
-    assert nsys_tool.profile_argv("nsys", Nsys(), OUT, CHILD) == [
+    assert nsys_argv.profile_argv("nsys", Nsys(), OUT, CHILD) == [
         "nsys",
         "profile",
         "--trace=cuda,nvtx,osrt",
@@ -37,11 +40,11 @@ def test_nsys_defaults() -> None:
 
 def test_a_release_that_can_keeps_no_environment() -> None:
     for version, sent in ((None, False), ((2026, 1, 1), False), ((2026, 2, 1), True)):
-        argv = nsys_tool.profile_argv("nsys", Nsys(), OUT, CHILD, version)
+        argv = nsys_argv.profile_argv("nsys", Nsys(), OUT, CHILD, version)
         assert ("--discard-environment=true" in argv) == sent
         assert check("nsys", "profile", argv[2:], version) == []
-    assert any("do not pass that file on" in note for note in nsys_tool.notes(Nsys(), (2025, 5)))
-    assert nsys_tool.notes(Nsys(), (2026, 2)) == []
+    assert any("do not pass that file on" in note for note in nsys_argv.notes(Nsys(), (2025, 5)))
+    assert nsys_argv.notes(Nsys(), (2026, 2)) == []
 
 
 def test_nsys_with_everything() -> None:
@@ -54,7 +57,7 @@ def test_nsys_with_everything() -> None:
         cuda_graph_trace="node",
         extra_args=("--cuda-memory-usage=true", "--kill=none"),
     )
-    assert nsys_tool.profile_argv(Path("/opt/nsys"), settings, OUT, CHILD) == [
+    assert nsys_argv.profile_argv(Path("/opt/nsys"), settings, OUT, CHILD) == [
         "/opt/nsys",
         "profile",
         "--trace=cuda,nvtx",
@@ -93,8 +96,8 @@ def test_nsys_with_everything() -> None:
 )
 def test_nsys_gating(gating: bool, capture_range: Any, end: str | None, expected: list[str]) -> None:
     settings = Nsys(gating_nvtx=gating, capture_range=capture_range, nvtx_capture="decode", capture_range_end=end)
-    options = nsys_tool.profile_options(settings)[2:]
-    assert options == [word.replace("…", nsys_tool.REGISTERED_ONLY_OFF) for word in expected]
+    options = nsys_argv.profile_options(settings)[2:]
+    assert options == [word.replace("…", nsys_argv.REGISTERED_ONLY_OFF) for word in expected]
 
 
 def test_nsys_reports_in_the_order_of_their_ranges(tmp_path: Path) -> None:
@@ -115,8 +118,8 @@ def test_nsys_export() -> None:
 
 def test_ncu_defaults() -> None:
     settings = ncu()
-    options = ncu_tool.profile_options(settings)
-    assert ncu_tool.profile_argv("ncu", settings, options, Path("/run/ncu"), CHILD) == [
+    options = ncu_argv.profile_options(settings)
+    assert ncu_argv.profile_argv("ncu", settings, options, Path("/run/ncu"), CHILD) == [
         *("ncu", "--target-processes", "all", "--replay-mode", "kernel", "--set", "roofline"),
         *("--kernel-name-base", "demangled", "-o", "/run/ncu/report", "--force-overwrite"),
         *CHILD,
@@ -138,8 +141,8 @@ def test_ncu_with_everything() -> None:
         force_overwrite=False,
         extra_args=["--clock-control", "none"],
     )
-    options = ncu_tool.profile_options(settings)
-    assert ncu_tool.profile_argv("ncu", settings, options, Path("/run/ncu"), CHILD) == [
+    options = ncu_argv.profile_options(settings)
+    assert ncu_argv.profile_argv("ncu", settings, options, Path("/run/ncu"), CHILD) == [
         *("ncu", "--target-processes", "application-only", "--replay-mode", "app-range"),
         *("--nvtx", "--nvtx-include", "prefill/", "--nvtx-include", "regex:decode.*/"),
         *("--section", "SpeedOfLight", "--section", "Occupancy"),
@@ -153,11 +156,11 @@ def test_ncu_with_everything() -> None:
 
 def test_ncu_without_gating_or_include_sends_no_nvtx_flag() -> None:
     for settings in (ncu(gating=False, nvtx={"include": "decode"}), ncu()):
-        assert not [word for word in ncu_tool.profile_options(settings) if "nvtx" in word]
+        assert not [word for word in ncu_argv.profile_options(settings) if "nvtx" in word]
 
 
 def test_ncu_overrides_fill_only_what_is_open() -> None:
-    options = ncu_tool.profile_options(
+    options = ncu_argv.profile_options(
         ncu(launch_count=5, metrics=["a", "b"], sections=["X"]),
         metrics=["a"],
         sections=[],
@@ -172,7 +175,7 @@ def test_ncu_overrides_fill_only_what_is_open() -> None:
     assert "--nvtx --nvtx-include sam/" in text
     assert "--profile-from-start off" in text
     assert "--launch-skip 7 --launch-count 5" in text
-    assert "--profile-from-start" not in ncu_tool.profile_options(ncu(replay_mode="range"), from_start=False)
+    assert "--profile-from-start" not in ncu_argv.profile_options(ncu(replay_mode="range"), from_start=False)
 
 
 def test_ncu_import_and_lists() -> None:
@@ -206,7 +209,7 @@ def test_every_nsys_command_line_is_documented(version: str | None) -> None:
                 "cuda_graph_trace": graphs,
             }
         )
-        argv = nsys_tool.profile_argv("nsys", settings, OUT, CHILD)
+        argv = nsys_argv.profile_argv("nsys", settings, OUT, CHILD)
         assert check("nsys", "profile", argv[2:], wanted) == []
     assert check("nsys", "export", nsys_tool.export_argv("nsys", OUT / "run.nsys-rep")[2:], wanted) == []
 
@@ -220,8 +223,8 @@ def test_every_ncu_command_line_is_documented() -> None:
         settings = ncu(
             replay_mode=mode, kernel_name_base=base, target_processes=processes, nvtx={"include": "a;b"}, launch_count=1
         )
-        options = ncu_tool.profile_options(settings, launch_skip=3, from_start=False)
-        argv = ncu_tool.profile_argv("ncu", settings, options, OUT, CHILD)
+        options = ncu_argv.profile_options(settings, launch_skip=3, from_start=False)
+        argv = ncu_argv.profile_argv("ncu", settings, options, OUT, CHILD)
         assert check("ncu", "", argv[1:]) == []
 
 
@@ -241,7 +244,7 @@ def test_options_are_checked_against_the_version() -> None:
 
 def test_notes() -> None:
     def nsys_notes(**settings: Any) -> str:
-        return "\n".join(nsys_tool.notes(Nsys(**settings)))
+        return "\n".join(nsys_argv.notes(Nsys(**settings)))
 
     assert nsys_notes() == ""
     assert "whole run" in nsys_notes(capture_range="nvtx", nvtx_capture="d", gating_nvtx=False)
@@ -251,7 +254,7 @@ def test_notes() -> None:
     assert "graphics" in nsys_notes(capture_range="hotkey")
 
     def ncu_notes(**cli: Any) -> str:
-        return "\n".join(ncu_tool.notes(ncu(**cli)))
+        return "\n".join(ncu_argv.notes(ncu(**cli)))
 
     assert ncu_notes() == ""
     assert "decode* is sent as regex:decode.*/" in ncu_notes(nvtx={"include": "decode*"})
@@ -261,9 +264,9 @@ def test_notes() -> None:
 
 
 def test_expected_files() -> None:
-    assert nsys_tool.expected_files(Nsys()) == ["run.nsys-rep", "run.sqlite"]
+    assert nsys_argv.expected_files(Nsys()) == ["run.nsys-rep", "run.sqlite"]
     repeated = Nsys(capture_range="cudaProfilerApi", capture_range_end="repeat:2")
-    assert nsys_tool.expected_files(repeated)[0].startswith("run.1.nsys-rep")
+    assert nsys_argv.expected_files(repeated)[0].startswith("run.1.nsys-rep")
 
 
 def test_cmd_txt_can_be_pasted_and_hides_secrets() -> None:

@@ -93,6 +93,7 @@ def test_nsys_reports_without_kernels() -> None:
     assert code(judge(EMPTY)) == "no-kernels"
     assert judge(EMPTY, expects_kernels=False) is None
     assert judge(EMPTY.model_copy(update={"graph_launches": 5})) is None
+    assert judge(EMPTY.model_copy(update={"copies": 5})) is None
     # From the recorded export of nsys 2025.1.3 that holds no kernels.
     driver = "Installed CUDA driver version (13.3) is not supported by this build of Nsight Systems. CUDA trace will …"
     failure = judge(EMPTY.model_copy(update={"diagnostics": ("Not all CUDA events …", driver)}))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.tools.nvtx import folder_names, parse_capture, translate_nvtx_include
+from llm_perf_opt.tools.nvtx import folder_names, translate_nvtx_include
 
 
 @pytest.mark.parametrize(
@@ -77,15 +77,6 @@ def test_a_glob_matches_what_it_matches_as_a_shell_pattern(glob: str, name: str)
 def test_the_tools_own_grammar_passes_untouched(expression: str) -> None:
     (item,) = translate_nvtx_include([expression])
     assert item.sent == expression
-
-
-@pytest.mark.parametrize(
-    ("expression", "name", "domain"),
-    [("decode", "decode", None), ("decode@mine", "decode", "mine"), ("decode@*", "decode", "*"), ("a@b@c", "a@b", "c")],
-)
-def test_capture_expressions(expression: str, name: str, domain: str | None) -> None:
-    trigger = parse_capture(expression)
-    assert (trigger.range, trigger.domain) == (name, domain)
 
 
 def test_folder_names() -> None:

@@ -13,7 +13,7 @@ from torch.autograd import DeviceType  # type: ignore[attr-defined]
 
 from llm_perf_opt.analysis.events import Tables
 from llm_perf_opt.analysis.events import fold as fold_columns
-from llm_perf_opt.workload.profiling import live_events
+from llm_perf_opt.stages.torch_profiler.child import live_events
 
 
 @dataclass(eq=False)

@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
 from llm_perf_opt.config.schema import Infer
-from llm_perf_opt.workload.adapter import builtin_names
+from llm_perf_opt.registry import ADAPTERS
 from llm_perf_opt.workload.clock import CudaClock
 from llm_perf_opt.workload.loop import Loop
 from llm_perf_opt.workload.selection import Choice, Selector
@@ -125,7 +125,7 @@ def settings(**changes: Any) -> Infer:
 
 
 def test_every_adapter_is_here() -> None:
-    assert {case.adapter for case in CASES} == {*builtin_names(), "tiny_llama"}
+    assert {case.adapter for case in CASES} == {*ADAPTERS.builtin(), "tiny_llama"}
 
 
 @pytest.mark.parametrize("cache", CACHES)

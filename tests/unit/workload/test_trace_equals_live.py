@@ -8,8 +8,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from llm_perf_opt.analysis.events import fold
-from llm_perf_opt.tools.torch_trace import read_trace
-from llm_perf_opt.workload.profiling import live_events
+from llm_perf_opt.formats.torch_trace import read_trace
+from llm_perf_opt.stages.torch_profiler.child import live_events
 
 
 def test_a_trace_gives_the_same_tables_as_the_live_events(tmp_path: Path) -> None:

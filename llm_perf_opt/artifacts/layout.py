@@ -1,0 +1,94 @@
+"""Where everything is in a run directory: each file name is written here and nowhere else.
+
+It imports nothing of ours, so every room may use it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# The run itself.
+MANIFEST = "run.json"
+RUN_LOG = "llmperf.log"
+"""What happened and when, a line each, for a person; tracebacks of defects too."""
+CONFIG = "config.yaml"
+ENVIRONMENT = "env.json"
+INPUTS = "inputs.yaml"
+SUMMARY = "summary.json"
+REPORT = "report.md"
+"""Of the run; stages and regions have one of that name too."""
+REPORT_HTML = "report.html"
+
+# A stage that times the model.
+WORKLOAD = "workload.json"
+METRICS = "metrics.json"
+PROFILE = "profile.json"
+TABLES = "profile.sqlite"
+MODULES = "modules.json"
+MEMORY = "memory.json"
+MEMORY_SNAPSHOT = "allocator_snapshot.pickle"
+HARDWARE = "hardware.json"
+HARDWARE_SERIES = "hardware_series.parquet"
+TRACE = "trace.json.gz"
+OPERATORS = "operators.md"
+PRED_DIR = "pred"
+PREDICTIONS = "predictions.jsonl"
+VIZ_DIR = "viz"
+GALLERY = "predictions.md"
+
+# One image of the gallery, in a folder of its own.
+BOXES = "result_with_boxes.jpg"
+TEXT = "result.mmd"
+IMAGE_INFO = "info.json"
+CROPS_DIR = "images"
+
+# Static analysis.
+STATIC = "static_compute.json"
+STATIC_REPORT = "static_compute.md"
+
+# A stage that runs a tool.
+COMMAND = "cmd.txt"
+FACTS = "facts.json"
+NSYS_OUTPUT = "run"
+"""What nsys names its reports after: of several ranges `run.1.nsys-rep`, …"""
+NSYS_REPORT = f"{NSYS_OUTPUT}.nsys-rep"
+NSYS_EXPORT = f"{NSYS_OUTPUT}.sqlite"
+KERNEL_SUMMARY = "summary_cuda_gpu_kern_sum.csv"
+KERNELS = "kernels.md"
+NCU_OUTPUT = "report"
+NCU_REPORT = f"{NCU_OUTPUT}.ncu-rep"
+RAW = "raw.csv"
+SECTIONS = "sections_report.txt"
+REGIONS = "regions"
+REGION = "report.json"
+
+# Between a stage and what it starts.
+ORDER = "order.json"
+EVENTS = "events.jsonl"
+CHILD_LOG = "child.log"
+IMPORT_LOG = "import.log"
+
+
+def stage_dir(run_path: Path, stage: str) -> Path:
+    """The stage's own directory."""
+    return run_path / stage
+
+
+def scratch_dir(run_path: Path, stage: str) -> Path:
+    """Order, events and log of the child that works for a stage."""
+    return run_path / "tmp" / "workload" / stage
+
+
+def workload_dir(run_path: Path, stage: str) -> Path:
+    """What llmperf's own workload itself writes under the tool of a stage."""
+    return run_path / "tmp" / "workload" / "torch_profiler" / stage
+
+
+def save_dir(output_dir: Path, configured: str | None, default: str) -> Path:
+    """A `save_dir` setting as a path: null is `default`, relative is under the stage's own directory, `.` is it."""
+    return output_dir / (configured if configured is not None else default)
+
+
+def export_log(number: int) -> str:
+    """Of exporting the `number`-th report of a capture."""
+    return f"export.{number}.log"

@@ -1,0 +1,99 @@
+"""What nsys left: its exports as a record, and the table of all kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from llm_perf_opt.analysis.launched import busy_of, timeline
+from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import FACTS, KERNEL_SUMMARY
+from llm_perf_opt.formats.nsys_export import open_export, read_facts, table_names, unreadable
+from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS
+from llm_perf_opt.formats.nsys_timeline import copy_ns, device_intervals, device_numbers, device_work, range_spans
+from llm_perf_opt.records.tools import Failure, KernelTime, NsysCapture, NsysReport, Tool
+
+MOST_KERNELS = 50
+"""Kernels in the record; the summary has all."""
+LEFT_OUT = "[environment left out by llmperf]"
+
+
+def drop_environments(path: Path) -> None:
+    """Remove the environments of processes from an export of ours; their bytes are overwritten.
+
+    Recorded releases from 2023.4 to 2026.1 store `/proc/PID/environ` of every process that nsys may read, llmperf
+    itself and the rest of the machine included, secrets and all. Such a block is a string with zero bytes in it, which
+    no name is.
+
+    Raises:
+        StageError: the file cannot be read or changed.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA journal_mode = MEMORY")
+            if "StringIds" in table_names(connection):
+                connection.execute("UPDATE StringIds SET value = ? WHERE instr(value, char(0)) > 0", (LEFT_OUT,))
+            connection.commit()
+    except sqlite3.Error as error:
+        raise unreadable(path, error) from error
+
+
+def read_report(name: str, export: Path) -> NsysReport:
+    """What one report holds, from its export.
+
+    Raises:
+        StageError: the export cannot be read.
+    """
+    with open_export(export) as connection:
+        devices = [
+            busy_of(device, device_intervals(connection, device), copy_ns(connection, device))
+            for device in device_numbers(connection)
+        ]
+        found = timeline(device_work(connection), range_spans(connection), devices) if devices else None
+    return NsysReport(name=name, facts=read_facts(export), timeline=found)
+
+
+def nsys_capture(
+    reports: Sequence[NsysReport],
+    kernels: Sequence[KernelTime],
+    *,
+    tool: Tool | None = None,
+    trigger: str | None = None,
+    device: str | None = None,
+    failure: Failure | None = None,
+) -> NsysCapture:
+    """The record of a capture; what is not known of it, as of imported files, is None."""
+    return NsysCapture(
+        tool=tool,
+        trigger=trigger,
+        device=device,
+        reports=tuple(reports),
+        kernels=tuple(kernels[:MOST_KERNELS]),
+        kernels_left_out=max(0, len(kernels) - MOST_KERNELS),
+        failure=failure,
+    )
+
+
+def write_capture(directory: Path, record: NsysCapture, kernels: list[KernelTime] | None) -> None:
+    """Write what a capture left: the record, and with `kernels` the table of all of them."""
+    write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
+    if kernels is not None:
+        write_text(directory / KERNEL_SUMMARY, summary_csv(kernels))
+
+
+def summary_csv(rows: list[KernelTime]) -> str:
+    """The summary as `nsys stats` writes it (`summary_cuda_gpu_kern_sum.csv`)."""
+    everything = sum(row.total_ns for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SUMMARY_COLUMNS)
+    for row in rows:
+        share = 100 * row.total_ns / everything if everything else 0.0
+        spread = [f"{row.mean_ns:.1f}", f"{row.median_ns:.1f}", row.min_ns, row.max_ns, f"{row.std_ns:.1f}"]
+        writer.writerow([f"{share:.1f}", row.total_ns, row.instances, *spread, row.name])
+    return text.getvalue()

@@ -1,0 +1,88 @@
+"""TOP.yaml: written for a person to edit, read strictly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from pydantic import ValidationError
+
+from llm_perf_opt.config.problems import Problem, at, render
+from llm_perf_opt.config.reader import read_file
+from llm_perf_opt.config.tree import Node, dotted, find
+from llm_perf_opt.errors import ConfigError, MissingError
+from llm_perf_opt.nearest import nearest
+from llm_perf_opt.records.kernels import TopKernel, TopKernels
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_HEADER = """\
+# The kernels that take the most time in {source}.
+# `llmperf kernels profile THIS_FILE -- COMMAND` profiles one launch of each with Nsight Compute.
+# kernel_name is ncu's --kernel-name, matched against demangled names (--kernel-name-base demangled); widen it to take a
+# family of kernels, such as regex:gemm. launch_skip matching launches pass before the one that is profiled.
+"""
+TORCH_NAMES = (
+    "these are names as torch prints them; ncu spells templates otherwise, so their patterns match nothing: take the "
+    "list from an nsys capture, or widen kernel_name"
+)
+"""What to know before profiling from a torch profile."""
+_SHOWN = 6
+_WRITES_ONE = "`llmperf kernels top SOURCE > top.yaml` writes such a file"
+
+
+def to_yaml(top: TopKernels) -> str:
+    """The file, a name on one line however long it is."""
+    values = top.model_dump(mode="json")
+    body = yaml.safe_dump(values, sort_keys=False, width=float("inf"))
+    return _HEADER.format(source=" ".join(top.source.split())) + body
+
+
+def read_top(path: Path) -> TopKernels:
+    """The kernels of a file.
+
+    Raises:
+        MissingError: there is no such file.
+        ConfigError: with every mistake in it, each at its place.
+    """
+    problems: list[Problem] = []
+    try:
+        node = read_file(path, problems)
+    except MissingError as error:
+        raise MissingError(error.message, _WRITES_ONE) from error
+    if node is not None and not problems:
+        try:
+            return TopKernels.model_validate_json(json.dumps(node.plain()), strict=True)
+        except ValidationError as error:
+            problems = [_problem(found, node) for found in _own(error.errors())]
+    shown = [render(problem) for problem in problems[:_SHOWN]]
+    shown += [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    raise ConfigError("\n".join(shown), _WRITES_ONE)
+
+
+def _own(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without those of a list that is too short only since its items have errors."""
+    within = {error["loc"][:1] for error in errors if len(error["loc"]) > 1}
+    return [error for error in errors if error["type"] != "too_short" or error["loc"] not in within]
+
+
+def _problem(error: ErrorDetails, tree: Node) -> Problem:
+    path = error["loc"]
+    node = find(tree, path)
+    while node is None:  # of a missing key, the mapping it belongs in
+        path = path[:-1]
+        node = find(tree, path)
+    keys = TopKernel.model_fields if error["loc"][0] == "kernels" else TopKernels.model_fields
+    if error["type"] == "extra_forbidden":
+        near = nearest(str(error["loc"][-1]), tuple(keys))
+        remedy = f"did you mean {near}? Keys: {', '.join(keys)}"
+        return at(node, "there is no such key", path=dotted(error["loc"]), remedy=remedy)
+    if error["type"] == "too_short":
+        return at(node, "there is no kernel in the list", path=dotted(error["loc"]))
+    if error["type"] == "missing":
+        return at(node, "this key is missing", path=dotted(error["loc"]))
+    return at(node, error["msg"], path=dotted(error["loc"]))

@@ -1,0 +1,164 @@
+"""Reports and exports of nsys, and kernel tables of nsys stats."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, NSYS_OUTPUT, export_log
+from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, read_report, write_capture
+from llm_perf_opt.errors import MissingError, StageError
+from llm_perf_opt.formats.nsys_export import NSYS_MAGIC, SQLITE_MAGIC, is_export, kernel_summary
+from llm_perf_opt.formats.nsys_stats import is_summary_header, read_summary
+from llm_perf_opt.importing.importer import ImportContext, Importer
+from llm_perf_opt.importing.item import Item, outcome_of
+from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
+from llm_perf_opt.stages.base import Progress
+from llm_perf_opt.tools import nsys
+from llm_perf_opt.tools.command import profiled_environment
+from llm_perf_opt.tools.discovery import find_tool
+from llm_perf_opt.tools.failures import Ending, judge_nsys
+from llm_perf_opt.tools.process import run
+
+REPORT, EXPORT, TABLE = "nsys_report", "nsys_sqlite", "nsys_kernel_table"
+CAPTURE_AGAIN = (
+    "capture again: the workload on the GPU, cuda in --trace, --cuda-graph-trace=node for kernels in CUDA graphs, an "
+    "nsys at least as new as the driver"
+)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One export that could be read."""
+
+    file: Path
+    report: NsysReport
+    kernels: list[KernelTime]
+
+
+def recognise(path: Path, start: bytes) -> str | None:
+    """The kind of a file."""
+    if start.startswith(NSYS_MAGIC):
+        return REPORT
+    if start.startswith(SQLITE_MAGIC):
+        try:
+            return EXPORT if is_export(path) else None
+        except StageError:
+            return EXPORT  # damaged: said when it is read, and it alone fails
+    text = start.decode("utf-8", errors="replace")
+    return TABLE if any(map(is_summary_header, text.splitlines())) else None
+
+
+def conflicting(items: Sequence[Item]) -> Sequence[Item]:
+    """Only reports and exports can be added up, since they hold every launch."""
+    tables = [item for item in items if item.kind == TABLE]
+    return [*tables, *(item for item in items if item.kind != TABLE)] if tables and len(items) > 1 else ()
+
+
+def read(context: ImportContext) -> Outcome:
+    items, folder, scratch, progress = context.items, context.folder, context.scratch_dir, context.progress
+    if items[0].kind == TABLE:
+        return _import_table(items[0], folder, progress)
+    captures = _captures(items)
+    found: list[_Read] = []
+    for number, capture in enumerate(captures, 1):
+        name = NSYS_OUTPUT if len(captures) == 1 else f"{NSYS_OUTPUT}.{number}"
+        log = scratch / export_log(number)
+        item = _bring_in(capture, folder / name, log, progress)
+        if item.problem is None:
+            progress.update(f"reading {item.source.name}", 0, 1, 0)
+            item.attempt(lambda item=item, name=name: found.append(_read(folder / f"{name}.sqlite", item)))  # type: ignore[misc]
+    if not found:
+        return outcome_of(items)
+    reports = [item.report for item in found]
+    kernels = found[0].kernels if len(found) == 1 else kernel_summary(*(item.file for item in found))
+    write_capture(folder, nsys_capture(reports, kernels), kernels)
+    return outcome_of(items, _judged(reports))
+
+
+def _captures(items: Sequence[Item]) -> list[dict[str, Item]]:
+    """A report and its export together, where both are there: same folder, same name but for the ending."""
+    captures: dict[Path, dict[str, Item]] = {}
+    for item in items:
+        stem = item.source.absolute().with_suffix("")
+        if item.kind in captures.get(stem, {}):
+            stem = item.source.absolute()
+        captures.setdefault(stem, {})[item.kind] = item
+    return list(captures.values())
+
+
+def _bring_in(capture: dict[str, Item], target: Path, log: Path, progress: Progress) -> Item:
+    """Copy a report, its export, or both; a report without one is exported. The file that is to be read."""
+    report, export = capture.get(REPORT), capture.get(EXPORT)
+    copied = report is not None and report.copy(Path(f"{target}.nsys-rep"), progress)
+    if export is not None:
+        export.copy(Path(f"{target}.sqlite"), progress)
+        return export
+    assert report is not None
+    if copied:
+        progress.update(f"exporting {report.source.name}", 0, 1, 0)
+        report.attempt(lambda: _export(Path(f"{target}.nsys-rep"), report.source, log))
+    return report
+
+
+def _export(stored: Path, source: Path, log: Path) -> None:
+    tool = find_tool("nsys")
+    if tool is None:
+        raise MissingError(
+            f"{source} was copied; reading it takes nsys, which was found neither on PATH nor in the usual folders",
+            "where nsys is installed: nsys export --type sqlite REPORT, and import the SQLite file; or set "
+            "LLMPERF_NSYS to the path of nsys",
+        )
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+    environment = profiled_environment(os.environ)[0]
+    finished = run(nsys.export_argv(tool.path, stored), log=log, cwd=Path.cwd(), env=environment)
+    if not finished.ok:
+        raise StageError(
+            f"nsys {tool.version} could not export {source}: it {finished.how_it_ended()}; see {log}",
+            "export it with the version that captured it, or a later one",
+        )
+
+
+def _read(file: Path, item: Item) -> _Read:
+    drop_environments(file)
+    return _Read(file, read_report(item.source.name, file), kernel_summary(file))
+
+
+def _judged(reports: Sequence[NsysReport]) -> Outcome:
+    """Completed, with what the stage would have called a failure as its reason: the file is what it is, and may have
+    been captured for its ranges."""
+    names, facts = [report.name for report in reports], [report.facts for report in reports]
+    failure = judge_nsys(Ending(output="", how="", ok=True), trigger=None, reports=names, facts=facts)
+    said = None if failure is None else f"{' '.join(failure.message.split())}; for device time {CAPTURE_AGAIN}"
+    return Outcome.completed().model_copy(update={"reason": said})
+
+
+def _import_table(item: Item, folder: Path, progress: Progress) -> Outcome:
+    def read() -> None:
+        with (folder / KERNEL_SUMMARY).open(encoding="utf-8", errors="replace") as lines:
+            kernels = read_summary(lines)
+        if not kernels:
+            raise StageError("the table lists no kernel", CAPTURE_AGAIN)
+        write_capture(folder, nsys_capture([], kernels), None)
+
+    if item.copy(folder / KERNEL_SUMMARY, progress):
+        item.attempt(read)
+    return outcome_of([item])
+
+
+IMPORTER = Importer(
+    kinds={
+        EXPORT: "nsys export (SQLite)",
+        REPORT: "nsys report",
+        TABLE: "nsys kernel table (cuda_gpu_kern_sum, CSV)",
+    },
+    recognise=recognise,
+    read=read,
+    record=NsysCapture,
+    conflicting=conflicting,
+)

@@ -1,0 +1,35 @@
+"""A trace of torch.profiler."""
+
+from __future__ import annotations
+
+from llm_perf_opt.artifacts.layout import TRACE
+from llm_perf_opt.captures.trace import write_profile
+from llm_perf_opt.formats.torch_trace import looks_like_trace, read_trace
+from llm_perf_opt.importing.importer import ImportContext, Importer
+from llm_perf_opt.importing.item import outcome_of
+from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.records.workload import Profile
+
+
+def read(context: ImportContext) -> Outcome:
+    (item,) = context.items
+    folder, progress = context.folder, context.progress
+    notes: list[str] = []
+
+    def extract() -> None:
+        notes.extend(write_profile(read_trace(item.source), folder).notes)
+
+    if item.copy(folder / TRACE, progress, pack=True):
+        progress.update(f"reading {item.source.name}", 0, 1, 0)
+        item.attempt(extract)
+    return outcome_of(context.items, Outcome(status="completed", reason=" ".join(notes) or None))
+
+
+TRACE_KIND = "torch_trace"
+IMPORTER = Importer(
+    kinds={TRACE_KIND: "torch.profiler trace (JSON, may be gzip)"},
+    recognise=lambda _, start: TRACE_KIND if looks_like_trace(start) else None,
+    read=read,
+    record=Profile,
+    conflicting=lambda items: items if len(items) > 1 else (),
+)

@@ -1,0 +1,1 @@
+"""Every picture of a report, as self-contained SVG made without a library."""

@@ -1,0 +1,16 @@
+"""Nsight Systems around the workload: capture, export to SQLite, and a verdict from what the reports hold."""
+
+from __future__ import annotations
+
+from llm_perf_opt.artifacts.layout import FACTS
+from llm_perf_opt.stages.base import Stage
+from llm_perf_opt.stages.nsys.settings import Nsys
+
+STAGE = Stage(
+    settings=Nsys,
+    records={FACTS: "llm_perf_opt.records.tools:NsysCapture"},
+    short="nsys",
+    needs=lambda _, config: "nothing" if config.pipeline.workload.foreign else "samples",
+    planner="llm_perf_opt.stages.nsys.execute:plan",
+    execute="llm_perf_opt.stages.nsys.execute:execute",
+)

@@ -1,0 +1,20 @@
+"""Timed repeats without a profiler, then one sample under the PyTorch profiler."""
+
+from __future__ import annotations
+
+from llm_perf_opt.artifacts.layout import MODULES, PROFILE, TABLES, WORKLOAD
+from llm_perf_opt.stages.base import Stage
+from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
+
+STAGE = Stage(
+    settings=TorchProfiler,
+    records={
+        WORKLOAD: "llm_perf_opt.records.workload:Workload",
+        MODULES: "llm_perf_opt.records.workload:Instrumented",
+        PROFILE: "llm_perf_opt.records.workload:Profile",
+        TABLES: "llm_perf_opt.records.tables:ProfileTables",
+    },
+    short="torch",
+    planner="llm_perf_opt.stages.timed:plan_timed",
+    execute="llm_perf_opt.stages.torch_profiler.execute:execute",
+)

@@ -1,0 +1,140 @@
+"""The part of the profiler's stage in the child: the instrumented run, then the profiled sample.
+
+What the PyTorch profiler saw is folded into tables while the events are in memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
+from torch.profiler import ProfilerActivity
+
+from llm_perf_opt.analysis.events import fold
+from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import MODULES, PROFILE, TABLES, TRACE
+from llm_perf_opt.records.events import DeviceEvents, HostEvents, is_device_api
+from llm_perf_opt.records.tables import write_tables
+from llm_perf_opt.records.workload import Profile
+from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
+from llm_perf_opt.workload.instrument import instrumented_run
+from llm_perf_opt.workload.measure import Session
+from llm_perf_opt.workload.memory import MemoryWatch
+from llm_perf_opt.workload.part import PartContext
+from llm_perf_opt.workload.ranges import Ranges, module_ranges
+from llm_perf_opt.workload.torch_private import profiler_events
+
+
+def profile(context: PartContext[TorchProfiler]) -> None:
+    """Run the first batch once with hooks on modules, then its first sample once under the profiler."""
+    session, samples = context.session, context.measured.work[0].samples
+    memory = MemoryWatch(session.loaded.device)
+    instrumented = instrumented_run(session, samples, memory)
+    instrumented = instrumented.model_copy(update={"memory": memory.record().phases})
+    write_text(context.output_dir / MODULES, instrumented.model_dump_json(indent=2) + "\n")
+    record = profile_sample(session, context.settings, samples[0], context.output_dir)
+    write_text(context.output_dir / PROFILE, record.model_dump_json(indent=2) + "\n")
+
+
+def usable_activities(settings: TorchProfiler, device: torch.device) -> tuple[list[str], str | None]:
+    """The activities that can be recorded on `device`, and a note where one was dropped."""
+    if "cuda" in settings.activities and device.type != "cuda":
+        kept: list[str] = [name for name in settings.activities if name != "cuda"] or ["cpu"]
+        return kept, f"activity cuda dropped: the model runs on {device.type}"
+    return list(settings.activities), None
+
+
+def profile_sample(session: Session, settings: TorchProfiler, sample: int, output_dir: Path) -> Profile:
+    """Run `sample` once under the profiler; write its trace and tables into `output_dir`."""
+    activities, note = usable_activities(settings, session.loaded.device)
+    ranges = Ranges(session.order.config.measure.ranges, labelled=True)
+    warmups = settings.warmup_rounds
+    profiler = torch.profiler.profile(
+        activities=[ProfilerActivity.CUDA if name == "cuda" else ProfilerActivity.CPU for name in activities],
+        schedule=torch.profiler.schedule(wait=0, warmup=warmups, active=1, repeat=1) if warmups else None,
+        record_shapes=settings.record_shapes,
+        profile_memory=settings.profile_memory,
+        with_stack=settings.with_stack,
+    )
+    with profiler:
+        # The profiler itself is warmed up too: its first events pay for setting up its buffers.
+        for done in range(warmups):
+            session.events.phase("profiler warm-up", done, warmups)
+            _profiler_warm_up(session, settings)
+            profiler.step()
+        session.events.phase("profile", 0, 1)
+        start = time.perf_counter()
+        with module_ranges(_hooked_modules(session, ranges), ranges):
+            session.run_once((sample,), ranges)
+        session.clock.synchronize()
+        wall_ms = (time.perf_counter() - start) * 1e3
+    session.events.phase("tables", 0, 1)
+    tables = fold(*live_events(profiler_events(profiler), by_shape=settings.group_by_input_shape))
+    write_tables(output_dir / TABLES, tables.operators.values(), tables.kernels.values())
+    _export_trace(profiler, output_dir / TRACE)
+    return Profile(
+        sample=sample,
+        activities=tuple(activities),
+        events=tables.events,
+        wall_ms=wall_ms,
+        phase_ms=tables.phase_ms,
+        warmup_runs=warmups,
+        notes=() if note is None else (note,),
+    )
+
+
+def _hooked_modules(session: Session, ranges: Ranges) -> Mapping[str, torch.nn.Module]:
+    """Modules that get a range of their own; none in a compiled or captured forward, which hooks would change."""
+    return session.loaded.modules() if ranges.wants_modules and session.infer.execution == "eager" else {}
+
+
+def _profiler_warm_up(session: Session, settings: TorchProfiler) -> None:
+    batch = session.loaded.synthetic() if settings.warmup_synthetic else session.first_readable()
+    if batch is not None:
+        session.loop.generate(batch, Ranges(()))
+
+
+def _export_trace(profiler: torch.profiler.profile, path: Path) -> None:
+    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        plain = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(plain))
+        packed = Path(folder) / TRACE
+        with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=3) as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        packed.replace(path)
+
+
+def live_events(events: Sequence[Any], *, by_shape: bool = False) -> tuple[HostEvents, DeviceEvents]:
+    """Kineto events as columns: of the host, and of the device.
+
+    Frames of Python's stack are no operators; our ranges mirrored on the device's time line are no kernels.
+    """
+    on_host = [event.device_type() == DeviceType.CPU for event in events]
+    on_device = itertools.compress(events, (not host for host in on_host))
+    device = [event for event in on_device if not event.is_user_annotation()]
+    host = [event for event in itertools.compress(events, on_host) if not event.is_python_function()]
+    ids = [event.correlation_id() for event in host] if device else []
+    # A correlation id is that of an operator or that of a call of the device's API: two series of numbers.
+    calls = [is_device_api(event.activity_type()) for event in host] if device else []
+    return HostEvents(
+        names=[event.name() for event in host],
+        threads=[event.start_thread_id() for event in host],
+        starts_ns=[event.start_ns() for event in host],
+        durations_ns=[event.duration_ns() for event in host],
+        operator_ids=[0 if call else found for found, call in zip(ids, calls, strict=True)],
+        launch_ids=[found if call else 0 for found, call in zip(ids, calls, strict=True)],
+        shapes=[str(event.shapes()) for event in host] if by_shape else (),
+    ), DeviceEvents(
+        names=[event.name() for event in device],
+        durations_ns=[event.duration_ns() for event in device],
+        operator_ids=[event.linked_correlation_id() for event in device],
+        launch_ids=[event.correlation_id() for event in device],
+    )
