@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from llm_perf_opt.artifacts.layout import FACTS, MANIFEST, TABLES, stage_dir
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
-from llm_perf_opt.formats.nsys_export import SQLITE_MAGIC, kernel_summary, open_export, table_names
+from llm_perf_opt.formats.nsys_export import SQLITE_MAGIC, open_export, table_names
 from llm_perf_opt.formats.nsys_stats import read_summary
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
 from llm_perf_opt.records.tables import ProfileTables
@@ -22,8 +22,6 @@ from llm_perf_opt.registry import stage_leaving
 
 _EXPECTED = "name a run directory, an SQLite export of nsys, or a CSV of nsys stats --report cuda_gpu_kern_sum"
 _METACHARACTERS = re.compile(r"[.^$*+?()\[\]{}|\\]")
-# What the torch profiler records on the device beside kernels; ncu profiles kernels only.
-_NOT_KERNELS = ("Memcpy ", "Memset ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,10 @@ def _of_run(run: Path, phase: str | None) -> Totals:
 
 
 def _of_exports(paths: Sequence[Path]) -> Totals:
-    rows = kernel_summary(*paths)
+    from llm_perf_opt.analysis.timeline.kernel_times import kernel_runs, kernel_times
+    from llm_perf_opt.formats.nsys_events import read_kernels
+
+    rows = kernel_times([kernel_runs(read_kernels(path)) for path in paths])
     shown = ", ".join(map(str, paths))
     if not rows:
         raise _none(shown, "nothing was captured, or CUDA was not traced")
@@ -162,7 +163,6 @@ def _of_profile(path: Path, phase: str | None) -> Totals:
         rows = ProfileTables.read(path).kernels
     except sqlite3.Error as error:
         raise StageError(f"{path} cannot be read: {error}", "restore the file, or run again") from error
-    rows = [row for row in rows if not row.name.startswith(_NOT_KERNELS)]
     if not rows:
         raise _none(str(path), "the profiled sample ran without a GPU")
     phases = sorted({row.phase for row in rows})

@@ -7,6 +7,7 @@ that decodes was cut between events.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import re
 import zlib
@@ -31,6 +32,27 @@ _BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _EVENTS = re.compile(rb'"traceEvents"\s*:\s*\[')
 _END = re.compile(rb"\}\s*\]")
 _REMEDY = "export the trace again: torch.profiler.profile.export_chrome_trace"
+
+
+def looks_like_trace(start: bytes) -> bool:
+    """Whether a file that begins with these bytes (unpacked) is a trace."""
+    text = start.removeprefix(BYTE_ORDER_MARK).lstrip()
+    return text[:1] in (b"{", b"[") and (b'"traceEvents"' in text or b'"ph"' in text)
+
+
+def unpacked_start(path: Path, length: int) -> bytes:
+    """The first bytes of a file, unpacked where it is gzip.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(length)
+    if not start.startswith(GZIP_MAGIC):
+        return start
+    with contextlib.suppress(zlib.error):
+        return zlib.decompressobj(wbits=31).decompress(start, length)
+    return start
 
 
 class NotJsonError(Exception):

@@ -69,6 +69,12 @@ def devices_of(
     return devices, positions
 
 
+def duration_ns(reader: TableReader) -> int | None:
+    """Length of the recording."""
+    rows = _rows(reader, "ANALYSIS_DETAILS", ("duration",))
+    return max((value for (value,) in rows if isinstance(value, int) and value >= 0), default=None)
+
+
 def recording_ns(reader: TableReader) -> tuple[int, int] | None:
     """From the start of the session, which times count from, to the end of the capture."""
     columns = ("duration", "stopTime")

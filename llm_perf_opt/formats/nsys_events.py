@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from urllib.parse import quote
 import numpy as np
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.formats.nsys_about import about_export, devices_of, recording_ns
+from llm_perf_opt.formats.nsys_about import about_export, devices_of, duration_ns, recording_ns
 from llm_perf_opt.formats.sqlite_columns import Column, Int, TableReader
 from llm_perf_opt.records.columns import (
     ABSENT,
@@ -85,13 +85,26 @@ def read_events(path: Path) -> Events:
     Raises:
         StageError: it is no SQLite file, it is damaged, or it is no export of nsys.
     """
+    return _read(path, lambda export: export.events())
+
+
+def read_kernels(path: Path) -> Events:
+    """The kernels of one export, without what launched them.
+
+    Raises:
+        StageError: it is no SQLite file, it is damaged, or it is no export of nsys.
+    """
+    return _read(path, lambda export: export.kernels_alone())
+
+
+def _read(path: Path, read: Callable[[_Export], Events]) -> Events:
     try:
         connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1", uri=True)
         try:
             reader = TableReader(connection)
             if reader.tables.isdisjoint({"StringIds", "META_DATA_EXPORT", "EXPORT_META_DATA"}):
                 raise StageError(f"{path} is an SQLite file, but no export of nsys", "name an export of nsys")
-            return _Export(reader).events()
+            return read(_Export(reader))
         finally:
             connection.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -146,9 +159,25 @@ class _Export:
             devices=devices,
             about=about,
             recording_ns=recording_ns(self.reader),
+            duration_ns=duration_ns(self.reader),
         )
         events.names = list(self.names.texts)
         events.notes = [*self.notes, *self._malformed_notes(), *_graph_notes(events)]
+        return events
+
+    def kernels_alone(self) -> Events:
+        part = self._kernels()
+        work = [] if part is None else [part]
+        processes = _distinct_in([_process_of(distinct(found.process)) for found in work])
+        strings = self._strings([found.name for found in work])
+        devices, numbers = self._devices(work, processes)
+        events = Events(
+            work=Work.joined([self._work(found, strings, processes, numbers) for found in work]),
+            processes=self._processes(processes),
+            devices=devices,
+            recording_ns=recording_ns(self.reader),
+        )
+        events.names = list(self.names.texts)
         return events
 
     def _kernels(self) -> _Part | None:
@@ -258,6 +287,8 @@ class _Export:
         # Rows whose times are no whole numbers are left out of the columns, and so they are here.
         where = f"eventType IN {(*PUSH_POP_TYPES, *START_END_TYPES)} AND text IS NOT NULL"
         where += "".join(f" AND typeof(ifnull({name}, 0)) = 'integer'" for name in ("start", "end"))
+        if "domainId" in self.reader.columns_of(RANGES):
+            where += " AND typeof(domainId) IN ('integer', 'null')"
         names = _Positions(self.names)
         cursor = self.reader.connection.execute(f"SELECT text FROM {RANGES} WHERE {where}")
         return np.array([names[_text(text)] for (text,) in cursor], np.int64)
@@ -351,6 +382,7 @@ class _Export:
             domain=self._domains(found, thread, threads),
             external=constant(NONE, len(found.start), np.int64),
             shapes=constant(NONE, len(found.start), np.int32),
+            registered=constant(int(found.names is None), len(found.start), np.int8),
         )
 
     def _domains(self, found: _RangePart, thread: Int, owners: Int) -> Int:

@@ -146,7 +146,9 @@ class _Columns:
         none = np.full(len(events), NONE, np.int32)
         kinds = np.full(len(events), kind, np.int8)
         threads, names = self._thread_of(events), self._name_of(events)
-        self._ranges.append(Ranges(start, end, kinds, threads, names, none, _argument(events, "external"), none))
+        self._ranges.append(
+            Ranges(start, end, kinds, threads, names, none, _external(events), none, none.astype(np.int8))
+        )
 
     def _add_calls(self, events: list[Any]) -> None:
         events, start, end = self._sound(events)
@@ -159,7 +161,7 @@ class _Columns:
         self._malformed += len(events) - len(named)
         start, end = _times(named)
         rows = len(named)
-        copies = [_copy(event.name) for event in named] if kind == COPY else []
+        copies = [copy_of(event.name) for event in named] if kind == COPY else []
         direction, source, target = (
             np.array(column, np.int8) for column in zip(*copies, strict=True)
         ) if copies else (np.full(rows, value, np.int8) for value in (0, MEMORY_UNKNOWN, MEMORY_UNKNOWN))  # fmt: skip
@@ -173,7 +175,7 @@ class _Columns:
                 process=np.full(rows, NONE, np.int32),
                 name=self._name_of(named),
                 correlation=_argument(named, "correlation"),
-                external=_argument(named, "external"),
+                external=_external(named),
                 graph=_argument(named, "graph"),
                 node=_argument(named, "node"),
                 bytes=_argument(named, "bytes"),
@@ -299,6 +301,11 @@ def _argument(events: Sequence[Any], name: str) -> Int:
         return np.array([value if -1 <= value < 1 << 63 else -1 for value in found], np.int64)
 
 
+def _external(events: Sequence[Any]) -> Int:
+    found = _argument(events, "external")
+    return np.where(found < 0, _argument(events, "old_external"), found) if (found < 0).any() else found
+
+
 def _device(events: Sequence[Any]) -> NDArray[np.int32]:
     found = _argument(events, "device")
     if (found < 0).any():
@@ -315,7 +322,7 @@ def _stream(events: Sequence[Any]) -> Int:
     return found
 
 
-def _copy(name: str) -> tuple[int, int, int]:
+def copy_of(name: str) -> tuple[int, int, int]:
     """Direction and kinds of memory, from `Memcpy HtoD (Pinned -> Device)`."""
     direction, memory = _DIRECTION.search(name), _MEMORY.search(name)
     kinds = [word.lower() for word in memory.groups()] if memory else ["", ""]

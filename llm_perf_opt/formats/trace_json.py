@@ -22,6 +22,7 @@ MOST_EXACT_US = float(1 << 43)
 
 ARGUMENTS = {
     "external": "External id",
+    "old_external": "external id",
     "correlation": "correlation",
     "stream": "stream",
     "device": "device",
@@ -38,6 +39,8 @@ class Arguments:
     """What is used of an event's `args`."""
 
     external: int = -1
+    old_external: int = -1
+    """As torch before 1.13 spelt it."""
     correlation: int = -1
     stream: int = -1
     device: int = -1

@@ -134,6 +134,8 @@ class Ranges(Columns):
     external: Int = field(default_factory=_ints)
     shapes: Small = field(default_factory=_smalls)
     """Input shapes, as a name, where operators are told apart by them; else -1."""
+    registered: Kind = field(default_factory=_kinds)
+    """Whether NVTX got its name as a registered string."""
 
 
 @dataclass(slots=True)
@@ -213,6 +215,8 @@ class Events:
     about: About = field(default_factory=About)
     recording_ns: tuple[int, int] | None = None
     """When it began and ended, where the file says."""
+    duration_ns: int | None = None
+    """Length of the recording, where the file says."""
     notes: list[Note] = field(default_factory=list)
 
     def thread_process(self) -> Small:

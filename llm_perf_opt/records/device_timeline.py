@@ -7,6 +7,8 @@ are never added.
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from llm_perf_opt.records.base import Record
 
 SCHEMA_VERSION = 1
@@ -260,7 +262,11 @@ class FileNote(Record):
 class DeviceTimeline(Record):
     """One capture."""
 
+    SUMMARY: ClassVar[str] = "timeline"
+
     schema_version: int = SCHEMA_VERSION
+    source: str
+    """What was analysed: the report, or the trace."""
     answer: str
     """Where the time went, in a sentence."""
     facts: FileFacts
@@ -286,3 +292,11 @@ class DeviceTimeline(Record):
     distrusted: tuple[Distrusted, ...]
     graphs: GraphCounts
     notes: tuple[FileNote, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Without the tables of names, which have their own places."""
+        return self.model_dump(mode="json", exclude={"operators", "operators_left_out"})
+
+    def note_words(self) -> list[str]:
+        """The notes, with their counts."""
+        return [f"{note.text} ({note.count:,})." if note.count else note.text for note in self.notes]

@@ -11,16 +11,10 @@ from llm_perf_opt.analysis.timeline.answer import answer
 from llm_perf_opt.analysis.timeline.phases import Phases, find_phases
 from llm_perf_opt.analysis.timeline.state import State, analysed
 from llm_perf_opt.analysis.timeline.steps import PhaseRule
-from llm_perf_opt.analysis.timeline.tables import (
-    copy_table,
-    kernel_table,
-    operator_table,
-    range_table,
-    unattributed,
-)
+from llm_perf_opt.analysis.timeline.tables import Tables, copy_table, tables_of, unattributed
 from llm_perf_opt.analysis.timeline.trust import REASONS
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.records.columns import ABSENT, GRAPH, KERNEL, OPERATOR, Events
+from llm_perf_opt.records.columns import ABSENT, GRAPH, KERNEL, Events
 from llm_perf_opt.records.device_timeline import (
     DeviceTimeline,
     Distrusted,
@@ -34,32 +28,42 @@ MOST_OPERATORS = 1000
 MOST_RANGES = 100
 
 
-def summary(events: Events, rules: Sequence[PhaseRule] = ()) -> DeviceTimeline:
+def summary(events: Events, rules: Sequence[PhaseRule] = (), source: str = "") -> DeviceTimeline:
     """Analyse one file.
 
     Args:
         rules: ranges of whatever name that are phases, before those that are recognised.
+        source: what the file is called.
+
+    Raises:
+        StageError: its times lie too far apart.
+    """
+    state = analysed_file(events)
+    phases = find_phases(state, rules)
+    return record_of(state, phases, tables_of(state, phases), source)
+
+
+def analysed_file(events: Events) -> State:
+    """The state of a file that may hold anything.
 
     Raises:
         StageError: its times lie too far apart.
     """
     try:
-        state = analysed(events)
+        return analysed(events)
     except OverflowError as error:
         raise StageError(str(error), "record a shorter time, or fewer processes at once") from error
-    return summary_of(state, find_phases(state, rules))
 
 
-def summary_of(state: State, phases: Phases) -> DeviceTimeline:
+def record_of(state: State, phases: Phases, tables: Tables, source: str) -> DeviceTimeline:
     events = state.events
-    kernels = kernel_table(state, phases)
-    operators = operator_table(state, phases) if has_operators(events) else []
-    ranges = range_table(state)
     attributed, rest = unattributed(state)
     devices = device_tables.device_times(state)
     host = device_tables.HostNames(state)
     waited = device_tables.waited_for(state, host)
+    kernels, operators, ranges = tables.kernels, tables.operators, tables.ranges
     return DeviceTimeline(
+        source=source,
         answer=answer(devices, waited),
         facts=_facts(events),
         devices=tuple(devices),
@@ -85,10 +89,6 @@ def summary_of(state: State, phases: Phases) -> DeviceTimeline:
         ),
         notes=tuple(_notes(state)),
     )
-
-
-def has_operators(events: Events) -> bool:
-    return bool((events.ranges.kind == OPERATOR).any()) or events.about.tool == "torch.profiler"
 
 
 def _facts(events: Events) -> FileFacts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,12 +12,32 @@ from llm_perf_opt.analysis.timeline.intervals import Cover, Int, Packing, ordere
 from llm_perf_opt.analysis.timeline.nesting import NONE, Nest
 from llm_perf_opt.analysis.timeline.phases import Phases
 from llm_perf_opt.analysis.timeline.state import State
-from llm_perf_opt.records.columns import COPY_KINDS, GRAPH, KERNEL, MEMORY_KINDS, SET
+from llm_perf_opt.records.columns import COPY_KINDS, GRAPH, KERNEL, MEMORY_KINDS, OPERATOR, SET, Events
 from llm_perf_opt.records.device_timeline import CopyTime, KernelTime, OperatorTime, RangeTime, Unattributed
 from llm_perf_opt.records.factor import factorized
 
 RANGES_AT_ONCE = 1 << 19
 WHOLE_GRAPH = "CUDA graph, traced whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables that have a row for each name."""
+
+    kernels: list[KernelTime]
+    operators: list[OperatorTime]
+    """Empty where the file holds no operators."""
+    ranges: list[RangeTime]
+
+
+def tables_of(state: State, phases: Phases) -> Tables:
+    operators = operator_table(state, phases) if has_operators(state.events) else []
+    return Tables(kernel_table(state, phases), operators, range_table(state))
+
+
+def has_operators(events: Events) -> bool:
+    """Whether it is a trace of torch, whose host side is operators; other files have ranges."""
+    return bool((events.ranges.kind == OPERATOR).any()) or events.about.tool == "torch.profiler"
 
 
 def is_kernel(state: State) -> NDArray[np.bool_]:

@@ -129,6 +129,7 @@ class Rows:
                 domain=_small(NONE if row.domain is None else names[row.domain] for row in spans),
                 external=_column(spans, "external"),
                 shapes=np.full(len(spans), NONE, np.int32),
+                registered=np.zeros(len(spans), np.int8),
             ),
             waits=Waits(
                 start_ns=_column(waits, "start"),
