@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_perf_opt.analysis.timeline.kernel_times import KernelRuns, kernel_runs
+from llm_perf_opt.analysis.timeline.kernel_times import kernel_runs, kernel_times
 from llm_perf_opt.analysis.timeline.tables import sums
 from llm_perf_opt.captures.timeline import Captured, analyse, write_timeline
 from llm_perf_opt.formats.nsys_events import read_events
 from llm_perf_opt.formats.nsys_export import open_export, warnings
 from llm_perf_opt.records.columns import ABSENT, GRAPH, KERNEL, PUSH_POP, Events
 from llm_perf_opt.records.factor import factorized
-from llm_perf_opt.records.tools import NsysFacts, NsysProcess, NsysReport, NvtxRange
+from llm_perf_opt.records.tools import KernelTime, NsysFacts, NsysProcess, NsysReport, NvtxRange
 
 MOST_RANGES = 200
 
@@ -28,8 +28,11 @@ class Read:
     report: NsysReport
     captured: Captured
 
-    def runs(self) -> KernelRuns:
-        return kernel_runs(self.captured.state.events, self.captured.state.reason)
+
+def kernels_of(reports: Sequence[Read]) -> list[KernelTime]:
+    """The kernels of all reports by name, longest total time first."""
+    states = [found.captured.state for found in reports]
+    return kernel_times([kernel_runs(state.events, state.reason) for state in states])
 
 
 def read_report(name: str, export: Path) -> Read:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_perf_opt.analysis.timeline.launches import launch_places
 from llm_perf_opt.analysis.timeline.phases import Phases, find_phases
 from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.analysis.timeline.steps import PhaseRule
@@ -91,7 +92,7 @@ def _table(captured: Captured) -> pa.Table:
     state, phases = captured.state, captured.phases
     events, work, launches = state.events, state.events.work, state.launches
     owner = np.where(launches.owner == NONE, NONE, _of(events.ranges.name, launches.owner))
-    phase = phases.of(launches.thread, launches.start_ns)
+    phase = phases.of(*launch_places(events, launches))
     pids = [str(process.pid) for process in events.processes]
     columns = {
         "device": pa.array(work.device),

@@ -23,6 +23,9 @@ from llm_perf_opt.registry import stage_leaving
 _EXPECTED = "name a run directory, an SQLite export of nsys, or a CSV of nsys stats --report cuda_gpu_kern_sum"
 _METACHARACTERS = re.compile(r"[.^$*+?()\[\]{}|\\]")
 
+# Runs of earlier versions list what else the torch profiler records on the device; ncu profiles kernels only.
+_NOT_KERNELS = ("Memcpy ", "Memset ")
+
 
 @dataclass(frozen=True, slots=True)
 class KernelTotal:
@@ -163,6 +166,7 @@ def _of_profile(path: Path, phase: str | None) -> Totals:
         rows = ProfileTables.read(path).kernels
     except sqlite3.Error as error:
         raise StageError(f"{path} cannot be read: {error}", "restore the file, or run again") from error
+    rows = [row for row in rows if not row.name.startswith(_NOT_KERNELS)]
     if not rows:
         raise _none(str(path), "the profiled sample ran without a GPU")
     phases = sorted({row.phase for row in rows})

@@ -197,7 +197,7 @@ class _Export:
     def _part(self, table: str, kind: int, extra: Sequence[Column], graph: str | None = None) -> _Part | None:
         if table not in self.reader.tables:
             return None
-        gaps = sorted({"start", "end", "deviceId"} - self.reader.columns_of(table))
+        gaps = sorted({"start", "end"} - self.reader.columns_of(table))
         if gaps:
             self._gap(table, gaps)
             return None
@@ -395,11 +395,11 @@ class _Export:
         positions = []
         for key in keys.tolist():
             owner, domain = int(owners[key // len(domains)]), int(domains[key % len(domains)])
-            name = named.get((owner >> PROCESS_BITS, domain), f"domain {domain}")
+            name = named.get((owner >> PROCESS_BITS, domain)) or named.get((None, domain), f"domain {domain}")
             positions.append(self.names.of(name) if domain else NONE)
         return np.array(positions, np.int32)[inverse]
 
-    def _domain_names(self) -> dict[tuple[int, int], str]:
+    def _domain_names(self) -> dict[tuple[int | None, int], str]:
         if not hasattr(self, "_named_domains"):
             columns = self.reader.columns_of(RANGES)
             text = "e.text" if "text" in columns else "NULL"

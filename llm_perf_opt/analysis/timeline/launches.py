@@ -36,6 +36,17 @@ class Launches:
     """Work that calls of several processes may have launched: of those none is taken."""
 
 
+def launch_places(events: Events, launches: Launches) -> tuple[Int, Int]:
+    """The thread and time of each launch; without a recorded call those of the operator, if any."""
+    thread, start = launches.thread, launches.start_ns
+    rows = np.flatnonzero(launches.by_external_id)
+    if len(rows):
+        thread, start = thread.copy(), start.copy()
+        thread[rows] = events.ranges.thread[launches.owner[rows]]
+        start[rows] = events.ranges.start_ns[launches.owner[rows]]
+    return thread, start
+
+
 def nesting_ranges(events: Events) -> Small:
     """The ranges that can be said to launch something.
 

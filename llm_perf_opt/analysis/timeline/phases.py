@@ -12,7 +12,7 @@ from llm_perf_opt.analysis.timeline.intervals import Cover, Int
 from llm_perf_opt.analysis.timeline.nesting import NONE, Nest
 from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.analysis.timeline.steps import OUTSIDE, Meaning, PhaseRule, meaning
-from llm_perf_opt.records.columns import OPERATOR, PYTHON
+from llm_perf_opt.records.columns import PYTHON
 from llm_perf_opt.records.factor import distinct
 
 
@@ -41,7 +41,8 @@ class Phases:
 def find_phases(state: State, rules: Sequence[PhaseRule] = ()) -> Phases:
     """Phases and steps by the names of ranges of the default domain; `rules` go for those of any."""
     ranges = state.events.ranges
-    candidates = (ranges.kind != OPERATOR) & (ranges.kind != PYTHON)
+    # Old versions of torch record labels as operators.
+    candidates = ranges.kind != PYTHON
     found: dict[int, Meaning] = {}
     names = state.events.names
     for name in distinct(ranges.name[candidates]).tolist():

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.kernel_names import category, short_name
 from llm_perf_opt.analysis.timeline.intervals import Cover, Int, Packing, ordered
+from llm_perf_opt.analysis.timeline.launches import launch_places
 from llm_perf_opt.analysis.timeline.nesting import NONE, Nest
 from llm_perf_opt.analysis.timeline.phases import Phases
 from llm_perf_opt.analysis.timeline.state import State
@@ -55,7 +56,8 @@ def kernel_table(state: State, phases: Phases) -> list[KernelTime]:
     """By falling total time, then phase and name."""
     rows = np.flatnonzero(is_kernel(state))
     work, names = state.events.work, state.events.names
-    phase = phases.of(state.launches.thread[rows], state.launches.start_ns[rows])
+    thread, launched = launch_places(state.events, state.launches)
+    phase = phases.of(thread[rows], launched[rows])
     keys, group = factorized((phase * 2 + (work.kind[rows] == GRAPH)) * len(names) + work.name[rows])
     duration = work.end_ns[rows] - work.start_ns[rows]
     calls, total = sums(group, len(keys)), sums(group, len(keys), duration)

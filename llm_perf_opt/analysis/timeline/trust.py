@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_perf_opt.analysis.timeline.intervals import Int, Packing, ordered
-from llm_perf_opt.records.columns import ABSENT, GRAPH, KERNEL, Events
+from llm_perf_opt.analysis.timeline.intervals import Int, Packing, ordered, runs
+from llm_perf_opt.records.columns import ABSENT, GRAPH, KERNEL, NONE, Events
 from llm_perf_opt.records.factor import factorized
 
 LONGEST_RECORDING_NS = 10 * 24 * 3600 * 10**9
@@ -76,23 +76,24 @@ def _at_zero(events: Events) -> NDArray[np.bool_]:
 
 
 def _containing(events: Events, rows: Int, stream: Int) -> NDArray[np.bool_]:
-    """Which of these contain a kernel of their own stream that starts no earlier and ends no later."""
+    """Which of these contain a kernel of their own stream that starts later and ends no later.
+
+    Where the file does not say the stream, none does.
+    """
     work = events.work
     start, end, kind = work.start_ns[rows], work.end_ns[rows], work.kind[rows]
     if not len(rows):
         return np.zeros(0, np.bool_)
     packing = Packing.over(int(stream.max()) + 1, start, end)
     starts, ends = packing.pack(stream, start), packing.pack(stream, end)
-    order = ordered(starts, -ends)
+    order = ordered(starts)
     kernel_ends = np.where(kind[order] == KERNEL, ends[order], np.iinfo(np.int64).max)
-    later = np.minimum.accumulate(kernel_ends[::-1])[::-1]
-    # Of equal intervals none contains the other: each looks behind the last of its equals.
-    pairs = np.append(True, (np.diff(starts[order]) != 0) | (np.diff(ends[order]) != 0))
-    heads = np.flatnonzero(pairs)
-    behind = np.append(heads[1:], len(order))[np.cumsum(pairs) - 1]
-    least = np.append(later, np.iinfo(np.int64).max)[behind]
+    earliest = np.append(np.minimum.accumulate(kernel_ends[::-1])[::-1], np.iinfo(np.int64).max)
+    heads, run = runs(starts[order])
+    behind = np.append(heads[1:], len(order))[run]  # behind all that start together
     contains = np.zeros(len(rows), np.bool_)
-    contains[order] = (least <= ends[order]) & (kind[order] != GRAPH)
+    contains[order] = (earliest[behind] <= ends[order]) & (kind[order] != GRAPH)
+    contains &= work.stream[rows] != NONE
     return contains
 
 

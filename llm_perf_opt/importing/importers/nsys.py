@@ -55,8 +55,7 @@ def read(context: ImportContext) -> Outcome:
     if items[0].kind == TABLE:
         return _import_table(items[0], folder, progress)
     captures = _captures(items)
-    from llm_perf_opt.analysis.timeline.kernel_times import kernel_times
-    from llm_perf_opt.captures.nsys_reports import Read, read_report, write_timelines
+    from llm_perf_opt.captures.nsys_reports import Read, kernels_of, read_report, write_timelines
 
     found: list[Read] = []
 
@@ -74,7 +73,7 @@ def read(context: ImportContext) -> Outcome:
     if not found:
         return outcome_of(items)
     reports = [item.report for item in found]
-    kernels = kernel_times([item.runs() for item in found])
+    kernels = kernels_of(found)
     write_capture(folder, nsys_capture(reports, kernels), kernels)
     write_timelines(folder, [item.captured for item in found])
     return outcome_of(items, _judged(reports))

@@ -172,4 +172,4 @@ def _ms(value_ns: int) -> str:
     return significant(value_ns / 1e6)
 
 
-SECTION = ReportSection(54, section)
+SECTION = ReportSection(35, section)

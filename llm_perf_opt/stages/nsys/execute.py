@@ -59,8 +59,7 @@ def plan(context: PlanContext[Nsys]) -> PlannedStage:
 
 
 def execute(context: StageContext[Nsys]) -> Outcome:
-    from llm_perf_opt.analysis.timeline.kernel_times import kernel_times
-    from llm_perf_opt.captures.nsys_reports import write_timelines
+    from llm_perf_opt.captures.nsys_reports import kernels_of, write_timelines
 
     settings = context.settings
     tool = require_tool("nsys")
@@ -93,7 +92,7 @@ def execute(context: StageContext[Nsys]) -> Outcome:
     # nsys traces NVTX wherever it waits for a range.
     listens = waits_for_range or _traces(settings, "nvtx")
     check = check_ranges(sent, exports.files, whole=whole, waited_for=waited_for) if listens else None
-    kernels = kernel_times([found.runs() for found in exports.read])
+    kernels = kernels_of(exports.read)
     record = nsys_capture(
         exports.reports,
         kernels,

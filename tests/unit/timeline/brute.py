@@ -23,8 +23,7 @@ def trusted(rows: Rows) -> list[Piece]:
 
     def contains(one: Piece, other: Piece) -> bool:
         same_stream = (one.process, one.device, one.stream) == (other.process, other.device, other.stream)
-        equal = (one.start, one.end) == (other.start, other.end)
-        return same_stream and not equal and one.start <= other.start and other.end <= one.end
+        return same_stream and one.start < other.start and other.end <= one.end
 
     kept = [piece for piece in rows.work if sound(piece)]
     return [
