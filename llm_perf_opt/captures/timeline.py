@@ -24,6 +24,7 @@ from llm_perf_opt.records.tables import KernelRow, OperatorRow
 if TYPE_CHECKING:
     import pyarrow as pa
 
+ROWS_AT_ONCE = 1 << 17
 UNITS = {
     "device": "position in devices of timeline.json",
     "process": "pid, or what the file calls it; null: not known",
@@ -82,17 +83,24 @@ def write_timeline(captured: Captured, folder: Path, number: int | None = None) 
         return
     from pyarrow import parquet
 
-    with writing(folder / timeline_table(number)):
-        parquet.write_table(_table(captured), folder / timeline_table(number), compression="zstd")
+    path = folder / timeline_table(number)
+    rows = len(captured.state.events.work)
+    first = _table(captured, slice(0, ROWS_AT_ONCE))
+    with writing(path), parquet.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for start in range(ROWS_AT_ONCE, rows, ROWS_AT_ONCE):
+            writer.write_table(_table(captured, slice(start, start + ROWS_AT_ONCE)))
 
 
-def _table(captured: Captured) -> pa.Table:
+def _table(captured: Captured, rows: slice) -> pa.Table:
     import pyarrow as pa
 
     state, phases = captured.state, captured.phases
-    events, work, launches = state.events, state.events.work, state.launches
-    owner = np.where(launches.owner == NONE, NONE, _of(events.ranges.name, launches.owner))
-    phase = phases.of(*launch_places(events, launches))
+    events, launches = state.events, state.launches
+    work = events.work.take(rows)
+    owners = launches.owner[rows]
+    owner = np.where(owners == NONE, NONE, _of(events.ranges.name, owners))
+    phase = phases.of(*(column[rows] for column in launch_places(events, launches)))
     pids = [str(process.pid) for process in events.processes]
     columns = {
         "device": pa.array(work.device),
@@ -102,10 +110,10 @@ def _table(captured: Captured) -> pa.Table:
         "name": _words(work.name, events.names),
         "start_ns": _numbers(work.start_ns, ABSENT),
         "end_ns": _numbers(work.end_ns, ABSENT),
-        "trusted": pa.array(state.trusted),
+        "trusted": pa.array(state.trusted[rows]),
         "bytes": _numbers(work.bytes, NONE),
-        "launch_start_ns": _numbers(launches.start_ns, ABSENT),
-        "launch_end_ns": _numbers(launches.end_ns, ABSENT),
+        "launch_start_ns": _numbers(launches.start_ns[rows], ABSENT),
+        "launch_end_ns": _numbers(launches.end_ns[rows], ABSENT),
         "launched_in": _words(owner, events.names),
         "phase": _words(phase, phases.names),
     }

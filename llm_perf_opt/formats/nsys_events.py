@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -68,15 +68,9 @@ NODE_TRACING = "--cuda-graph-trace=node"
 _TORCH_NUMBERS = re.compile(r", (?:seq|op_id) = \d+")
 _API_VERSION = re.compile(r"(?:_v\d+)?(?:_ptds|_ptsz)?$")
 
-_START, _END = Column("start", ABSENT), Column("end", ABSENT)
-_WHERE = (
-    _START,
-    _END,
-    Column("deviceId", small=True),
-    Column("streamId"),
-    Column("correlationId"),
-    Column("globalPid"),
-)
+_START, _END = Column("start", ABSENT, needed=True), Column("end", ABSENT, needed=True)
+_WHERE = (_START, _END, Column("deviceId", small=True), Column("streamId"), Column("globalPid"))
+_CORRELATION = Column("correlationId")
 
 
 def read_events(path: Path) -> Events:
@@ -166,7 +160,7 @@ class _Export:
         return events
 
     def kernels_alone(self) -> Events:
-        part = self._kernels()
+        part = self._kernels(alone=True)
         work = [] if part is None else [part]
         processes = _distinct_in([_process_of(distinct(found.process)) for found in work])
         strings = self._strings([found.name for found in work])
@@ -180,9 +174,9 @@ class _Export:
         events.names = list(self.names.texts)
         return events
 
-    def _kernels(self) -> _Part | None:
+    def _kernels(self, *, alone: bool = False) -> _Part | None:
         name = "demangledName" if "demangledName" in self.reader.columns_of(KERNELS) else "shortName"
-        return self._part(KERNELS, KERNEL, [Column(name, small=True)])
+        return self._part(KERNELS, KERNEL, [Column(name, small=True)], alone=alone)
 
     def _graphs(self) -> _Part | None:
         return self._part(GRAPHS, GRAPH, [], graph="graphId")
@@ -194,22 +188,26 @@ class _Export:
     def _sets(self) -> _Part | None:
         return self._part(SETS, SET, [Column("bytes"), Column("memKind", MEMORY_UNKNOWN)])
 
-    def _part(self, table: str, kind: int, extra: Sequence[Column], graph: str | None = None) -> _Part | None:
+    def _part(
+        self, table: str, kind: int, extra: Sequence[Column], *, graph: str | None = None, alone: bool = False
+    ) -> _Part | None:
+        """One table of device work; `alone`: without what launched it."""
         if table not in self.reader.tables:
             return None
         gaps = sorted({"start", "end"} - self.reader.columns_of(table))
         if gaps:
             self._gap(table, gaps)
             return None
-        nodes = [Column(name, small=True) for name in ("graphId", "graphNodeId") if name == graph or graph is None]
-        start, end, device, stream, correlation, process, *rest = self.reader.read(
-            table, [*_needed(_WHERE), *extra, *nodes]
-        )
-        found = dict(zip([column.name for column in (*extra, *nodes)], rest, strict=True))
-        return _Part(table, kind, start, end, device, stream, correlation, process, found)
+        nodes = [Column(name, small=True) for name in ("graphId", "graphNodeId") if graph in (None, name)]
+        columns = [*_WHERE, *([] if alone else [_CORRELATION, *nodes]), *extra]
+        found = dict(zip([column.name for column in columns], self.reader.read(table, columns), strict=True))
+        rows = len(found["start"])
+        correlation = found.get(_CORRELATION.name, constant(NONE, rows, np.int64))
+        where = (found["start"], found["end"], found["deviceId"], found["streamId"])
+        return _Part(table, kind, *where, correlation, found["globalPid"], found)
 
     def _calls(self) -> list[Int]:
-        columns = [*_needed((_START, _END)), Column("globalTid"), Column("correlationId"), Column("nameId", small=True)]
+        columns = [_START, _END, Column("globalTid"), Column("correlationId"), Column("nameId", small=True)]
         gaps = self.reader.missing(RUNTIME, columns)
         if RUNTIME in self.reader.tables and gaps:
             self._gap(RUNTIME, gaps)
@@ -229,7 +227,7 @@ class _Export:
         return [column[~bad] for column in rows]
 
     def _waits(self) -> list[Int]:
-        columns = [*_needed((_START, _END)), Column("deviceId"), Column("streamId"), Column("syncType", 0)]
+        columns = [_START, _END, Column("deviceId"), Column("streamId"), Column("syncType", 0)]
         if self.reader.missing(SYNCHRONIZATION, columns):
             return [np.empty(0, np.int64) for _ in range(6)]
         return self.reader.read(SYNCHRONIZATION, [*columns, Column("globalPid")])
@@ -245,8 +243,8 @@ class _Export:
         id_cell = "textId" if "textId" in self.reader.columns_of(RANGES) else str(NONE)
         text = f"CASE WHEN text IS NULL THEN {id_cell} ELSE {INLINE} END"
         columns = [
-            Column("start", ABSENT, needed=True),
-            Column("end", ABSENT, needed=True),
+            _START,
+            _END,
             Column("globalTid"),
             Column("text", NONE, expression=text, small=True) if inline else Column("textId", small=True),
             self._type_and_domain(),
@@ -491,10 +489,6 @@ def _text(value: object) -> str:
         if isinstance(value, bytes)
         else str(value)
     )
-
-
-def _needed(columns: Iterable[Column]) -> list[Column]:
-    return [replace(column, needed=column.name in ("start", "end")) for column in columns]
 
 
 def _process_of(global_ids: Int) -> Int:

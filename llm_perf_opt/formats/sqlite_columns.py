@@ -6,6 +6,8 @@ whole number are never converted; they are counted by table and column.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import sqlite3
 import struct
 from collections import Counter
@@ -81,10 +83,11 @@ class TableReader:
         query = f"SELECT {', '.join(column.cell() for column in stored)} FROM {quoted(table)}"
         parts: dict[str, list[Int]] = {column.name: [] for column in stored}
         rows = 0
-        for chunk in _chunks(self.connection.execute(query)):
-            for column, values in zip(stored, self._checked(chunk, table, stored).T, strict=True):
-                parts[column.name].append(_fitting(values, column))
-            rows += len(values)
+        with _uncollected():
+            for chunk in _chunks(self.connection.execute(query)):
+                for column, values in zip(stored, self._checked(chunk, table, stored).T, strict=True):
+                    parts[column.name].append(_fitting(values, column))
+                rows += len(values)
         found = []
         for column in columns:
             chunks = parts.pop(column.name, None)  # one column at a time is held twice
@@ -116,6 +119,18 @@ class TableReader:
 def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
     while rows := cursor.fetchmany(CHUNK_ROWS):
         yield rows
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Millions of small tuples are made and dropped: the cycle collector would look at them again and again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _fitting(values: Int, column: Column) -> Int:

@@ -52,7 +52,7 @@ class Columns:
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
 
-    def take(self, rows: NDArray[Any]) -> Self:
+    def take(self, rows: NDArray[Any] | slice) -> Self:
         """These rows (positions or a mask), as a table of its own."""
         return type(self)(*(getattr(self, item.name)[rows] for item in fields(self)))  # type: ignore[arg-type]
 

@@ -60,10 +60,11 @@ class Nest:
         threads = int(thread.max()) + 1 if len(thread) else 0
         self._packing = Packing.over(threads, start, end)
         starts, ends = self._packing.pack(thread, start), self._packing.pack(thread, end)
-        order = ordered(starts, -ends)
-        self.order: Positions = order.astype(np.int32)
+        self.order: Positions = ordered(starts, -ends).astype(np.int32)
         """The ranges by thread, start and falling end."""
-        self._layers, self._parents = _layers(starts[order], ends[order])
+        starts = starts[self.order]
+        ends = ends[self.order]
+        self._layers, self._parents = _layers(starts, ends)
 
     def innermost(self, thread: NDArray[np.integer], time: Int) -> Int:
         """The innermost range of each thread at each time; -1 without one."""
@@ -141,15 +142,28 @@ def _parents(layers: Sequence[_Layer], starts: Int) -> Positions:
 
 def _layer(rows: Positions | None, starts: Int, ends: Int) -> tuple[_Layer, Positions]:
     """A layer of these ranges, and the parent of each as if they nested, by position among them."""
+    # In place and in 32 bits where that does: there may be millions of ranges.
     lasting = ends > starts
     ends_sorted = np.sort(ends if lasting.all() else ends[lasting])
     opened = np.cumsum(lasting, dtype=np.int32)
+    depth = opened - lasting
+    depth -= np.searchsorted(ends_sorted, starts, "right").astype(np.int32)
     # Crossing ones can make this negative; they are sorted out by their parents.
-    depth = np.maximum(opened - lasting - np.searchsorted(ends_sorted, starts, "right"), 0)
+    np.maximum(depth, 0, out=depth)
     count = len(starts)
-    by_depth = np.argsort(depth.astype(np.int16) if depth.max(initial=0) < 1 << 15 else depth, kind="stable")
-    keys = depth[by_depth] * count + by_depth
-    found = np.searchsorted(keys, (depth - 1) * count + np.arange(count), "right") - 1
-    positions = by_depth.astype(np.int32)
-    parents = np.where(depth > 0, positions[np.maximum(found, 0)], np.int32(NONE)) if count else positions
+    order = np.argsort(depth.astype(np.int16) if depth.max(initial=0) < 1 << 15 else depth, kind="stable")
+    positions: Positions = order.astype(np.int32)
+    keys = _keys(depth[positions], count, positions)
+    found = np.searchsorted(keys, _keys(depth - 1, count, np.arange(count, dtype=np.int32)), "right")
+    found -= 1
+    np.maximum(found, 0, out=found)
+    parents = positions[found]
+    parents[depth == 0] = NONE
     return _Layer(rows, starts, ends_sorted, opened, positions, keys), parents
+
+
+def _keys(depth: Positions, count: int, position: Positions) -> NDArray[np.int64]:
+    keys = depth.astype(np.int64)
+    keys *= count
+    keys += position
+    return keys
