@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from llm_perf_opt.artifacts.layout import timeline_file, timeline_table
 from llm_perf_opt.records.columns import ABSENT, NONE, WORK_KINDS, Events
 from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.tables import KernelRow, OperatorRow
+from llm_perf_opt.redact import redact_argv
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,7 +72,8 @@ def analyse(events: Events, source: str, rules: Sequence[PhaseRule] = ()) -> Cap
     Raises:
         StageError: its times lie too far apart.
     """
-    state = analysed_file(events)
+    about = dataclasses.replace(events.about, command=tuple(redact_argv(events.about.command)))
+    state = analysed_file(dataclasses.replace(events, about=about))
     phases = find_phases(state, rules)
     tables = tables_of(state, phases)
     return Captured(state, phases, tables, record_of(state, phases, tables, source))

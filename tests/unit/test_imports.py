@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tools": {"errors", "redact", "records"},
     "hardware": {"errors", "redact", "records"},
     "analysis": {"errors", "nearest", "registry", "records", "config", "hardware"},
-    "captures": {"errors", "nearest", "registry", "records", "config", "artifacts", "formats", "analysis"},
+    "captures": {"errors", "redact", "nearest", "registry", "records", "config", "artifacts", "formats", "analysis"},
     "workload": {"errors", "escaping", "registry", "records", "config", "hardware", "artifacts", "analysis"},
     "stages": {
         "errors",

@@ -157,7 +157,7 @@ def _ranges(ranges: Sequence[RangeTime], total_ns: int) -> Table:
 
 def remarks(record: DeviceTimeline, used: int) -> list[str]:
     """What is left out, not attributed, not trusted, or else to know."""
-    lines = []
+    lines = [said] if (said := _facts(record)) else []
     hidden = max(0, used - TOP) + record.ranges_left_out
     if hidden:
         lines.append(f"{hidden:,} more ranges are left out here.")
@@ -166,6 +166,21 @@ def remarks(record: DeviceTimeline, used: int) -> list[str]:
     for bad in record.distrusted:
         lines.append(f"Not counted: {bad.count:,} pieces of device work of {_ms(bad.total_ns)} ms: {bad.reason}.")
     return [*lines, *record.note_words()]
+
+
+def _facts(record: DeviceTimeline) -> str:
+    """What the file says of itself."""
+    facts = record.facts
+    known = {
+        "": " ".join(filter(None, (facts.tool, facts.tool_version))),
+        "driver ": facts.driver,
+        "CUDA ": facts.cuda,
+        "rank ": None if facts.rank is None else str(facts.rank),
+        "of ": None if facts.world_size is None else str(facts.world_size),
+        "command: ": " ".join(facts.command),
+    }
+    said = ", ".join(f"{word}{value}" for word, value in known.items() if value)
+    return f"The file says of itself: {said}." if said else ""
 
 
 def _ms(value_ns: int) -> str:

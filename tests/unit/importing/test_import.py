@@ -143,6 +143,11 @@ def test_one_of_each(tmp_path: Path) -> None:
     assert "the configuration, the machine and the inputs of what was captured are not known" in page
     assert "None" not in page
     assert (facts.path / "torch_profiler" / "operators.md").is_file()
+    assert page.index("the GPU was busy") < page.index("| stage | status")
+    summary = json.loads((facts.path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["timeline"]["devices"][0]["kernels"] == 2
+    assert {row["name"] for row in summary["torch"]["operators"]} >= {"aten::mm", "decode"}
+    assert summary["torch"]["unattributed_device_ns"] == 7000
     assert (facts.path / "nsys" / "kernels.md").is_file()
 
 
