@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from llm_perf_opt.records.comparison import SelfTimeChange
 from llm_perf_opt.records.tables import KernelRow, OperatorRow
@@ -15,14 +16,18 @@ _Totals = dict[tuple[str, str], tuple[int, int]]
 """(phase, name) → calls and self time, ns."""
 
 
-def operator_changes(a: Sequence[OperatorRow], b: Sequence[OperatorRow]) -> tuple[SelfTimeChange, ...]:
-    """Operators by falling change of their self time on host and device, the first ten of each phase.
+def operator_changes(
+    a: Sequence[OperatorRow], b: Sequence[OperatorRow], where: Literal["host", "device"]
+) -> tuple[SelfTimeChange, ...]:
+    """Operators by falling change of their self time on the host, or of the device time of what they launched; the
+    first ten of each phase.
 
     Rows of one name are summed: one of the runs may have told them apart by input shapes.
     """
 
     def rows(run: Sequence[OperatorRow]) -> _Totals:
-        return _totals((row.phase, row.name, row.calls, row.self_cpu_ns + row.device_ns) for row in run)
+        times = ((row, row.self_cpu_ns if where == "host" else row.device_ns) for row in run)
+        return _totals((row.phase, row.name, row.calls, ns) for row, ns in times)
 
     return _most(rows(a), rows(b))
 

@@ -31,6 +31,8 @@ HARDWARE = "hardware.json"
 HARDWARE_SERIES = "hardware_series.parquet"
 TRACE = "trace.json.gz"
 OPERATORS = "operators.md"
+TIMELINE = "timeline*.json"
+"""The time line of each capture of a stage; see `timeline_file`."""
 PRED_DIR = "pred"
 PREDICTIONS = "predictions.jsonl"
 VIZ_DIR = "viz"
@@ -87,6 +89,16 @@ def workload_dir(run_path: Path, stage: str) -> Path:
 def save_dir(output_dir: Path, configured: str | None, default: str) -> Path:
     """A `save_dir` setting as a path: null is `default`, relative is under the stage's own directory, `.` is it."""
     return output_dir / (configured if configured is not None else default)
+
+
+def timeline_file(number: int | None = None) -> str:
+    """Where the time of the devices went; of the `number`-th capture where a stage has several."""
+    return "timeline.json" if number is None else f"timeline.{number}.json"
+
+
+def timeline_table(number: int | None = None) -> str:
+    """All device work of a capture."""
+    return "timeline.parquet" if number is None else f"timeline.{number}.parquet"
 
 
 def export_log(number: int) -> str:

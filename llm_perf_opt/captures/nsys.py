@@ -9,13 +9,17 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from llm_perf_opt.analysis.timeline import busy_of, timeline
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import FACTS, KERNEL_SUMMARY
-from llm_perf_opt.formats.nsys_export import open_export, read_facts, table_names, unreadable
+from llm_perf_opt.formats.nsys_export import table_names, unreadable
 from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS
-from llm_perf_opt.formats.nsys_timeline import copy_ns, device_intervals, device_numbers, device_work, range_spans
-from llm_perf_opt.records.tools import Failure, KernelTime, NsysCapture, NsysReport, Tool
+from llm_perf_opt.records.tools import (
+    Failure,
+    KernelTime,
+    NsysCapture,
+    NsysReport,
+    Tool,
+)
 
 MOST_KERNELS = 50
 """Kernels in the record; the summary has all."""
@@ -41,21 +45,6 @@ def drop_environments(path: Path) -> None:
             connection.commit()
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
-
-
-def read_report(name: str, export: Path) -> NsysReport:
-    """What one report holds, from its export.
-
-    Raises:
-        StageError: the export cannot be read.
-    """
-    with open_export(export) as connection:
-        devices = [
-            busy_of(device, device_intervals(connection, device), copy_ns(connection, device))
-            for device in device_numbers(connection)
-        ]
-        found = timeline(device_work(connection), range_spans(connection), devices) if devices else None
-    return NsysReport(name=name, facts=read_facts(export), timeline=found)
 
 
 def nsys_capture(

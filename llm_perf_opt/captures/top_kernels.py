@@ -13,16 +13,22 @@ from pydantic import ValidationError
 
 from llm_perf_opt.artifacts.layout import FACTS, MANIFEST, TABLES, stage_dir
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
-from llm_perf_opt.formats.nsys_export import SQLITE_MAGIC, kernel_summary, open_export, table_names
+from llm_perf_opt.formats.json_chunks import looks_like_trace, unpacked_start
+from llm_perf_opt.formats.nsys_export import SQLITE_MAGIC, open_export, table_names
 from llm_perf_opt.formats.nsys_stats import read_summary
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
-from llm_perf_opt.records.tables import ProfileTables
+from llm_perf_opt.records.tables import KernelRow, ProfileTables
 from llm_perf_opt.records.tools import KernelTime, NsysCapture
 from llm_perf_opt.registry import stage_leaving
 
-_EXPECTED = "name a run directory, an SQLite export of nsys, or a CSV of nsys stats --report cuda_gpu_kern_sum"
+LOOKED_AT_BYTES = 1 << 20
+_EXPECTED = (
+    "name a run directory, an SQLite export of nsys, a trace of torch.profiler, or a CSV of nsys stats --report "
+    "cuda_gpu_kern_sum"
+)
 _METACHARACTERS = re.compile(r"[.^$*+?()\[\]{}|\\]")
-# What the torch profiler records on the device beside kernels; ncu profiles kernels only.
+
+# Runs of earlier versions list what else the torch profiler records on the device; ncu profiles kernels only.
 _NOT_KERNELS = ("Memcpy ", "Memset ")
 
 
@@ -102,6 +108,8 @@ def _totals(source: Path, phase: str | None) -> Totals:
             tables = table_names(connection)
         if {"kernels", "operators"} <= tables:
             return _of_profile(source, phase)
+    if looks_like_trace(unpacked_start(source, LOOKED_AT_BYTES)):
+        return _of_trace(source, phase)
     if phase is not None:
         raise ConfigError(
             f"--phase {phase}: {source} has no phases", "name a run directory with a profile: `llmperf torch` makes one"
@@ -130,7 +138,10 @@ def _of_run(run: Path, phase: str | None) -> Totals:
 
 
 def _of_exports(paths: Sequence[Path]) -> Totals:
-    rows = kernel_summary(*paths)
+    from llm_perf_opt.analysis.timeline.kernel_times import kernel_runs, kernel_times
+    from llm_perf_opt.formats.nsys_events import read_kernels
+
+    rows = kernel_times([kernel_runs(read_kernels(path)) for path in paths])
     shown = ", ".join(map(str, paths))
     if not rows:
         raise _none(shown, "nothing was captured, or CUDA was not traced")
@@ -163,8 +174,12 @@ def _of_profile(path: Path, phase: str | None) -> Totals:
     except sqlite3.Error as error:
         raise StageError(f"{path} cannot be read: {error}", "restore the file, or run again") from error
     rows = [row for row in rows if not row.name.startswith(_NOT_KERNELS)]
+    return _of_rows_by_phase(path, phase, rows, "the profiled sample ran without a GPU")
+
+
+def _of_rows_by_phase(path: Path, phase: str | None, rows: Sequence[KernelRow], why_none: str) -> Totals:
     if not rows:
-        raise _none(str(path), "the profiled sample ran without a GPU")
+        raise _none(str(path), why_none)
     phases = sorted({row.phase for row in rows})
     if phase is not None and phase not in phases:
         raise ConfigError(f"--phase {phase}: {path} has no kernels in it", f"one of {', '.join(phases)}")
@@ -176,6 +191,13 @@ def _of_profile(path: Path, phase: str | None) -> Totals:
     kernels = tuple(KernelTotal(name, launches, total) for name, (launches, total) in sums.items())
     shown = str(path) if phase is None else f"{path}, phase {phase}"
     return Totals(shown, kernels, sum(kernel.total_ns for kernel in kernels), spelling="torch")
+
+
+def _of_trace(path: Path, phase: str | None) -> Totals:
+    from llm_perf_opt.captures.timeline import analyse
+    from llm_perf_opt.formats.torch_events import read_events
+
+    return _of_rows_by_phase(path, phase, analyse(read_events(path), path.name).kernels(), "the trace holds none")
 
 
 def _of_table(path: Path) -> Totals:

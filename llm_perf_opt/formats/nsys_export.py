@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.records.tools import KernelTime, NsysFacts, NsysProcess, NvtxRange
+from llm_perf_opt.records.tools import NvtxRange
 
 KERNELS = "CUPTI_ACTIVITY_KIND_KERNEL"
 GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
@@ -55,32 +55,6 @@ def unreadable(path: Path, error: sqlite3.Error) -> StageError:
     return StageError(f"{path} is not a readable nsys export: {error}", "export the report again with nsys export")
 
 
-def read_facts(path: Path) -> NsysFacts:
-    """Facts of one export; tables that are missing count as empty.
-
-    Raises:
-        StageError: the file cannot be read.
-    """
-    with open_export(path) as connection:
-        tables = table_names(connection)
-        kernels, kernel_ns = _kernel_totals(connection, tables)
-        ranges, events = _ranges(connection, tables)
-        return NsysFacts(
-            exporter_version=_exporter_version(connection, tables),
-            kernels=kernels,
-            kernel_ns=kernel_ns,
-            runtime_calls=_count(connection, tables, RUNTIME),
-            graph_launches=_count(connection, tables, GRAPHS),
-            copies=sum(_count(connection, tables, table) for table in COPIES),
-            nvtx_events=events,
-            nvtx_ranges=tuple(ranges[:MOST_RANGES]),
-            nvtx_ranges_left_out=max(0, len(ranges) - MOST_RANGES),
-            processes=_processes(connection, tables),
-            duration_ns=_duration(connection, tables),
-            diagnostics=_diagnostics(connection, tables),
-        )
-
-
 def range_counts(*paths: Path) -> dict[str, int]:
     """Push/pop range of the default domain → how often, over all these exports.
 
@@ -107,84 +81,8 @@ def is_export(path: Path) -> bool:
         return not table_names(connection).isdisjoint({"StringIds", "META_DATA_EXPORT", "EXPORT_META_DATA"})
 
 
-def kernel_summary(*paths: Path) -> list[KernelTime]:
-    """The kernels of all these exports by demangled name, longest total time first.
-
-    Computed here rather than by `nsys stats`: no second run of the tool, one table for several reports of one capture,
-    and the same for an export that comes without a report.
-
-    Raises:
-        StageError: a file cannot be read.
-    """
-    with contextlib.closing(sqlite3.connect(":memory:", uri=True)) as connection:
-        connection.execute("CREATE TABLE launches (name TEXT NOT NULL, ns INTEGER NOT NULL)")
-        for path in paths:
-            _add_launches(connection, path)
-        rows = connection.execute(_SUMMARY).fetchall()
-    return [
-        KernelTime(
-            name=name,
-            instances=instances,
-            total_ns=total,
-            mean_ns=mean,
-            median_ns=median,
-            min_ns=low,
-            max_ns=high,
-            std_ns=_sample_deviation(instances, mean, mean_square),
-        )
-        for name, instances, total, mean, low, high, median, mean_square in rows
-    ]
-
-
-_SUMMARY = """
-    WITH ranked AS (
-        SELECT name, ns, row_number() OVER (PARTITION BY name ORDER BY ns) AS position,
-               count(*) OVER (PARTITION BY name) AS instances
-        FROM launches
-    )
-    SELECT name, count(*), sum(ns), avg(ns), min(ns), max(ns),
-           avg(CASE WHEN position IN ((instances + 1) / 2, (instances + 2) / 2) THEN ns END), avg(1.0 * ns * ns)
-    FROM ranked GROUP BY name ORDER BY sum(ns) DESC, 1
-"""
-
-
-def _add_launches(connection: sqlite3.Connection, path: Path) -> None:
-    """Add the name and duration of every kernel of one export."""
-    try:
-        connection.execute("ATTACH DATABASE ? AS export", (_uri(path),))
-        tables = {name for (name,) in connection.execute("SELECT name FROM export.sqlite_master WHERE type = 'table'")}
-        if {KERNELS, "StringIds"} <= tables:
-            connection.execute(
-                f"""
-                INSERT INTO launches SELECT coalesce(StringIds.value, '[unnamed kernel]'), end - start
-                FROM export.{KERNELS} AS kernels LEFT JOIN export.StringIds ON StringIds.id = kernels.demangledName
-                """
-            )
-        connection.commit()
-        connection.execute("DETACH DATABASE export")
-    except sqlite3.Error as error:
-        raise unreadable(path, error) from error
-
-
-def _sample_deviation(count: int, mean: float, mean_square: float) -> float:
-    if count < 2:
-        return 0.0
-    return float((max(0.0, mean_square - mean * mean) * count / (count - 1)) ** 0.5)
-
-
 def table_names(connection: sqlite3.Connection) -> frozenset[str]:
     return frozenset(name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
-
-
-def _count(connection: sqlite3.Connection, tables: frozenset[str], table: str) -> int:
-    return int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]) if table in tables else 0
-
-
-def _kernel_totals(connection: sqlite3.Connection, tables: frozenset[str]) -> tuple[int, int]:
-    if KERNELS not in tables:
-        return 0, 0
-    count, total = connection.execute(f"SELECT count(*), coalesce(sum(end - start), 0) FROM {KERNELS}").fetchone()
-    return int(count), int(total)
 
 
 def domain_names(connection: sqlite3.Connection) -> Mapping[int, str]:
@@ -232,38 +130,9 @@ def _ranges(connection: sqlite3.Connection, tables: frozenset[str]) -> tuple[lis
     return ranges, sum(item.count for item in ranges)
 
 
-def _processes(connection: sqlite3.Connection, tables: frozenset[str]) -> tuple[NsysProcess, ...]:
-    if KERNELS not in tables:
-        return ()
-    names: dict[int, str] = {}
-    if "PROCESSES" in tables:
-        names = dict(connection.execute("SELECT globalPid, name FROM PROCESSES").fetchall())
-    rows = connection.execute(f"SELECT globalPid, count(*) FROM {KERNELS} GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
-    # A serialized GlobalId holds the PID in bits 24 to 47.
-    return tuple(
-        NsysProcess(pid=(global_pid >> 24) & 0xFFFFFF, name=names.get(global_pid), kernels=count)
-        for global_pid, count in rows
-        if global_pid is not None
-    )
-
-
-def _duration(connection: sqlite3.Connection, tables: frozenset[str]) -> int | None:
-    if "ANALYSIS_DETAILS" not in tables:
-        return None
-    row = connection.execute("SELECT max(duration) FROM ANALYSIS_DETAILS").fetchone()
-    return None if row[0] is None else int(row[0])
-
-
-def _exporter_version(connection: sqlite3.Connection, tables: frozenset[str]) -> str | None:
-    # The second is the name that nsys 2022.4 uses.
-    table = next((name for name in ("META_DATA_EXPORT", "EXPORT_META_DATA") if name in tables), None)
-    if table is None:
-        return None
-    row = connection.execute(f"SELECT value FROM {table} WHERE name = 'EXPORT_PRODUCT_VERSION'").fetchone()
-    return None if row is None else str(row[0])
-
-
-def _diagnostics(connection: sqlite3.Connection, tables: frozenset[str]) -> tuple[str, ...]:
+def warnings(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """What nsys itself warned of while it collected."""
+    tables = table_names(connection)
     if "DIAGNOSTIC_EVENT" not in tables:
         return ()
     rows = connection.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llm_perf_opt.errors import ConfigError, MissingError
-from llm_perf_opt.formats.torch_trace import unpacked_start
+from llm_perf_opt.formats.json_chunks import unpacked_start
 from llm_perf_opt.importing.importer import Importer
 from llm_perf_opt.registry import IMPORTERS
 

@@ -125,7 +125,9 @@ class Profiles(Record):
     """What changed most between the profiled samples; profiled times, which no gate is held against."""
 
     operators: tuple[SelfTimeChange, ...] = ()
-    """Host and device self time."""
+    """Self time on the host."""
+    operators_on_device: tuple[SelfTimeChange, ...] = ()
+    """Time of what they launched; never added to the other."""
     kernels: tuple[SelfTimeChange, ...] = ()
     reason: str | None = None
     """Why nothing is compared."""

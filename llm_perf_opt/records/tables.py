@@ -38,7 +38,7 @@ class OperatorRow:
 
 @dataclass(slots=True)
 class KernelRow:
-    """Work on the device: kernels, copies, sets."""
+    """A kernel, or CUDA graphs that were traced whole; copies and sets are in `timeline.json`."""
 
     phase: str
     """Of the host event that launched it."""
@@ -77,14 +77,14 @@ class ProfileTables:
     """Both tables."""
 
     operators: list[OperatorRow]
-    """By falling self time, then name."""
+    """By falling device time, then self time on the host."""
     kernels: list[KernelRow]
     """By falling total time, then name."""
 
     @classmethod
     def read(cls, path: Path) -> ProfileTables:
         """Both tables of a file; MissingError where it is broken."""
-        operators = _rows(path, "operators", "self_cpu_ns + device_ns DESC, phase, name")
+        operators = _rows(path, "operators", "device_ns DESC, self_cpu_ns DESC, phase, name, input_shapes")
         kernels = _rows(path, "kernels", "total_ns DESC, phase, name")
         return cls([OperatorRow(*row) for row in operators], [KernelRow(*row) for row in kernels])
 

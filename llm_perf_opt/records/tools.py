@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from llm_perf_opt.records.base import Record
-from llm_perf_opt.records.timeline import Timeline
 
 
 class Tool(Record):
@@ -135,8 +134,6 @@ class NsysReport(Record):
 
     name: str
     facts: NsysFacts
-    timeline: Timeline | None = None
-    """Where the GPUs' time went in it."""
 
 
 class RangeCheck(Record):

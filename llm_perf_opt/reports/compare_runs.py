@@ -122,7 +122,8 @@ def _profiles(a: RunFacts, b: RunFacts, stages: Sequence[StageComparison]) -> Pr
     if one.sample != other.sample:
         return Profiles(reason=f"A profiled sample {one.sample}, B sample {other.sample}")
     return Profiles(
-        operators=operator_changes(tables_a.operators, tables_b.operators),
+        operators=operator_changes(tables_a.operators, tables_b.operators, "host"),
+        operators_on_device=operator_changes(tables_a.operators, tables_b.operators, "device"),
         kernels=kernel_changes(tables_a.kernels, tables_b.kernels),
     )
 

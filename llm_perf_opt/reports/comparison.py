@@ -171,10 +171,14 @@ def _profiles(profiles: Profiles) -> Section:
         return Section(title, (Paragraph(f"Not compared: {profiles.reason}."),))
     intro = (
         "Self time of one sample under the profiler, which slows the host down: one observation a run, so there is no "
-        "interval and no gate is held against it. That of operators is host and device time together, that of a range "
-        "host work outside operators."
+        "interval and no gate is held against it. An operator has self time on the host, and device time of what it "
+        "launched; the two are never added. The self time of a range is host work outside operators."
     )
-    changed = (("operator", profiles.operators), ("kernel", profiles.kernels))
+    changed = (
+        ("operator, on the host", profiles.operators),
+        ("operator, on the device", profiles.operators_on_device),
+        ("kernel", profiles.kernels),
+    )
     tables: list[Block] = [_self_times(what, changes) for what, changes in changed if changes]
     return Section(title, (Paragraph(intro), *(tables or [Paragraph("No self time differs.")])))
 

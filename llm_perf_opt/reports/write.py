@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -11,8 +12,10 @@ from typing import Any, TypeVar
 from llm_perf_opt.artifacts.layout import METRICS, REPORT, REPORT_HTML, SUMMARY
 from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.manifest import Manifest
-from llm_perf_opt.records.workload import Instrumented
+from llm_perf_opt.records.tables import ProfileTables
+from llm_perf_opt.records.workload import Instrumented, Profile
 from llm_perf_opt.registry import SECTIONS
 from llm_perf_opt.reports.attempt import Defect, Report, Written, defect_of, write_each
 from llm_perf_opt.reports.document import Document, Paragraph, Section
@@ -139,7 +142,38 @@ def summary(facts: RunFacts) -> dict[str, Any]:
         "imported": [file.model_dump(mode="json") for file in manifest.imported],
         "stages": {name: entry.model_dump(mode="json") for name, entry in manifest.stages.items()},
         "measured": {stage: _summary_of(facts, stage, measured) for stage, measured in facts.measured.items()},
-        **{record.SUMMARY: record.summary() for _, record in facts.all(Record) if record.SUMMARY is not None},
+        # Of several the first.
+        **{record.SUMMARY: record.summary() for _, record in reversed(facts.all(Record)) if record.SUMMARY is not None},
+        **torch_summary(facts),
+    }
+
+
+def torch_summary(facts: RunFacts) -> dict[str, Any]:
+    """What a trace or a profiled sample says of operators and kernels, under `torch`."""
+    found = next(iter(facts.all(ProfileTables)), None)
+    if found is None:
+        return {}
+    place, tables = found
+    line, profile = facts.of_stage(place.stage, DeviceTimeline), facts.of_stage(place.stage, Profile)
+    operators = [
+        {
+            "phase": row.phase,
+            "name": row.name,
+            "input_shapes": row.input_shapes,
+            "calls": row.calls,
+            "self_host_ns": row.self_cpu_ns,
+            "total_host_ns": row.total_cpu_ns,
+            "device_ns": row.device_ns,
+        }
+        for row in tables.operators
+    ]
+    return {
+        "torch": {
+            "operators": operators,
+            "kernels": [asdict(row) for row in tables.kernels],
+            "unattributed_device_ns": None if line is None else sum(row.total_ns for row in line.unattributed),
+            "notes": [] if profile is None else list(profile.notes),
+        }
     }
 
 

@@ -16,6 +16,8 @@ from llm_perf_opt.errors import StageError
 EVENT_METHODS = (
     "activity_type",
     "correlation_id",
+    "device_index",
+    "device_resource_id",
     "device_type",
     "duration_ns",
     "is_python_function",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli_process import llmperf, read_json
-from tests.unit.formats.test_torch_trace import EVENTS
 from tests.unit.importing.test_import import RAW, TABLE, export, made
+from tests.unit.timeline.example import EVENTS
 
 NSYS = """#!{python}
 import shutil, sys

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.formats.nsys_export import read_facts
+from llm_perf_opt.captures.nsys_reports import read_report
 from llm_perf_opt.records.tools import Failure, NsysFacts
 from llm_perf_opt.stages.nsys import argv as nsys_argv
 from llm_perf_opt.stages.nsys.settings import Nsys
@@ -52,7 +52,7 @@ class Capture:
         for report in nsys_tool.reports(folder):
             exported = self.run(nsys_tool.export_argv(nsight.nsys, report), "export.log")
             if exported.ok:
-                self.facts.append(read_facts(report.with_suffix(".sqlite")))
+                self.facts.append(read_report(report.name, report.with_suffix(".sqlite")).report.facts)
 
     def run(self, argv: list[str], log: str) -> Finished:
         return run(

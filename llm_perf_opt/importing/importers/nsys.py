@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import writing
 from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, NSYS_OUTPUT, export_log
-from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, read_report, write_capture
+from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, write_capture
 from llm_perf_opt.errors import MissingError, StageError
-from llm_perf_opt.formats.nsys_export import NSYS_MAGIC, SQLITE_MAGIC, is_export, kernel_summary
+from llm_perf_opt.formats.nsys_export import NSYS_MAGIC, SQLITE_MAGIC, is_export
 from llm_perf_opt.formats.nsys_stats import is_summary_header, read_summary
 from llm_perf_opt.importing.importer import ImportContext, Importer
 from llm_perf_opt.importing.item import Item, outcome_of
 from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.records.tools import KernelTime, NsysCapture, NsysReport
+from llm_perf_opt.records.tools import NsysCapture, NsysReport
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
@@ -29,15 +29,6 @@ CAPTURE_AGAIN = (
     "capture again: the workload on the GPU, cuda in --trace, --cuda-graph-trace=node for kernels in CUDA graphs, an "
     "nsys at least as new as the driver"
 )
-
-
-@dataclass(frozen=True)
-class _Read:
-    """One export that could be read."""
-
-    file: Path
-    report: NsysReport
-    kernels: list[KernelTime]
 
 
 def recognise(path: Path, start: bytes) -> str | None:
@@ -64,19 +55,27 @@ def read(context: ImportContext) -> Outcome:
     if items[0].kind == TABLE:
         return _import_table(items[0], folder, progress)
     captures = _captures(items)
-    found: list[_Read] = []
+    from llm_perf_opt.captures.nsys_reports import Read, kernels_of, read_report, write_timelines
+
+    found: list[Read] = []
+
+    def extract(item: Item, export: Path) -> None:
+        drop_environments(export)
+        found.append(read_report(item.source.name, export))
+
     for number, capture in enumerate(captures, 1):
         name = NSYS_OUTPUT if len(captures) == 1 else f"{NSYS_OUTPUT}.{number}"
         log = scratch / export_log(number)
         item = _bring_in(capture, folder / name, log, progress)
         if item.problem is None:
             progress.update(f"reading {item.source.name}", 0, 1, 0)
-            item.attempt(lambda item=item, name=name: found.append(_read(folder / f"{name}.sqlite", item)))  # type: ignore[misc]
+            item.attempt(partial(extract, item, folder / f"{name}.sqlite"))
     if not found:
         return outcome_of(items)
     reports = [item.report for item in found]
-    kernels = found[0].kernels if len(found) == 1 else kernel_summary(*(item.file for item in found))
+    kernels = kernels_of(found)
     write_capture(folder, nsys_capture(reports, kernels), kernels)
+    write_timelines(folder, [item.captured for item in found])
     return outcome_of(items, _judged(reports))
 
 
@@ -122,11 +121,6 @@ def _export(stored: Path, source: Path, log: Path) -> None:
             f"nsys {tool.version} could not export {source}: it {finished.how_it_ended()}; see {log}",
             "export it with the version that captured it, or a later one",
         )
-
-
-def _read(file: Path, item: Item) -> _Read:
-    drop_environments(file)
-    return _Read(file, read_report(item.source.name, file), kernel_summary(file))
 
 
 def _judged(reports: Sequence[NsysReport]) -> Outcome:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from llm_perf_opt.artifacts.layout import TRACE
-from llm_perf_opt.captures.trace import write_profile
-from llm_perf_opt.formats.torch_trace import looks_like_trace, read_trace
+from llm_perf_opt.formats.json_chunks import looks_like_trace
 from llm_perf_opt.importing.importer import ImportContext, Importer
 from llm_perf_opt.importing.item import outcome_of
 from llm_perf_opt.records.outcome import Outcome
@@ -17,7 +16,10 @@ def read(context: ImportContext) -> Outcome:
     notes: list[str] = []
 
     def extract() -> None:
-        notes.extend(write_profile(read_trace(item.source), folder).notes)
+        from llm_perf_opt.captures.trace import write_profile
+        from llm_perf_opt.formats.torch_events import read_events
+
+        notes.extend(write_profile(read_events(item.source), folder, item.source.name).notes)
 
     if item.copy(folder / TRACE, progress, pack=True):
         progress.update(f"reading {item.source.name}", 0, 1, 0)

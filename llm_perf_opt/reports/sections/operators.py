@@ -63,8 +63,9 @@ def _what(profile: Profile) -> str:
 
 
 def operator_table(rows: Sequence[OperatorRow], limit: int | None = None) -> Table:
-    """Operators by falling self time on host and device."""
-    total = sum(row.self_cpu_ns + row.device_ns for row in rows) or 1
+    """Operators by falling device time, then self time on the host; the two are never added."""
+    host = sum(row.self_cpu_ns for row in rows) or 1
+    device = sum(row.device_ns for row in rows)
     shaped = any(row.input_shapes for row in rows)
     cells = tuple(
         (
@@ -74,13 +75,24 @@ def operator_table(rows: Sequence[OperatorRow], limit: int | None = None) -> Tab
             f"{row.calls:,}",
             significant(row.self_cpu_ns / 1e6),
             significant(row.total_cpu_ns / 1e6),
+            percent(row.self_cpu_ns / host),
             significant(row.device_ns / 1e6),
-            percent((row.self_cpu_ns + row.device_ns) / total),
+            percent(row.device_ns / device) if device else "—",
         )
         for row in rows[:limit]
     )
     shapes = ("input shapes",) if shaped else ()
-    columns = ("phase", "operator", *shapes, "calls", "self CPU ms", "total CPU ms", "device ms", "self share")
+    columns = (
+        "phase",
+        "operator",
+        *shapes,
+        "calls",
+        "self host ms",
+        "total host ms",
+        "host share",
+        "device ms",
+        "device share",
+    )
     return Table(columns, cells, numeric=frozenset(range(2 + len(shapes), len(columns))))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.manifest import ImportedFile
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
@@ -12,7 +13,9 @@ from llm_perf_opt.reports.units import in_bytes
 def section(facts: RunFacts) -> Section:
     manifest = facts.manifest
     rows = tuple((name, entry.status, entry.reason or "") for name, entry in manifest.stages.items())
-    blocks: list[Block] = [Table(("stage", "status", "reason"), rows)]
+    # What somebody who brings in a capture asks is answered first.
+    answers = [line.answer for _, line in facts.all(DeviceTimeline)] if manifest.imported else []
+    blocks: list[Block] = [*map(Paragraph, answers), Table(("stage", "status", "reason"), rows)]
     remedies = tuple(f"{name}: {entry.remedy}" for name, entry in manifest.stages.items() if entry.remedy)
     if remedies:
         blocks.append(Items(remedies))

@@ -77,15 +77,17 @@ def _share(phase: str, of_what: str, metric: Metric) -> str:
 
 def _operators(phase: str, operators: list[OperatorRow]) -> list[str]:
     sums: dict[str, int] = defaultdict(int)
+    on_device = any(row.device_ns for row in operators if row.phase == phase)
     for row in operators:
         if row.phase == phase and row.name not in LABELS:
-            sums[row.name] += row.self_cpu_ns + row.device_ns
+            sums[row.name] += row.device_ns if on_device else row.self_cpu_ns
     total = sum(sums.values())
     if not total:
         return []
     top = sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:3]
     listed = ", ".join(f"{name} {percent(value / total)}" for name, value in top)
-    return [f"In the profiled sample, the operators with the most self time in {phase} are {listed}."]
+    where = "device time" if on_device else "self time on the host"
+    return [f"In the profiled sample, the operators with the most {where} in {phase} are {listed}."]
 
 
 SECTION = ReportSection(20, section)

@@ -1,117 +1,190 @@
-"""Where the GPU's time went in an nsys capture: busy and idle, by range, and the kernels of each phase."""
+"""Where the time of the devices went: busy and idle with its causes, by phase, step and range."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from llm_perf_opt.artifacts.layout import FACTS
-from llm_perf_opt.records.timeline import DeviceBusy, PhaseKernel, RangeWork, Timeline
-from llm_perf_opt.records.tools import NsysCapture
+from llm_perf_opt.records.device_timeline import (
+    CopyTime,
+    DeviceTime,
+    DeviceTimeline,
+    Gap,
+    Parts,
+    RangeTime,
+    StepGroup,
+)
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import percent, significant
 
 TOP = 15
-RANGES = (
-    "range",
-    "occurrences",
-    "kernels",
-    "kernel ms",
-    "of it in no inner range",
-    "share",
-    "GPU span ms",
-    "GPU idle ms",
-    "idle",
-)
+GAPS = 5
 READING = (
-    "A kernel belongs to the ranges that were open where it was launched. GPU span is from the start of a range's "
-    "first kernel to the end of its last, idle the part of it in which none of them ran, over all streams."
+    "Devices, phases and steps are windows of time: what a device did in them, whoever launched it. Where kernels "
+    "overlap copies, compute counts first, then communication, then copies. Ranges count what was launched in them."
 )
+PARTS = ("wall ms", "busy", "compute ms", "exposed communication ms", "exposed copies ms", "idle ms")
+CAUSES = {
+    "launch_not_recorded": "the launch is not in the recording",
+    "host_blocking_call": "host late, in a call that blocks",
+    "host_operator": "host late, in an operator",
+    "host_range": "host late, in a range",
+    "host_python": "host late, in Python",
+    "host_unrecorded": "host late, in nothing that was recorded",
+    "launch_call": "the launch call itself",
+    "launch_latency": "launch latency: the queue was empty",
+    "device_turnaround": "device turnaround: the work was queued",
+    "dependency": "waiting for an event",
+    "no_later_work": "no later work",
+}
 
 
 def section(facts: RunFacts) -> Section | None:
-    blocks: list[Block] = []
-    for _, capture in facts.all(NsysCapture):
-        for report in capture.reports:
-            if report.timeline is not None and report.timeline.devices:
-                blocks += timeline_blocks(report.name, report.timeline)
-    return Section("GPU time line", (Paragraph(READING), *blocks)) if blocks else None
+    found = [(place.stage, record) for place, record in facts.all(DeviceTimeline) if record.devices]
+    blocks = [block for stage, record in found for block in timeline_blocks(stage, record)]
+    return Section("Device time line", (*blocks, Paragraph(READING))) if blocks else None
 
 
-def timeline_blocks(name: str, timeline: Timeline) -> list[Block]:
-    """One report's devices, ranges and kernels by phase."""
-    blocks: list[Block] = [Items(tuple(f"{name}: {_sentence(device)}" for device in timeline.devices))]
-    if timeline.ranges:
-        blocks.append(_ranges(timeline))
-    blocks += [Items(lines)] if (lines := _remarks(timeline)) else []
-    if any(row.phase != "outside" for row in timeline.phase_kernels):
-        blocks.append(_kernels(timeline.phase_kernels[:TOP], timeline.kernel_ns))
+def timeline_blocks(stage: str, record: DeviceTimeline) -> list[Block]:
+    """The answer first, then what it is made of."""
+    blocks: list[Block] = [Paragraph(f"{record.answer} ({stage}, {record.source})"), _windows(record)]
+    idle = _idle(record.devices)
+    blocks += [idle] if idle is not None else []
+    if record.gaps:
+        blocks.append(Items(tuple(_gap(gap) for gap in record.gaps[:GAPS])))
+    if record.steps:
+        blocks.append(_steps(record.steps))
+    if record.copies:
+        blocks.append(_copies(record.copies))
+    used = [row for row in record.ranges if row.kernels]
+    if used:
+        blocks.append(_ranges(used[:TOP], sum(device.kernel_ns + device.graph_ns for device in record.devices)))
+    blocks += [Items(lines)] if (lines := tuple(remarks(record, len(used)))) else []
     return blocks
 
 
-def _sentence(device: DeviceBusy) -> str:
-    share = percent(device.busy_ns / device.span_ns if device.span_ns else 1.0)
-    copies = f", {_ms(device.copy_ns)} ms of copies and sets among it" if device.copy_ns else ""
-    return (
-        f"GPU {device.device} was busy for {_ms(device.busy_ns)} of {_ms(device.span_ns)} ms ({share}){copies}; "
-        f"idle for {_ms(device.idle_ns)} ms."
-    )
+def device_words(device: DeviceTime) -> str:
+    """Which GPU it is, as far as the file says."""
+    number = f"GPU {device.ordinal}" if device.process is None else f"GPU {device.ordinal} of process {device.process}"
+    name = "" if device.name is None else f" ({device.name})"
+    return f"{number}{name}"
 
 
-def _ranges(timeline: Timeline) -> Table:
-    rows = [_range(row, timeline.kernel_ns) for row in timeline.ranges[:TOP]]
-    return Table(RANGES, tuple(rows), numeric=frozenset(range(1, len(RANGES))))
+def _windows(record: DeviceTimeline) -> Table:
+    rows = []
+    for device in record.devices:
+        rows.append((device_words(device), "whole capture", *_parts(device)))
+        rows += [
+            (device_words(device), phase.name, *_parts(phase))
+            for phase in record.phases
+            if phase.device == device.device
+        ]
+    return Table(("device", "window", *PARTS), tuple(rows), numeric=frozenset(range(2, 2 + len(PARTS))))
 
 
-def _range(row: RangeWork, total_ns: int) -> tuple[str, ...]:
-    return (
-        row.name if row.domain is None else f"{row.domain}: {row.name}",
-        f"{row.occurrences:,}",
-        f"{row.kernels:,}",
-        _ms(row.kernel_ns),
-        _ms(row.own_kernel_ns),
-        percent(row.kernel_ns / total_ns) if total_ns else "—",
-        _ms(row.span_ns),
-        _ms(row.idle_ns),
-        percent(row.idle_ns / row.span_ns) if row.span_ns else "—",
-    )
+def _parts(part: Parts) -> tuple[str, ...]:
+    share = percent(part.busy_ns / part.wall_ns) if part.wall_ns else "—"
+    exposed = (part.compute_ns, part.exposed_communication_ns, part.exposed_copy_ns, part.idle_ns)
+    return (_ms(part.wall_ns), share, *map(_ms, exposed))
 
 
-def _remarks(timeline: Timeline) -> tuple[str, ...]:
-    lines = []
-    hidden = len(timeline.ranges[TOP:]) + timeline.ranges_left_out
-    if hidden:
-        lines.append(f"{hidden:,} more ranges have kernels; nsys/{FACTS} has the first {len(timeline.ranges):,}.")
-    if timeline.unattributed_kernels:
-        late = timeline.without_launch
-        before = f", {late:,} of them before the capture began" if late else ""
-        lines.append(
-            f"Unattributed: {timeline.unattributed_kernels:,} kernels of {_ms(timeline.unattributed_ns)} ms were "
-            f"launched in no range{before}."
-        )
-    return tuple(lines)
+def _idle(devices: Sequence[DeviceTime]) -> Table | None:
+    """Idle time by cause, over all devices."""
+    total = sum(device.idle_ns for device in devices)
+    sums: Mapping[str, int] = {cause: sum(device.idle_by_cause[cause] for device in devices) for cause in CAUSES}
+    rows = sorted(((ns, cause) for cause, ns in sums.items() if ns), reverse=True)
+    if not rows:
+        return None
+    cells = tuple((CAUSES[cause], _ms(ns), percent(ns / total)) for ns, cause in rows)
+    return Table(("idle because of", "ms", "share of idle"), cells, numeric=frozenset({1, 2}))
 
 
-def _kernels(rows: Sequence[PhaseKernel], total_ns: int) -> Table:
-    cells = tuple(
+def _gap(gap: Gap) -> str:
+    doing = "; ".join(f"thread {row.thread} was in {row.doing}" for row in gap.threads[:3])
+    return f"Idle for {_ms(gap.duration_ns)} ms before {gap.ended_by}" + (f": {doing}." if doing else ".")
+
+
+def _steps(groups: Sequence[StepGroup]) -> Table:
+    rows = tuple(
         (
-            row.phase,
-            row.name,
-            f"{row.kernels:,}",
-            _ms(row.total_ns),
-            significant(row.total_ns / row.kernels / 1e3),
-            significant(row.max_ns / 1e3),
-            percent(row.total_ns / total_ns),
+            group.name,
+            "—" if group.device is None else str(group.device),
+            f"{group.steps:,}",
+            *map(_ms, (group.median_ns, group.mean_ns, group.p95_ns, group.longest_ns)),
+            f"{group.outliers:,}",
+            percent(group.busy_ns / group.wall_ns) if group.wall_ns else "—",
         )
-        for row in rows
+        for group in groups[:TOP]
     )
-    columns = ("phase", "kernel", "launches", "total ms", "mean µs", "max µs", "share")
-    return Table(columns, cells, numeric=frozenset(range(2, len(columns))))
+    columns = ("steps", "device", "number", "median ms", "mean ms", "p95 ms", "longest ms", "over twice the median")
+    return Table((*columns, "busy"), rows, numeric=frozenset(range(2, 9)))
+
+
+def _copies(copies: Sequence[CopyTime]) -> Table:
+    rows = tuple(
+        (
+            str(copy.device),
+            copy.direction,
+            f"{copy.source} to {copy.target}" if copy.direction != "set" else copy.target,
+            f"{copy.count:,}",
+            "—" if copy.bytes is None else f"{copy.bytes:,}",
+            _ms(copy.total_ns),
+            significant(copy.gb_per_s),
+        )
+        for copy in copies[:TOP]
+    )
+    columns = ("device", "copies", "memory", "number", "bytes", "ms", "GB/s")
+    return Table(columns, rows, numeric=frozenset(range(3, len(columns))))
+
+
+def _ranges(ranges: Sequence[RangeTime], total_ns: int) -> Table:
+    rows = tuple(
+        (
+            row.name if row.domain is None else f"{row.domain}: {row.name}",
+            f"{row.occurrences:,}",
+            _ms(row.host_ns),
+            f"{row.kernels:,}",
+            _ms(row.kernel_ns),
+            _ms(row.own_kernel_ns),
+            percent(row.kernel_ns / total_ns) if total_ns else "—",
+        )
+        for row in ranges
+    )
+    columns = ("range", "occurrences", "host ms", "kernels", "kernel ms", "of it in no inner range", "share")
+    return Table(columns, rows, numeric=frozenset(range(1, len(columns))))
+
+
+def remarks(record: DeviceTimeline, used: int) -> list[str]:
+    """What is left out, not attributed, not trusted, or else to know."""
+    lines = [said] if (said := _facts(record)) else []
+    hidden = max(0, used - TOP) + record.ranges_left_out
+    if hidden:
+        lines.append(f"{hidden:,} more ranges are left out here.")
+    for row in record.unattributed:
+        lines.append(f"Unattributed: {row.count:,} pieces of device work of {_ms(row.total_ns)} ms: {row.reason}.")
+    for bad in record.distrusted:
+        lines.append(f"Not counted: {bad.count:,} pieces of device work of {_ms(bad.total_ns)} ms: {bad.reason}.")
+    return [*lines, *record.note_words()]
+
+
+def _facts(record: DeviceTimeline) -> str:
+    """What the file says of itself."""
+    facts = record.facts
+    known = {
+        "": " ".join(filter(None, (facts.tool, facts.tool_version))),
+        "driver ": facts.driver,
+        "CUDA ": facts.cuda,
+        "rank ": None if facts.rank is None else str(facts.rank),
+        "of ": None if facts.world_size is None else str(facts.world_size),
+        "command: ": " ".join(facts.command),
+    }
+    said = ", ".join(f"{word}{value}" for word, value in known.items() if value)
+    return f"The file says of itself: {said}." if said else ""
 
 
 def _ms(value_ns: int) -> str:
     return significant(value_ns / 1e6)
 
 
-SECTION = ReportSection(54, section)
+SECTION = ReportSection(35, section)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from llm_perf_opt.artifacts.layout import FACTS
+from llm_perf_opt.artifacts.layout import FACTS, TIMELINE
 from llm_perf_opt.stages.base import Stage
 from llm_perf_opt.stages.nsys.settings import Nsys
 
 STAGE = Stage(
     settings=Nsys,
-    records={FACTS: "llm_perf_opt.records.tools:NsysCapture"},
+    records={
+        FACTS: "llm_perf_opt.records.tools:NsysCapture",
+        TIMELINE: "llm_perf_opt.records.device_timeline:DeviceTimeline",
+    },
     short="nsys",
     needs=lambda _, config: "nothing" if config.pipeline.workload.foreign else "samples",
     planner="llm_perf_opt.stages.nsys.execute:plan",

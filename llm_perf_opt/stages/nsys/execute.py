@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import (
@@ -15,9 +16,8 @@ from llm_perf_opt.artifacts.layout import (
     NSYS_REPORT,
     export_log,
 )
-from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, read_report, write_capture
+from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, write_capture
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.formats.nsys_export import kernel_summary
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import NsysReport
@@ -34,6 +34,9 @@ from llm_perf_opt.tools.failures import judge_nsys, workload_remark
 from llm_perf_opt.tools.nvtx import parse_capture
 from llm_perf_opt.tools.options import parse_version
 from llm_perf_opt.workload.order import Capture
+
+if TYPE_CHECKING:
+    from llm_perf_opt.captures.nsys_reports import Read
 
 
 def plan(context: PlanContext[Nsys]) -> PlannedStage:
@@ -56,6 +59,8 @@ def plan(context: PlanContext[Nsys]) -> PlannedStage:
 
 
 def execute(context: StageContext[Nsys]) -> Outcome:
+    from llm_perf_opt.captures.nsys_reports import kernels_of, write_timelines
+
     settings = context.settings
     tool = require_tool("nsys")
     waits_for_range = settings.capture_range == "nvtx" and settings.gating_nvtx
@@ -87,7 +92,7 @@ def execute(context: StageContext[Nsys]) -> Outcome:
     # nsys traces NVTX wherever it waits for a range.
     listens = waits_for_range or _traces(settings, "nvtx")
     check = check_ranges(sent, exports.files, whole=whole, waited_for=waited_for) if listens else None
-    kernels = kernel_summary(*exports.files)
+    kernels = kernels_of(exports.read)
     record = nsys_capture(
         exports.reports,
         kernels,
@@ -103,6 +108,7 @@ def execute(context: StageContext[Nsys]) -> Outcome:
         }
     )
     write_capture(directory, record, kernels if exports.files else None)
+    write_timelines(directory, [found.captured for found in exports.read])
     remark = workload_remark("nsys", ending, ended_by_tool=argv.ends_workload(settings))
     remarks = [remark] if remark is not None else []
     return launch.outcome(failure, [*remarks, *range_remarks(check, sent, listens=listens)])
@@ -124,12 +130,16 @@ class _Exports:
 
     def __init__(self, launch: ToolRun, program: str, settings: Nsys) -> None:
         self.files: list[Path] = []
-        self.reports: list[NsysReport] = []
+        self.read: list[Read] = []
         self.output = ""
         """What was printed while exporting."""
         self._launch = launch
         self._program = program
         self._settings = settings
+
+    @property
+    def reports(self) -> list[NsysReport]:
+        return [found.report for found in self.read]
 
     def make(self, directory: Path) -> None:
         """Export every report in `directory`; one that cannot be exported or read is passed over."""
@@ -143,10 +153,12 @@ class _Exports:
                 self._read(report)
 
     def _read(self, report: Path) -> None:
+        from llm_perf_opt.captures.nsys_reports import read_report
+
         file = report.with_suffix(".sqlite")
         try:
             drop_environments(file)
-            self.reports.append(read_report(report.name, file))
+            self.read.append(read_report(report.name, file))
             self.files.append(file)
         except StageError as error:
             self.output += f"\n{error.message}"

@@ -6,24 +6,21 @@ What the PyTorch profiler saw is folded into tables while the events are in memo
 from __future__ import annotations
 
 import gzip
-import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity
 
-from llm_perf_opt.analysis.events import fold
 from llm_perf_opt.artifacts.files import write_text, writing
-from llm_perf_opt.artifacts.layout import MODULES, PROFILE, TABLES, TRACE
-from llm_perf_opt.records.events import DeviceEvents, HostEvents, is_device_api
-from llm_perf_opt.records.tables import write_tables
+from llm_perf_opt.artifacts.layout import MODULES, PROFILE, TRACE
+from llm_perf_opt.captures.timeline import analyse
+from llm_perf_opt.captures.trace import event_count, phase_ms, write_profile_tables
 from llm_perf_opt.records.workload import Profile
+from llm_perf_opt.stages.torch_profiler.child_events import live_events
 from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 from llm_perf_opt.workload.instrument import instrumented_run
 from llm_perf_opt.workload.measure import Session
@@ -77,15 +74,16 @@ def profile_sample(session: Session, settings: TorchProfiler, sample: int, outpu
         session.clock.synchronize()
         wall_ms = (time.perf_counter() - start) * 1e3
     session.events.phase("tables", 0, 1)
-    tables = fold(*live_events(profiler_events(profiler), by_shape=settings.group_by_input_shape))
-    write_tables(output_dir / TABLES, tables.operators.values(), tables.kernels.values())
+    events = live_events(profiler_events(profiler), by_shape=settings.group_by_input_shape)
+    captured = analyse(events, TRACE)
+    write_profile_tables(captured, output_dir)
     _export_trace(profiler, output_dir / TRACE)
     return Profile(
         sample=sample,
         activities=tuple(activities),
-        events=tables.events,
+        events=event_count(events),
         wall_ms=wall_ms,
-        phase_ms=tables.phase_ms,
+        phase_ms=phase_ms(captured),
         warmup_runs=warmups,
         notes=() if note is None else (note,),
     )
@@ -110,31 +108,3 @@ def _export_trace(profiler: torch.profiler.profile, path: Path) -> None:
         with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=3) as target:
             shutil.copyfileobj(source, target, 1 << 20)
         packed.replace(path)
-
-
-def live_events(events: Sequence[Any], *, by_shape: bool = False) -> tuple[HostEvents, DeviceEvents]:
-    """Kineto events as columns: of the host, and of the device.
-
-    Frames of Python's stack are no operators; our ranges mirrored on the device's time line are no kernels.
-    """
-    on_host = [event.device_type() == DeviceType.CPU for event in events]
-    on_device = itertools.compress(events, (not host for host in on_host))
-    device = [event for event in on_device if not event.is_user_annotation()]
-    host = [event for event in itertools.compress(events, on_host) if not event.is_python_function()]
-    ids = [event.correlation_id() for event in host] if device else []
-    # A correlation id is that of an operator or that of a call of the device's API: two series of numbers.
-    calls = [is_device_api(event.activity_type()) for event in host] if device else []
-    return HostEvents(
-        names=[event.name() for event in host],
-        threads=[event.start_thread_id() for event in host],
-        starts_ns=[event.start_ns() for event in host],
-        durations_ns=[event.duration_ns() for event in host],
-        operator_ids=[0 if call else found for found, call in zip(ids, calls, strict=True)],
-        launch_ids=[found if call else 0 for found, call in zip(ids, calls, strict=True)],
-        shapes=[str(event.shapes()) for event in host] if by_shape else (),
-    ), DeviceEvents(
-        names=[event.name() for event in device],
-        durations_ns=[event.duration_ns() for event in device],
-        operator_ids=[event.linked_correlation_id() for event in device],
-        launch_ids=[event.correlation_id() for event in device],
-    )

@@ -165,13 +165,15 @@ def test_operators_by_the_size_of_their_change_phase_by_phase() -> None:
         operator("warmup", "x", 9),
     ]
     b = [operator("prefill", "mm", 1), operator("prefill", "add", 3), operator("decode", "cat", 2, device_ns=10**6)]
-    found = [(item.phase, item.name, item.calls_a, item.calls_b, item.change_ms) for item in operator_changes(a, b)]
-    assert found == [("prefill", "mm", 1, 1, -4.0), ("decode", "cat", 0, 1, 3.0), ("decode", "mm", 1, 0, -1.0)]
+    found = [
+        (item.phase, item.name, item.calls_a, item.calls_b, item.change_ms) for item in operator_changes(a, b, "host")
+    ]
+    assert found == [("prefill", "mm", 1, 1, -4.0), ("decode", "cat", 0, 1, 2.0), ("decode", "mm", 1, 0, -1.0)]
 
 
 def test_rows_of_one_operator_are_summed_over_shapes() -> None:
     shaped = [operator("decode", "mm", 1, input_shapes="[2]"), operator("decode", "mm", 2, input_shapes="[3]")]
-    (found,) = operator_changes(shaped, [operator("decode", "mm", 7)])
+    (found,) = operator_changes(shaped, [operator("decode", "mm", 7)], "host")
     assert (found.calls_a, found.calls_b, found.change_ms) == (2, 1, 4.0)
 
 

@@ -29,7 +29,7 @@ from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.reports.facts import RunFacts, read_run
 from llm_perf_opt.run import plan_resumption
 from tests.unit.formats.ncu_rep_writer import block, kernel, report
-from tests.unit.formats.test_torch_trace import EVENTS, event
+from tests.unit.timeline.example import EVENTS, event
 
 T = TypeVar("T")
 RAW = '"ID","Process ID","Kernel Name","gpu__time_duration.sum"\n"","","","ns"\n"0","7","f","12"\n'
@@ -130,7 +130,7 @@ def test_one_of_each(tmp_path: Path) -> None:
     assert (facts.setup, facts.measured) == (None, {})
     profile = the(Profile, facts)
     assert (profile.sample, profile.wall_ms, profile.activities) == (None, None, ("cpu", "cuda"))
-    assert {row.name for row in the(ProfileTables, facts).kernels} == {"gemm", "graphed", "Memcpy HtoD"}
+    assert {row.name for row in the(ProfileTables, facts).kernels} == {"gemm", "graphed"}
     nsys = the(NsysCapture, facts)
     assert [(row.name, row.instances, row.total_ns) for row in nsys.kernels] == [("a", 2, 30), ("b", 1, 30)]
     assert (nsys.tool, nsys.trigger, nsys.device) == (None, None, None)
@@ -143,6 +143,11 @@ def test_one_of_each(tmp_path: Path) -> None:
     assert "the configuration, the machine and the inputs of what was captured are not known" in page
     assert "None" not in page
     assert (facts.path / "torch_profiler" / "operators.md").is_file()
+    assert page.index("the GPU was busy") < page.index("| stage | status")
+    summary = json.loads((facts.path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["timeline"]["devices"][0]["kernels"] == 2
+    assert {row["name"] for row in summary["torch"]["operators"]} >= {"aten::mm", "decode"}
+    assert summary["torch"]["unattributed_device_ns"] == 7000
     assert (facts.path / "nsys" / "kernels.md").is_file()
 
 

@@ -200,7 +200,7 @@ def test_operator_table_orders_and_shares() -> None:
         OperatorRow(phase="decode", name="aten::add", calls=1_000, self_cpu_ns=1_000_000, total_cpu_ns=1_000_000),
     ]
     table = operator_table(rows, 1)
-    assert table.rows == (("prefill", "aten::mm", "2", "3.000", "3.000", "0", "75.0 %"),)
+    assert table.rows == (("prefill", "aten::mm", "2", "3.000", "3.000", "75.0 %", "0", "—"),)
 
 
 def test_failed_samples_are_named() -> None:

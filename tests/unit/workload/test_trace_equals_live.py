@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from llm_perf_opt.analysis.events import fold
-from llm_perf_opt.formats.torch_trace import read_trace
-from llm_perf_opt.stages.torch_profiler.child import live_events
+from llm_perf_opt.captures.timeline import analyse
+from llm_perf_opt.formats.torch_events import read_events
+from llm_perf_opt.stages.torch_profiler.child_events import live_events
 
 
 def test_a_trace_gives_the_same_tables_as_the_live_events(tmp_path: Path) -> None:
@@ -19,11 +19,10 @@ def test_a_trace_gives_the_same_tables_as_the_live_events(tmp_path: Path) -> Non
             with record_function(phase), record_function("decoder"):
                 torch.nn.functional.linear(torch.randn(2, 8), weight).sum()
         torch.randn(3).sort()
-    live = fold(*live_events(profiler.profiler.kineto_results.events()))
+    live = analyse(live_events(profiler.profiler.kineto_results.events()), "memory")
     profiler.export_chrome_trace(str(tmp_path / "trace.json"))
-    trace = read_trace(tmp_path / "trace.json")
-    recorded = fold(trace.host, trace.device)
-    assert recorded.operators == live.operators
-    assert recorded.phase_ms == live.phase_ms
-    assert live.operators["prefill", "aten::linear", ""].calls == 1
-    assert live.operators["decode", "aten::linear", ""].calls == 2
+    recorded = analyse(read_events(tmp_path / "trace.json"), "trace")
+    assert recorded.operators() == live.operators()
+    assert recorded.record.phase_host_ns == live.record.phase_host_ns
+    calls = {(row.phase, row.name): row.calls for row in live.operators()}
+    assert (calls["prefill", "aten::linear"], calls["decode", "aten::linear"]) == (1, 2)

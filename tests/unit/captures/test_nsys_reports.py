@@ -1,3 +1,5 @@
+"""Facts and kernels of nsys exports."""
+
 from __future__ import annotations
 
 import sqlite3
@@ -5,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from llm_perf_opt.analysis.timeline.kernel_times import kernel_runs, kernel_times
+from llm_perf_opt.captures.nsys_reports import read_report
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.formats.nsys_export import kernel_summary, read_facts
+from llm_perf_opt.formats.nsys_events import read_kernels
 from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS
+from llm_perf_opt.records.tools import KernelTime, NsysFacts
 from tests.standins.nsys_standin import Export
+
+
+def read_facts(path: Path) -> NsysFacts:
+    return read_report("report", path).report.facts
+
+
+def kernel_summary(path: Path) -> list[KernelTime]:
+    return kernel_times([kernel_runs(read_kernels(path))])
 
 
 def event(kind: str, ns: int, name: str | None = None, domain: str | None = None, **other: object) -> dict[str, object]:
@@ -91,11 +104,8 @@ def test_kernel_summary(tmp_path: Path) -> None:
 def test_files_that_are_no_exports(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.sqlite"
     path.write_bytes(content)
-    if content:
-        with pytest.raises(StageError, match="not a readable nsys export"):
-            read_facts(path)
-    else:
-        assert read_facts(path).kernels == 0
+    with pytest.raises(StageError, match="export"):
+        read_facts(path)
     with pytest.raises(StageError):
         read_facts(tmp_path / "missing.sqlite")
 

@@ -1,4 +1,4 @@
-"""The stack sweep over profiler events against a brute-force truth."""
+"""What the profiler holds in memory, as tables, against a brute-force truth."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
 
-from llm_perf_opt.analysis.events import Tables
-from llm_perf_opt.analysis.events import fold as fold_columns
-from llm_perf_opt.stages.torch_profiler.child import live_events
+from llm_perf_opt.captures.timeline import analyse
+from llm_perf_opt.records.tables import KernelRow, OperatorRow
+from llm_perf_opt.stages.torch_profiler.child_events import live_events
 
 
 @dataclass(eq=False)
@@ -61,12 +61,28 @@ class Event:
     def activity_type(self) -> str:
         return self.activity
 
+    def device_index(self) -> int:
+        return 0
+
+    def device_resource_id(self) -> int:
+        return 7
+
     def shapes(self) -> list[list[int]]:
         return [[1]]
 
 
+@dataclass
+class Tables:
+    operators: dict[tuple[str, str, str], OperatorRow]
+    kernels: dict[tuple[str, str], KernelRow]
+
+
 def fold(events: Sequence[Event]) -> Tables:
-    return fold_columns(*live_events(events))
+    found = analyse(live_events(events), "memory")
+    return Tables(
+        {(row.phase, row.name, row.input_shapes): row for row in found.operators()},
+        {(row.phase, row.name): row for row in found.kernels()},
+    )
 
 
 NAMES = st.sampled_from(["aten::mm", "aten::add", "prefill", "decode", "module"])
@@ -90,11 +106,11 @@ def lay_out(shape: Any, start: int, thread: int) -> Event:
     return event
 
 
-def walk(event: Event, phase: str, above: Sequence[str]) -> Any:
+def walk(event: Event, phase: str, above: Sequence[tuple[str, str]]) -> Any:
     phase = event.label if event.label in ("prefill", "decode") else phase
     yield event, phase, above
     for child in event.children:
-        yield from walk(child, phase, [*above, event.label])
+        yield from walk(child, phase, [*above, (phase, event.label)])
 
 
 @given(st.lists(st.tuples(SHAPES, st.integers(1, 2)), max_size=5), st.randoms())
@@ -113,7 +129,7 @@ def test_it_equals_the_sums_over_the_trees(shapes: list[tuple[Any, int]], shuffl
             key = (phase, event.label, "")
             calls[key] += 1
             own[key] += event.duration - sum(child.duration for child in event.children)
-            total[key] += event.duration if event.label not in above else 0
+            total[key] += event.duration if (phase, event.label) not in above else 0
             events.append(event)
     shuffler.shuffle(events)
     found = fold(events).operators
@@ -130,13 +146,14 @@ def test_kernels_go_to_the_phase_and_operator_that_launched_them() -> None:
         Event("gemm", 500, 40, on=DeviceType.CUDA, correlation=99, linked=2),
         Event("gemm", 600, 60, on=DeviceType.CUDA, correlation=98, linked=2),
         Event("decode", 500, 160, on=DeviceType.CUDA, annotation=True),
-        Event("memset", 700, 5, on=DeviceType.CUDA, correlation=97, linked=0),
+        Event("Memset (Device)", 700, 5, on=DeviceType.CUDA, correlation=97, linked=0, activity="gpu_memset"),
+        Event("of nobody", 800, 5, on=DeviceType.CUDA, correlation=96, linked=0),
     ]
     tables = fold(events)
     gemm = tables.kernels["decode", "gemm"]
     assert (gemm.calls, gemm.total_ns, gemm.max_ns) == (2, 100, 60)
-    assert tables.kernels["outside", "memset"].total_ns == 5
-    assert set(tables.kernels) == {("decode", "gemm"), ("outside", "memset")}
+    assert tables.kernels["outside", "of nobody"].total_ns == 5
+    assert set(tables.kernels) == {("decode", "gemm"), ("outside", "of nobody")}  # a set is no kernel
     assert tables.operators["decode", "aten::mm", ""].device_ns == 100
 
 

@@ -1,0 +1,363 @@
+"""Tables by time: devices, phases, steps, gaps, categories."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from llm_perf_opt.analysis.kernel_names import short_name
+from llm_perf_opt.analysis.timeline.breakdown import CAUSES, PARTS
+from llm_perf_opt.analysis.timeline.intervals import Cover, Int, ordered
+from llm_perf_opt.analysis.timeline.nesting import Nest
+from llm_perf_opt.analysis.timeline.phases import Phases, processes_of_devices, windows
+from llm_perf_opt.analysis.timeline.state import State
+from llm_perf_opt.analysis.timeline.tables import WHOLE_GRAPH, category_of, is_kernel, sums
+from llm_perf_opt.records.columns import ABSENT, GRAPH, KERNEL, NONE, START_END
+from llm_perf_opt.records.device_timeline import (
+    CategoryTime,
+    DeviceTime,
+    Gap,
+    GapStatistics,
+    HostDoing,
+    LaunchStatistics,
+    PhaseTime,
+    StepGroup,
+    ThreadDoing,
+)
+from llm_perf_opt.records.factor import factorized
+
+LONGEST_GAPS = 20
+MOST_DOINGS = 20
+LOOKS = 101
+"""Times at which a gap is looked at, to say what the threads were in."""
+NOTHING = "nothing recorded"
+
+
+def parts_of(state: State, device: int, start: Int, end: Int) -> dict[str, object]:
+    """The fields of `Parts` for these windows of one device, which do not overlap."""
+    which = np.full(len(start), device, np.int64)
+    parts = state.time.parts(which, start, end)
+    causes = state.time.causes(which, start, end).sum(axis=1)
+    found: dict[str, object] = {f"{name}_ns": int(parts[name].sum()) for name in PARTS}
+    found["idle_by_cause"] = dict(zip(CAUSES, causes.tolist(), strict=True))
+    return found
+
+
+def extents(state: State) -> Iterator[tuple[int, int, int]]:
+    """(device, start of its first trusted work, end of its last)."""
+    work = state.events.work
+    for device in range(len(state.events.devices)):
+        mine = state.trusted & (work.device == device)
+        if mine.any():
+            yield device, int(work.start_ns[mine].min()), int(work.end_ns[mine].max())
+
+
+def device_times(state: State) -> list[DeviceTime]:
+    """Devices with trusted work."""
+    events, work = state.events, state.events.work
+    duration = np.where(state.trusted, work.end_ns - np.where(state.trusted, work.start_ns, 0), 0)
+    streams = state.streams
+    rows = []
+    for device, start, end in extents(state):
+        mine = state.trusted & (work.device == device)
+        kernels, graphs = mine & (work.kind == KERNEL), mine & (work.kind == GRAPH)
+        facts = events.devices[device]
+        rows.append(
+            DeviceTime.model_validate(
+                {
+                    **parts_of(state, device, np.array([start]), np.array([end])),
+                    "device": device,
+                    "gpu": facts.gpu,
+                    "process": events.processes[facts.process].pid if facts.process != NONE else None,
+                    "ordinal": facts.ordinal,
+                    "name": facts.name,
+                    "start_ns": start,
+                    "kernels": int(kernels.sum()),
+                    "kernel_ns": int(duration[kernels].sum()),
+                    "graphs": int(graphs.sum()),
+                    "graph_ns": int(duration[graphs].sum()),
+                    "copies": int((mine & ~kernels & ~graphs).sum()),
+                    "streams": len(np.unique(streams[mine])),
+                    "concurrent_ns": _concurrent(state, np.flatnonzero(mine), streams),
+                    "gaps": _gap_statistics(state, device),
+                    "launches": _launch_statistics(state, np.flatnonzero(mine)),
+                }
+            )
+        )
+    return rows
+
+
+def _concurrent(state: State, rows: Int, streams: Int) -> int:
+    """Time in which at least two streams were busy."""
+    work = state.events.work
+    _, stream = factorized(streams[rows])
+    packing = state.time.packing
+    if stream.max(initial=0) < 1:
+        return 0
+    cover = Cover.of(packing, stream, work.start_ns[rows], work.end_ns[rows])
+    times = np.append(cover.starts % packing.span, cover.ends % packing.span)
+    change = np.append(np.ones(len(cover.starts), np.int64), np.full(len(cover.ends), -1))
+    order = np.lexsort((change, times))
+    busy = np.cumsum(change[order])
+    return int(np.diff(times[order])[busy[:-1] >= 2].sum())
+
+
+def _inner_gaps(state: State, device: int) -> Int:
+    """The gaps between works of a device."""
+    gaps = state.time.gaps
+    mine = np.flatnonzero(gaps.device == device)
+    return mine[1:-1]
+
+
+def _gap_statistics(state: State, device: int) -> GapStatistics | None:
+    mine = _inner_gaps(state, device)
+    if not len(mine):
+        return None
+    lengths = np.sort(state.time.gaps.end_ns[mine] - state.time.gaps.start_ns[mine])
+    return GapStatistics(
+        count=len(lengths),
+        total_ns=int(lengths.sum()),
+        median_ns=ranked(lengths, 0.5),
+        p95_ns=ranked(lengths, 0.95),
+        longest_ns=int(lengths[-1]),
+    )
+
+
+def ranked(sorted_values: Int, share: float) -> int:
+    """The value at this share of a sorted column: the smallest that so many are not above."""
+    return int(sorted_values[max(0, int(np.ceil(share * len(sorted_values))) - 1)])
+
+
+def _launch_statistics(state: State, rows: Int) -> LaunchStatistics:
+    work, launches = state.events.work, state.launches
+    rows = rows[launches.call[rows] != NONE]
+    called, started = np.sort(launches.start_ns[rows]), np.sort(work.start_ns[rows])
+    queued = np.maximum(np.arange(len(rows)) - np.searchsorted(started, called, "right"), 0)
+    device = work.device[rows].astype(np.int64)
+    returned = launches.end_ns[rows]
+    # Nothing ran from the return of the call to the start of the work: nothing else was in its way.
+    free = state.time.busy.within(device, launches.start_ns[rows], work.start_ns[rows]) == 0
+    free &= work.start_ns[rows] >= returned
+    latency = np.sort((work.start_ns[rows] - launches.start_ns[rows])[free])
+    return LaunchStatistics(
+        launches=len(rows),
+        latency_median_ns=ranked(latency, 0.5) if len(latency) else None,
+        latency_p95_ns=ranked(latency, 0.95) if len(latency) else None,
+        latency_launches=len(latency),
+        queued_mean=float(queued.mean()) if len(rows) else 0.0,
+        queued_most=int(queued.max(initial=0)),
+    )
+
+
+def phase_times(state: State, phases: Phases) -> list[PhaseTime]:
+    """Each phase on each device that its processes use."""
+    owners = processes_of_devices(state)
+    used = [device for device, _, _ in extents(state)]
+    ranges = state.events.ranges
+    process_of = state.events.thread_process()
+    rows = []
+    for number, name in enumerate(phases.names[:-1]):
+        mine = phases.rows[phases.numbers == number]
+        process, start, end = windows(state, mine)
+        count = Counter(process_of[ranges.thread[mine]].tolist())
+        for device in used:
+            chosen = np.isin(process, list(owners[device]))
+            if chosen.any():
+                merged = _merged(state, start[chosen], end[chosen])
+                occurrences = sum(count[owner] for owner in owners[device])
+                rows.append(
+                    PhaseTime.model_validate(
+                        {"name": name, "device": device, "occurrences": occurrences, **parts_of(state, device, *merged)}
+                    )
+                )
+    return rows
+
+
+def _merged(state: State, start: Int, end: Int) -> tuple[Int, Int]:
+    packing = state.time.packing
+    cover = Cover.of(packing, 0, start, end)
+    return cover.starts + packing.first, cover.ends + packing.first
+
+
+def phase_host_ns(state: State, phases: Phases) -> dict[str, int]:
+    """Time of the host in each phase, added up over processes."""
+    found = {}
+    for number, name in enumerate(phases.names[:-1]):
+        _, start, end = windows(state, phases.rows[phases.numbers == number])
+        found[name] = int((end - start).sum())
+    return found
+
+
+def step_groups(state: State, phases: Phases) -> list[StepGroup]:
+    """Each kind of step on each device that its processes use."""
+    ranges = state.events.ranges
+    owners = processes_of_devices(state)
+    used: list[int | None] = [device for device, _, _ in extents(state)]
+    process_of = state.events.thread_process()
+    rows = []
+    for name, (phase, mine) in phases.groups.items():
+        for device in used or [None]:
+            own = np.arange(len(mine))
+            if device is not None:
+                own = np.flatnonzero(np.isin(process_of[ranges.thread[mine]], list(owners[device])))
+            if not len(own):
+                continue
+            start, end = ranges.start_ns[mine[own]], ranges.end_ns[mine[own]]
+            merged = _merged(state, start, end)
+            parts = _no_parts(merged) if device is None else parts_of(state, device, *merged)
+            rows.append(
+                StepGroup.model_validate(
+                    {"name": name, "phase": phase, "device": device, **_spread(np.sort(end - start)), **parts}
+                )
+            )
+    return rows
+
+
+def _no_parts(merged: tuple[Int, Int]) -> dict[str, object]:
+    wall = int((merged[1] - merged[0]).sum())
+    nothing = {f"{name}_ns": 0 for name in PARTS}
+    causes = dict.fromkeys(CAUSES, 0) | {"no_later_work": wall}
+    return {**nothing, "wall_ns": wall, "idle_ns": wall, "idle_by_cause": causes}
+
+
+def _spread(lengths: Int) -> dict[str, int]:
+    median = ranked(lengths, 0.5)
+    outliers = lengths[lengths > 2 * median]
+    return {
+        "steps": len(lengths),
+        "mean_ns": round(float(lengths.mean())),
+        "median_ns": median,
+        "p95_ns": ranked(lengths, 0.95),
+        "shortest_ns": int(lengths[0]),
+        "longest_ns": int(lengths[-1]),
+        "outliers": len(outliers),
+        "outliers_ns": int(outliers.sum()),
+    }
+
+
+def category_times(state: State) -> list[CategoryTime]:
+    """By device and falling time."""
+    work, names = state.events.work, state.events.names
+    rows = np.flatnonzero(is_kernel(state))
+    keys, group = factorized(
+        (work.device[rows].astype(np.int64) * 2 + (work.kind[rows] == GRAPH)) * len(names) + work.name[rows]
+    )
+    calls = sums(group, len(keys))
+    total = sums(group, len(keys), work.end_ns[rows] - work.start_ns[rows])
+    found: dict[tuple[int, str], list[int]] = {}
+    for key, count, ns in zip(keys.tolist(), calls.tolist(), total.tolist(), strict=True):
+        device, graph = key // len(names) // 2, key // len(names) % 2
+        words = WHOLE_GRAPH if graph else category_of(state, KERNEL, key % len(names))
+        entry = found.setdefault((device, words), [0, 0])
+        entry[0] += count
+        entry[1] += ns
+    whole = Counter[int]()
+    for (device, _), (_, ns) in found.items():
+        whole[device] += ns
+    table = [
+        CategoryTime(device=device, category=words, kernels=count, total_ns=ns, share=ns / whole[device])
+        for (device, words), (count, ns) in found.items()
+    ]
+    return sorted(table, key=lambda row: (row.device, -row.total_ns, row.category))
+
+
+def longest_gaps(state: State, host: HostNames) -> list[Gap]:
+    """The longest gaps of all devices, with what every thread of the process was in."""
+    gaps = state.time.gaps
+    rows = np.concatenate([np.empty(0, np.int64), *(_inner_gaps(state, device) for device, _, _ in extents(state))])
+    length = gaps.end_ns[rows] - gaps.start_ns[rows]
+    rows = rows[np.lexsort((gaps.device[rows], gaps.start_ns[rows], -length))][:LONGEST_GAPS]
+    causes = state.time.causes_in(rows, gaps.end_ns[rows])
+    found = []
+    for position, gap in enumerate(rows.tolist()):
+        ender = int(gaps.ender[gap])
+        start, end = int(gaps.start_ns[gap]), int(gaps.end_ns[gap])
+        name = state.events.names[state.events.work.name[ender]]
+        found.append(
+            Gap(
+                device=int(gaps.device[gap]),
+                start_ns=start,
+                duration_ns=end - start,
+                ended_by=short_name(name) if state.events.work.kind[ender] == KERNEL else name,
+                idle_by_cause={cause: ns for cause, ns in zip(CAUSES, causes[:, position].tolist(), strict=True) if ns},
+                threads=tuple(host.during(start, end, _process_of(state, ender))),
+            )
+        )
+    return found
+
+
+def _process_of(state: State, row: int) -> int:
+    thread = int(state.launches.thread[row])
+    return int(state.events.work.process[row]) if thread == NONE else state.events.threads[thread].process
+
+
+def waited_for(state: State, host: HostNames) -> list[HostDoing]:
+    """What the launching threads were in while devices waited for them, longest first."""
+    gaps, time = state.time.gaps, state.time
+    rows = np.concatenate([np.empty(0, np.int64), *(_inner_gaps(state, device) for device, _, _ in extents(state))])
+    rows = rows[time.launched_start_ns[rows] != ABSENT]
+    start = gaps.start_ns[rows]
+    called = np.clip(time.launched_start_ns[rows], start, gaps.end_ns[rows])
+    late = called > start
+    rows, start, called = rows[late], start[late], called[late]
+    names = host.at(time.thread[rows], (start + called) // 2)
+    keys, group = factorized(names)
+    total = sums(group, len(keys), called - start)
+    found = [
+        HostDoing(name=NOTHING if key == NONE else state.events.names[key], total_ns=ns)
+        for key, ns in zip(keys.tolist(), total.tolist(), strict=True)
+    ]
+    return sorted(found, key=lambda row: (-row.total_ns, row.name))[:MOST_DOINGS]
+
+
+class HostNames:
+    """What threads were in: a call, else the innermost range, operator or Python function."""
+
+    def __init__(self, state: State) -> None:
+        self._events = state.events
+        ranges, calls = state.events.ranges, state.events.calls
+        self._nest = state.nest
+        self._rows: Int = state.nested
+        rows = np.flatnonzero(ranges.kind != START_END)
+        if len(rows) > len(self._rows):
+            self._rows = rows
+            self._nest = Nest(ranges.thread[self._rows], ranges.start_ns[self._rows], ranges.end_ns[self._rows])
+        self._packing = state.time.packing
+        starts = self._packing.pack(calls.thread, calls.start_ns)
+        self._calls = ordered(starts)
+        self._starts = starts[self._calls]
+        ends = self._packing.pack(calls.thread, calls.end_ns)[self._calls]
+        self._reached = np.maximum.accumulate(ends) if len(ends) else ends
+        # Of calls that hold others the outermost names what the thread was in.
+        opens = np.append(True, self._starts[1:] >= self._reached[:-1])[: len(ends)]
+        self._outermost = np.maximum.accumulate(np.where(opens, np.arange(len(ends)), 0)) if len(ends) else self._calls
+
+    def at(self, thread: Int, time: Int) -> Int:
+        """The name; -1 where nothing was recorded."""
+        inner = self._nest.innermost(thread, time)
+        ranges = self._events.ranges
+        found = np.full(len(time), NONE, np.int64)
+        if len(self._rows):
+            found = np.where(inner == NONE, NONE, ranges.name[self._rows[np.maximum(inner, 0)]])
+        if len(self._starts):
+            packed = self._packing.pack(thread, time)
+            last = np.searchsorted(self._starts, packed, "right") - 1
+            within = (last >= 0) & (self._reached[np.maximum(last, 0)] > packed)
+            outermost = self._calls[self._outermost[np.maximum(last, 0)]]
+            found = np.where(within, self._events.calls.name[outermost], found)
+        return found
+
+    def during(self, start: int, end: int, process: int) -> list[ThreadDoing]:
+        """What each thread of a process was in most of the time, those with something first."""
+        looks = start + (2 * np.arange(LOOKS) + 1) * (end - start) // (2 * LOOKS)
+        found = []
+        for number, thread in enumerate(self._events.threads):
+            if process not in (NONE, thread.process):
+                continue
+            names = Counter(self.at(np.full(LOOKS, number), looks).tolist())
+            name, count = min(names.items(), key=lambda item: (-item[1], item[0]))
+            doing = NOTHING if name == NONE else self._events.names[name]
+            found.append(ThreadDoing(thread=str(thread.name or thread.tid), doing=doing, share=count / LOOKS))
+        return sorted(found, key=lambda row: (row.doing == NOTHING, row.thread))[:MOST_DOINGS]

@@ -1,0 +1,123 @@
+"""Unions of intervals and the time that they cover, for many groups at once.
+
+A group is a thread, a device or whatever the intervals of one row of the answer have in common. Group and time are
+packed into one number, so that all groups are sorted, merged and searched in one go. Intervals are half open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int = NDArray[Any]
+"""Whole numbers of 32 or 64 bits."""
+MOST = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """(group, time) as one number, in the order of the pairs."""
+
+    first: int
+    """Earliest time that is told apart; times before it count as it."""
+    span: int
+
+    @classmethod
+    def over(cls, groups: int, *times: Int) -> Packing:
+        """For these times in so many groups.
+
+        Raises:
+            OverflowError: they do not fit: centuries, or billions of groups.
+        """
+        filled = [column for column in times if len(column)]
+        first = min((int(column.min()) for column in filled), default=0)
+        last = max((int(column.max()) for column in filled), default=0)
+        span = last - first + 2
+        if span * (groups + 1) >= MOST:
+            raise OverflowError("the times of this file lie too far apart")
+        return cls(first, span)
+
+    def pack(self, group: NDArray[np.integer] | int, time: Int) -> Int:
+        clipped = np.clip(time, self.first, self.first + self.span - 1) - self.first
+        packed: Int = np.asarray(group, np.int64) * self.span + clipped
+        return packed
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A union of intervals in every group."""
+
+    packing: Packing
+    starts: Int
+    """Packed; sorted, as are the ends; no two intervals touch."""
+    ends: Int
+    covered: Int
+    """Time covered by the intervals before each, one more than there are."""
+
+    @classmethod
+    def of(cls, packing: Packing, group: NDArray[np.integer] | int, start: Int, end: Int) -> Cover:
+        """The union of these; those that end where they start, or before, hold nothing."""
+        starts, ends = packing.pack(group, start), packing.pack(group, end)
+        there = ends > starts
+        if not there.all():
+            starts, ends = starts[there], ends[there]
+        return cls._merged(packing, starts, ends)
+
+    @classmethod
+    def _merged(cls, packing: Packing, starts: Int, ends: Int) -> Cover:
+        if len(starts) and (np.diff(starts) < 0).any():
+            order = np.argsort(starts, kind="stable")
+            starts, ends = starts[order], ends[order]
+        if len(starts):
+            reached = np.maximum.accumulate(ends)
+            opens = np.flatnonzero(np.append(True, starts[1:] > reached[:-1]))
+            starts, ends = starts[opens], reached[np.append(opens[1:] - 1, len(reached) - 1)]
+        return cls(packing, starts, ends, np.append(0, np.cumsum(ends - starts)))
+
+    def joined(self, other: Cover) -> Cover:
+        """What either covers; both have one packing."""
+        starts, ends = np.append(self.starts, other.starts), np.append(self.ends, other.ends)
+        return self._merged(self.packing, starts, ends)
+
+    def before(self, group: NDArray[np.integer] | int, time: Int) -> Int:
+        """Time covered before each (group, time), counted from the first group on."""
+        at = self.packing.pack(group, time)
+        last = np.searchsorted(self.starts, at, "right") - 1
+        if not len(self.starts):
+            return np.zeros(len(at), np.int64)
+        found = np.maximum(last, 0)
+        inside = np.minimum(at, self.ends[found]) - self.starts[found]
+        return np.where(last < 0, 0, self.covered[found] + inside)
+
+    def within(self, group: NDArray[np.integer] | int, start: Int, end: Int) -> Int:
+        """Time covered from each start to its end; 0 where it ends before it starts."""
+        return np.where(end > start, self.before(group, end) - self.before(group, start), 0)
+
+
+def runs(keys: Int) -> tuple[Int, Int]:
+    """Of a sorted column: where each run of equal values starts, and the number of the run of each row."""
+    if not len(keys):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    new = np.append(True, keys[1:] != keys[:-1])
+    return np.flatnonzero(new), np.cumsum(new) - 1
+
+
+def ordered(*keys: Int) -> Int:
+    """The order of rows by the first key, ties by the next; fast where the rows are in nearly that order."""
+    first = keys[0]
+    if not len(first):
+        return np.empty(0, np.int64)
+    order = np.argsort(first, kind="stable")
+    if len(keys) == 1:
+        return order
+    lead = first[order]
+    same = lead[1:] == lead[:-1]
+    if not same.any():
+        return order
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    rows = order[tied]
+    order[tied] = rows[np.lexsort([key[rows] for key in reversed(keys)])]
+    return order

@@ -1,0 +1,159 @@
+"""Which call launched a piece of device work, and which operator or range that call was in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_perf_opt.analysis.timeline.intervals import Int, ordered
+from llm_perf_opt.analysis.timeline.nesting import Nest
+from llm_perf_opt.analysis.timeline.steps import PROFILER_STEP
+from llm_perf_opt.records.columns import ABSENT, NONE, OPERATOR, PYTHON, START_END, Events, Small
+from llm_perf_opt.records.factor import looked_up
+
+OLD_IDS_SHARE = 0.9
+"""Where so many kernels have their correlation id as `External id`, that is no id of an operator: traces up to about
+torch 2.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launches:
+    """One element for each piece of device work."""
+
+    call: Small
+    """The call that launched it; -1 where none was recorded."""
+    thread: Small
+    start_ns: Int
+    """Of the call; ABSENT without one."""
+    end_ns: Int
+    owner: Small
+    """The innermost operator or range around the launch; -1 without one."""
+    by_external_id: NDArray[np.bool_]
+    """Its owner was found by `External id`, since no call was recorded."""
+    ambiguous: int
+    """Work that calls of several processes may have launched: of those none is taken."""
+
+
+def launch_places(events: Events, launches: Launches) -> tuple[Int, Int]:
+    """The thread and time of each launch; without a recorded call those of the operator, if any."""
+    thread, start = launches.thread, launches.start_ns
+    rows = np.flatnonzero(launches.by_external_id)
+    if len(rows):
+        thread, start = thread.copy(), start.copy()
+        thread[rows] = events.ranges.thread[launches.owner[rows]]
+        start[rows] = events.ranges.start_ns[launches.owner[rows]]
+    return thread, start
+
+
+def nesting_ranges(events: Events) -> Small:
+    """The ranges that can be said to launch something.
+
+    Python functions, ranges across threads and the profiler's own step around everything are not.
+    """
+    kind = events.ranges.kind
+    chosen = (kind != PYTHON) & (kind != START_END)
+    steps = [number for number, name in enumerate(events.names) if name.startswith(f"{PROFILER_STEP}#")]
+    if steps:
+        chosen &= ~np.isin(events.ranges.name, steps)
+    return np.flatnonzero(chosen).astype(np.int32)
+
+
+def find_launches(events: Events, nest: Nest, nested: Small) -> Launches:
+    """Link device work to calls by (process, correlation id), and to ranges by the time of the call.
+
+    Args:
+        nest: of the ranges `nested`.
+    """
+    call, ambiguous = _calls_of(events)
+    linked = call != NONE
+    found = np.maximum(call, 0)
+    calls = events.calls
+    thread = np.full(len(call), NONE, np.int32)
+    start = np.full(len(call), ABSENT, np.int64)
+    end = start.copy()
+    rows = np.flatnonzero(linked)
+    if len(rows):
+        thread[rows] = calls.thread[found[rows]]
+        start[rows], end[rows] = calls.start_ns[found[rows]], calls.end_ns[found[rows]]
+    owner = np.full(len(call), NONE, np.int32)
+    if len(nested):
+        inner = nest.innermost(thread[rows], start[rows])
+        owner[rows] = np.where(inner == NONE, NONE, nested[np.maximum(inner, 0)])
+    external = _by_external_id(events, linked)
+    by_id = external != NONE
+    owner[by_id] = external[by_id]
+    return Launches(call.astype(np.int32), thread, start, end, owner, by_id, ambiguous)
+
+
+def _calls_of(events: Events) -> tuple[Int, int]:
+    work, calls = events.work, events.calls
+    if not len(calls) or not len(work):
+        return np.full(len(work), NONE, np.int64), 0
+    named = np.flatnonzero(calls.correlation > 0)
+    owner = events.thread_process()[calls.thread[named]].astype(np.int64)
+    correlation: Int = calls.correlation[named]
+    wanted: Int = work.correlation
+    top = int(correlation.max(initial=0)) + 1
+    if top * (len(events.processes) + 1) >= 1 << 62:  # ids that use all their bits
+        ids = np.unique(correlation)
+        correlation, top = looked_up(correlation, ids), len(ids)
+        wanted = looked_up(work.correlation, ids)
+        valid = wanted != NONE
+    else:
+        valid = (wanted > 0) & (wanted < top)
+    order = ordered(owner * top + correlation, calls.start_ns[named])
+    keys = (owner * top + correlation)[order]
+    rows = named[order]
+    known = valid & (work.process != NONE)
+    found = _matched(keys, rows, work.process * np.int64(top) + wanted, known)
+    anywhere = valid & (work.process == NONE)
+    ambiguous = 0
+    if anywhere.any():
+        # Device events of this file do not say their process: an id stands for a call only if one process uses it.
+        order = ordered(correlation, calls.start_ns[named])
+        ids, rows = correlation[order], named[order]
+        hit = _matched(ids, rows, wanted, anywhere)
+        several = _of_several(ids, owner[order])
+        doubtful = (hit != NONE) & np.isin(wanted, several)
+        ambiguous = int(doubtful.sum())
+        found = np.where(anywhere & ~doubtful, hit, found)
+    return found, ambiguous
+
+
+def _matched(keys: Int, rows: Int, wanted: Int, valid: NDArray[np.bool_]) -> Int:
+    """The first row of each wanted key."""
+    at = np.minimum(np.searchsorted(keys, wanted), max(0, len(keys) - 1))
+    if not len(keys):
+        return np.full(len(wanted), NONE, np.int64)
+    return np.where(valid & (keys[at] == wanted), rows[at], NONE)
+
+
+def _of_several(ids: Int, owners: Int) -> Int:
+    """Ids that more than one process has; both sorted by id."""
+    pairs = np.unique(np.stack([ids, owners], 1), axis=0)[:, 0]
+    return np.unique(pairs[1:][pairs[1:] == pairs[:-1]])
+
+
+def _by_external_id(events: Events, linked: NDArray[np.bool_]) -> Int:
+    """The operator of work whose call was not recorded, by the id that names it."""
+    work, ranges = events.work, events.ranges
+    none = np.full(len(work), NONE, np.int64)
+    candidates = np.flatnonzero(~linked & (work.external > 0))
+    if not len(candidates) or uses_old_ids(events):
+        return none
+    rows = np.flatnonzero((ranges.kind == OPERATOR) & (ranges.external > 0))
+    owners = events.thread_process()[ranges.thread[rows]]
+    order = np.argsort(ranges.external[rows], kind="stable")
+    ids, rows, owners = ranges.external[rows][order], rows[order], owners[order]
+    several = _of_several(ids, owners) if len(ids) else ids
+    return _matched(ids, rows, work.external, ~linked & (work.external > 0) & ~np.isin(work.external, several))
+
+
+def uses_old_ids(events: Events) -> bool:
+    """Whether `External id` of device work is its correlation id."""
+    work = events.work
+    both = (work.external > 0) & (work.correlation > 0)
+    count = int(both.sum())
+    return count > 0 and int((both & (work.external == work.correlation)).sum()) >= OLD_IDS_SHARE * count

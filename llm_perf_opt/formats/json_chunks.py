@@ -1,0 +1,213 @@
+"""A trace's JSON in pieces of whole events, so that a file of any size is read in bounded memory.
+
+A piece ends where one event does and the next begins (`}, {`). Such a place can also lie inside an event, or inside a
+string; then what stands before it is no balanced JSON and cannot be decoded, and an earlier place is tried. So a piece
+that decodes was cut between events.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from llm_perf_opt.errors import MissingError, StageError
+
+GZIP_MAGIC = b"\x1f\x8b"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Recorded traces shrink 10 to 20 times; a file that unfolds far more was made to fill memory or disks.
+MOST_TIMES_LARGER = 200
+ALWAYS_ALLOWED_BYTES = 256 << 20
+PIECE_BYTES = 4 << 20
+# There is never so much text without the end of an event in it.
+MOST_BETWEEN_EVENTS_BYTES = 64 << 20
+MOST_PLACES = 64
+"""Places that are tried for the end of a piece."""
+
+_BETWEEN = re.compile(rb"\}\s*,\s*\{")
+_EVENTS = re.compile(rb'"traceEvents"\s*:\s*\[')
+_END = re.compile(rb"\}\s*\]")
+_REMEDY = "export the trace again: torch.profiler.profile.export_chrome_trace"
+
+
+def looks_like_trace(start: bytes) -> bool:
+    """Whether a file that begins with these bytes (unpacked) is a trace."""
+    text = start.removeprefix(BYTE_ORDER_MARK).lstrip()
+    return text[:1] in (b"{", b"[") and (b'"traceEvents"' in text or b'"ph"' in text)
+
+
+def unpacked_start(path: Path, length: int) -> bytes:
+    """The first bytes of a file, unpacked where it is gzip.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(length)
+    if not start.startswith(GZIP_MAGIC):
+        return start
+    with contextlib.suppress(zlib.error):
+        return zlib.decompressobj(wbits=31).decompress(start, length)
+    return start
+
+
+class NotJsonError(Exception):
+    """A piece is not what the decoder takes."""
+
+
+Decoder = Callable[[bytes], Any]
+"""Takes JSON; raises NotJsonError."""
+
+
+class Pieces:
+    """The events of a trace, piece by piece, and what stands around them."""
+
+    def __init__(self, path: Path, decode_events: Decoder, decode_rest: Decoder) -> None:
+        """Both decoders are given balanced JSON: a list of events, the object around it without them."""
+        self.path = path
+        self.byte_order_mark = False
+        self.around: dict[str, Any] = {}
+        """What the object around the events holds; complete after the last piece."""
+        self._decode_events = decode_events
+        self._decode_rest = decode_rest
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            with self.path.open("rb") as file:
+                yield from self._pieces(_Unpacked(file, self.path.stat().st_size))
+        except (gzip.BadGzipFile, EOFError, zlib.error, NotJsonError) as error:
+            words = " ".join(str(error).split())[:200]
+            raise StageError(f"{self.path} cannot be read as a trace of torch.profiler: {words}", _REMEDY) from error
+        except OSError as error:
+            raise MissingError(
+                f"{self.path} cannot be read: {error.strerror}", "name a file that can be read"
+            ) from error
+
+    def _pieces(self, text: _Unpacked) -> Iterator[Any]:
+        buffer, listed = self._head(text)
+        while True:
+            while len(buffer) < PIECE_BYTES and not text.ended:
+                buffer += text.read(PIECE_BYTES)
+            if text.ended and len(buffer) <= 2 * PIECE_BYTES:
+                break
+            events, buffer = self._first_piece(buffer, text)
+            if events is None:
+                break
+            yield events
+        yield self._last_piece(buffer, listed)
+
+    def _head(self, text: _Unpacked) -> tuple[bytes, bool]:
+        """The text from the first event on, and whether the events are all there is."""
+        buffer = text.read(1 << 16)
+        if buffer.startswith(BYTE_ORDER_MARK):
+            self.byte_order_mark = True
+            buffer = buffer[len(BYTE_ORDER_MARK) :]
+        while not buffer.strip() and not text.ended:
+            buffer = text.read(1 << 16)
+        if buffer.lstrip()[:1] == b"[":
+            return buffer.lstrip()[1:], True
+        tried = 0
+        while True:
+            for found in _EVENTS.finditer(buffer, tried):
+                tried = found.start() + 1
+                try:
+                    self._add(buffer[: found.end()] + b"]}")
+                except NotJsonError:
+                    continue
+                return buffer[found.end() :], False
+            if text.ended:
+                self._decode_rest(buffer)  # says what is wrong with it, if anything is
+                raise NotJsonError("there is no list of traceEvents in it")
+            if len(buffer) > MOST_BETWEEN_EVENTS_BYTES:
+                raise NotJsonError(f"its first {MOST_BETWEEN_EVENTS_BYTES >> 20} MiB hold no event")
+            buffer += text.read(PIECE_BYTES)
+
+    def _first_piece(self, buffer: bytes, text: _Unpacked) -> tuple[Any, bytes]:
+        """The first events of the buffer and what is left; no events where it holds the end of the list."""
+        problem: NotJsonError | None = None
+        while True:
+            for found in _last_places(_BETWEEN, buffer):
+                cut = found.start() + 1
+                try:
+                    return self._decode_events(b"[" + buffer[:cut] + b"]"), buffer[found.end() - 1 :]
+                except NotJsonError as error:
+                    problem = error
+            if text.ended:
+                return None, buffer
+            if len(buffer) > MOST_BETWEEN_EVENTS_BYTES:
+                raise problem or NotJsonError(f"{MOST_BETWEEN_EVENTS_BYTES >> 20} MiB of it hold no event")
+            buffer += text.read(len(buffer))
+
+    def _last_piece(self, buffer: bytes, listed: bool) -> Any:
+        start = b'{"":0' if not listed else b""
+        if buffer.lstrip()[:1] == b"]":
+            self._rest(start, buffer.lstrip()[1:], listed)
+            return self._decode_events(b"[]")
+        problem: NotJsonError | None = None
+        for found in _last_places(_END, buffer):
+            try:
+                events = self._decode_events(b"[" + buffer[: found.end()])
+                self._rest(start, buffer[found.end() :], listed)
+            except NotJsonError as error:
+                problem = problem or error
+                continue
+            return events
+        # No place fits: decoding all of it says where it is broken.
+        self._decode_events(b"[" + buffer + (b"]" if listed else b""))
+        raise problem or NotJsonError("it ends in the middle")
+
+    def _rest(self, start: bytes, rest: bytes, listed: bool) -> None:
+        if listed:
+            if rest.strip():
+                raise NotJsonError("something follows its last event")
+            return
+        self._add(start + rest)
+
+    def _add(self, text: bytes) -> None:
+        found = self._decode_rest(text)
+        if not isinstance(found, dict):
+            raise NotJsonError("it is no object")
+        self.around.update({key: value for key, value in found.items() if key not in ("", "traceEvents")})
+
+
+def _last_places(pattern: re.Pattern[bytes], buffer: bytes) -> Iterator[re.Match[bytes]]:
+    """Matches from the end on, at most MOST_PLACES; most often the first of them is right."""
+    window = 1 << 14
+    seen: set[int] = set()
+    while len(seen) < MOST_PLACES:
+        start = max(0, len(buffer) - window)
+        for found in reversed(list(pattern.finditer(buffer, start))):
+            if found.start() not in seen and len(seen) < MOST_PLACES:
+                seen.add(found.start())
+                yield found
+        if not start:
+            return
+        window *= 16
+
+
+class _Unpacked:
+    """The text of a file, unpacked where it is gzip, up to a bound."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
+        self._stream: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
+        self._left = max(ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER * size) if packed else None
+        self.ended = False
+
+    def read(self, size: int) -> bytes:
+        parts, wanted = [], size
+        while wanted > 0 and (data := self._stream.read(wanted)):
+            parts.append(data)
+            wanted -= len(data)
+        self.ended = wanted > 0
+        data = b"".join(parts)
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                raise NotJsonError(f"it unfolds to more than {MOST_TIMES_LARGER} times its size, which no trace does")
+        return data

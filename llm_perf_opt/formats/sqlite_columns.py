@@ -1,0 +1,149 @@
+"""Columns of SQLite tables as arrays of whole numbers, read in chunks.
+
+SQLite does not check types: a column that is declared INTEGER may hold text, fractions and blobs. Values that are no
+whole number are never converted; they are counted by table and column.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sqlite3
+import struct
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK_ROWS = 16_384
+SMALL = 2**31 - 1
+
+Int = NDArray[Any]
+"""Whole numbers of 32 or 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column to read.
+
+    Args:
+        name: as the table calls it; where it has none, every row has `default`.
+        default: in place of NULL.
+        needed: rows without a whole number here are left out; elsewhere they get `default`.
+        expression: what to read instead of the column itself, which has to be there all the same.
+        small: fits into 32 bits.
+        label: what notes call it.
+    """
+
+    name: str
+    default: int = -1
+    needed: bool = False
+    expression: str = ""
+    small: bool = False
+    label: str = ""
+
+    def cell(self) -> str:
+        return f"ifnull({self.expression or quoted(self.name)}, {self.default})"
+
+
+@dataclass
+class TableReader:
+    """Reads tables of one database, and keeps count of what was wrong."""
+
+    connection: sqlite3.Connection
+    malformed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(table, column) → values that are no whole number."""
+
+    def __post_init__(self) -> None:
+        rows = self.connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+        self.tables = frozenset(name for (name,) in rows)
+        self._columns: dict[str, frozenset[str]] = {}
+
+    def columns_of(self, table: str) -> frozenset[str]:
+        """Its columns; none where there is no such table."""
+        if table not in self._columns:
+            rows = self.connection.execute(f"PRAGMA table_info({quoted(table)})") if table in self.tables else ()
+            self._columns[table] = frozenset(row[1] for row in rows)
+        return self._columns[table]
+
+    def missing(self, table: str, columns: Sequence[Column]) -> list[str]:
+        """Columns that are needed and not there."""
+        return [column.name for column in columns if column.needed and column.name not in self.columns_of(table)]
+
+    def read(self, table: str, columns: Sequence[Column]) -> list[Int]:
+        """These columns of all rows, in the order of the table; no rows where there is no such table."""
+        there = self.columns_of(table)
+        stored = [column for column in columns if column.name in there]
+        if not stored:
+            return [np.empty(0, np.int64) for _ in columns]
+        query = f"SELECT {', '.join(column.cell() for column in stored)} FROM {quoted(table)}"
+        parts: dict[str, list[Int]] = {column.name: [] for column in stored}
+        rows = 0
+        with _uncollected():
+            for chunk in _chunks(self.connection.execute(query)):
+                for column, values in zip(stored, self._checked(chunk, table, stored).T, strict=True):
+                    parts[column.name].append(_fitting(values, column))
+                rows += len(values)
+        found = []
+        for column in columns:
+            chunks = parts.pop(column.name, None)  # one column at a time is held twice
+            found.append(np.full(rows, column.default, np.int64) if chunks is None else _joined(chunks))
+        return found
+
+    def _checked(self, rows: list[tuple[Any, ...]], table: str, columns: Sequence[Column]) -> Int:
+        try:
+            # `struct` takes whole numbers only, and is faster than numpy with a mixture.
+            packed = struct.pack(f"{len(rows) * len(columns)}q", *chain.from_iterable(rows))
+        except struct.error:
+            kept = [cleaned for row in rows if (cleaned := self._clean(row, table, columns)) is not None]
+            return np.array(kept, np.int64).reshape(-1, len(columns))
+        return np.frombuffer(packed, np.int64).reshape(-1, len(columns))
+
+    def _clean(self, row: tuple[Any, ...], table: str, columns: Sequence[Column]) -> list[int] | None:
+        whole = True
+        cells = []
+        for value, column in zip(row, columns, strict=True):
+            if isinstance(value, int):
+                cells.append(value)
+                continue
+            self.malformed[table, column.label or column.name] += 1
+            whole = whole and not column.needed
+            cells.append(column.default)
+        return cells if whole else None
+
+
+def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
+    while rows := cursor.fetchmany(CHUNK_ROWS):
+        yield rows
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Millions of small tuples are made and dropped: the cycle collector would look at them again and again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _fitting(values: Int, column: Column) -> Int:
+    """A copy of its own, small where the column is."""
+    if column.small and len(values) and abs(int(values.min())) <= SMALL and abs(int(values.max())) <= SMALL:
+        return values.astype(np.int32)
+    return values.copy()
+
+
+def _joined(chunks: Sequence[Int]) -> Int:
+    return np.concatenate(chunks) if chunks else np.empty(0, np.int64)
+
+
+def quoted(name: str) -> str:
+    """A name of a table or column as SQL spells it."""
+    return '"' + name.replace('"', '""') + '"'

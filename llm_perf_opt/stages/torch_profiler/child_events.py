@@ -1,0 +1,129 @@
+"""What the PyTorch profiler holds in memory, as columns."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
+
+from llm_perf_opt.formats.torch_events import DEVICE, copy_of, is_device_api
+from llm_perf_opt.records.columns import (
+    ANNOTATION,
+    KERNEL,
+    NONE,
+    OPERATOR,
+    PYTHON,
+    About,
+    Calls,
+    Device,
+    Events,
+    Process,
+    Ranges,
+    Thread,
+    Work,
+    constant,
+)
+
+
+def live_events(events: Sequence[Any], *, by_shape: bool = False) -> Events:
+    """Kineto events as columns.
+
+    Our ranges mirrored on the device's time line are no device work.
+    """
+    names: dict[str, int] = {}
+    threads: dict[int, int] = {}
+    on_host = [event.device_type() == DeviceType.CPU for event in events]
+    device = [
+        event
+        for event, host in zip(events, on_host, strict=True)
+        if not host and not event.is_user_annotation() and event.activity_type() not in MIRRORED
+    ]
+    host = list(itertools.compress(events, on_host))
+    is_call = [is_device_api(event.activity_type()) for event in host]
+    calls = list(itertools.compress(host, is_call))
+    ranges = list(itertools.compress(host, (not call for call in is_call)))
+    # A correlation id is that of an operator or that of a call of the device's API: two series of numbers.
+    found = Events(
+        work=_device_columns(device, names),
+        calls=Calls(*_times(calls), _threads(calls, threads), _names(calls, names), _ids(calls, "correlation_id")),
+        ranges=Ranges(
+            *_times(ranges),
+            np.array([_kind(event) for event in ranges], np.int8),
+            _threads(ranges, threads),
+            _names(ranges, names),
+            constant(NONE, len(ranges), np.int32),
+            _ids(ranges, "correlation_id"),
+            np.array([names.setdefault(str(event.shapes()), len(names)) for event in ranges], np.int32)
+            if by_shape
+            else constant(NONE, len(ranges), np.int32),
+            constant(0, len(ranges), np.int8),
+        ),
+        names=list(names),
+        processes=[Process(os.getpid())],
+        threads=[Thread(0, thread) for thread in threads],
+        about=About(tool="torch.profiler", tool_version=torch.__version__, cuda=torch.version.cuda),
+    )
+    ordinals, positions = np.unique(found.work.device, return_inverse=True)
+    found.work.device = positions.astype(np.int32)
+    found.devices = [Device(ordinal, 0, None, _gpu_name(ordinal)) for ordinal in ordinals.tolist()]
+    return found
+
+
+MIRRORED = frozenset({"gpu_user_annotation", "overhead"})
+"""Activities of a device that are no work of it."""
+
+
+def _device_columns(events: Sequence[Any], names: dict[str, int]) -> Work:
+    rows = len(events)
+    nothing = constant(NONE, rows, np.int64)
+    copies = [copy_of(event.name()) for event in events]
+    return Work(
+        *_times(events),
+        kind=np.array([DEVICE.get(event.activity_type(), KERNEL) for event in events], np.int8),
+        device=np.array([event.device_index() for event in events], np.int32),
+        stream=_ids(events, "device_resource_id"),
+        process=constant(0, rows, np.int32),
+        name=_names(events, names),
+        correlation=_ids(events, "correlation_id"),
+        external=_ids(events, "linked_correlation_id"),
+        graph=nothing,
+        node=nothing,
+        bytes=nothing,
+        copy_kind=np.array([copy[0] for copy in copies], np.int8),
+        source=np.array([copy[1] for copy in copies], np.int8),
+        target=np.array([copy[2] for copy in copies], np.int8),
+    )
+
+
+def _kind(event: Any) -> int:
+    if event.is_python_function():
+        return PYTHON
+    return ANNOTATION if event.is_user_annotation() else OPERATOR
+
+
+def _times(events: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    start = np.array([event.start_ns() for event in events], np.int64)
+    return start, start + np.array([event.duration_ns() for event in events], np.int64)
+
+
+def _ids(events: Sequence[Any], method: str) -> NDArray[np.int64]:
+    return np.array([getattr(event, method)() for event in events], np.int64)
+
+
+def _names(events: Sequence[Any], names: dict[str, int]) -> NDArray[np.int32]:
+    return np.array([names.setdefault(event.name(), len(names)) for event in events], np.int32)
+
+
+def _threads(events: Sequence[Any], threads: dict[int, int]) -> NDArray[np.int32]:
+    found = [threads.setdefault(event.start_thread_id(), len(threads)) for event in events]
+    return np.array(found, np.int32)
+
+
+def _gpu_name(ordinal: int) -> str | None:
+    return torch.cuda.get_device_name(ordinal) if 0 <= ordinal < torch.cuda.device_count() else None
