@@ -73,15 +73,20 @@ def profile_sample(session: Session, settings: TorchProfiler, sample: int, outpu
         session.events.phase("profile", 0, 1)
         start = time.perf_counter()
         with module_ranges(_hooked_modules(session, ranges), ranges):
-            session.run_once((sample,), ranges)
+            work = session.run_once((sample,), ranges, most_steps=settings.steps)
         session.clock.synchronize()
         wall_ms = (time.perf_counter() - start) * 1e3
     session.events.phase("tables", 0, 1)
     tables = fold(*live_events(profiler_events(profiler), by_shape=settings.group_by_input_shape))
     write_tables(output_dir / TABLES, tables.operators.values(), tables.kernels.values())
     _export_trace(profiler, output_dir / TRACE)
+    steps = len(work.repeat.step_ms)
+    most_steps = session.loaded.most_new(work.batch, session.infer.max_new_tokens) - 1
     return Profile(
         sample=sample,
+        decode_steps=steps,
+        # Fewer than it was allowed: the text ended.
+        whole=settings.steps is None or steps < settings.steps or steps == most_steps,
         activities=tuple(activities),
         events=tables.events,
         wall_ms=wall_ms,
@@ -99,7 +104,7 @@ def _hooked_modules(session: Session, ranges: Ranges) -> Mapping[str, torch.nn.M
 def _profiler_warm_up(session: Session, settings: TorchProfiler) -> None:
     batch = session.loaded.synthetic() if settings.warmup_synthetic else session.first_readable()
     if batch is not None:
-        session.loop.generate(batch, Ranges(()))
+        session.loop.generate(batch, Ranges(()), most_steps=settings.steps)
 
 
 def _export_trace(profiler: torch.profiler.profile, path: Path) -> None:
