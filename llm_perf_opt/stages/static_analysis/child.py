@@ -11,12 +11,13 @@ import sys
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.records.inputs import Sample
+from llm_perf_opt.stages.static_analysis.sizes import REFUSED
 from llm_perf_opt.workload.adapter import find_adapter
 from llm_perf_opt.workload.inputs import BadSampleError
 
 
 def main() -> int:
-    """Answers; 2 where the sample or the model's files cannot be used, with the reason."""
+    """Answers; `REFUSED` where the sample or the model's files cannot be used, with the reason."""
     question = json.load(sys.stdin)
     config, sample = Config.model_validate(question["config"]), Sample.model_validate(question["sample"])
     sizes = find_adapter(config.model.name).sizes
@@ -24,11 +25,11 @@ def main() -> int:
     try:
         print(sizes(config, sample).model_dump_json())
     except LlmperfError as error:
-        print(json.dumps({"message": error.message, "remedy": error.remedy}))
-        return 2
+        print(json.dumps({"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code}))
+        return REFUSED
     except BadSampleError as error:
-        print(json.dumps({"message": str(error), "remedy": "repair or remove it"}))
-        return 2
+        print(json.dumps({"message": str(error), "remedy": "repair or remove it", "exit_code": 1}))
+        return REFUSED
     return 0
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.errors import ConfigError, StageError
+from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.records.inputs import Sample, SampleSizes
 from llm_perf_opt.workload.adapter import Adapter
 
@@ -19,6 +19,8 @@ INSTRUCTION_TOKENS = 32
 IMAGE_SIDE = 1024
 """Pixels, where the configuration names no size."""
 TIMEOUT_S = 300.0
+REFUSED = 65
+"""What the child ends with where it says why it cannot answer (EX_DATAERR)."""
 
 
 def synthetic_image(config: Config) -> tuple[int, int]:
@@ -32,7 +34,7 @@ def sizes_of(sample: Sample, config: Config, adapter: Adapter) -> SampleSizes:
     """What `sample` becomes for the model.
 
     Raises:
-        StageError: it cannot be prepared, or the adapter cannot tell.
+        StageError, ConfigError, MissingError: it cannot be prepared, or the adapter cannot tell.
     """
     if adapter.sizes is None:
         raise StageError(
@@ -53,9 +55,12 @@ def sizes_of(sample: Sample, config: Config, adapter: Adapter) -> SampleSizes:
     except subprocess.TimeoutExpired as error:
         raise StageError(f"preparing {sample.source} took more than {TIMEOUT_S:g} s", "use a smaller sample") from error
     answer = child.stdout.strip().splitlines()[-1:]
-    if child.returncode == 2 and answer:
+    if child.returncode == REFUSED and answer:
         refusal = json.loads(answer[0])
-        raise ConfigError(refusal["message"], refusal["remedy"])
+        kinds: dict[int, type[LlmperfError]] = {
+            kind.exit_code: kind for kind in (StageError, ConfigError, MissingError)
+        }
+        raise kinds[refusal["exit_code"]](refusal["message"], refusal["remedy"])
     if child.returncode != 0 or not answer:
         last = child.stderr.strip().splitlines()[-1:] or ["no message"]
         raise StageError(

@@ -28,9 +28,10 @@ def model_config(config: Config) -> Mapping[str, Any]:
 
 
 def sizes(config: Config, sample: Sample) -> SampleSizes:
-    from llm_perf_opt.workload.families.causal_lm import sample_sizes
+    from llm_perf_opt.workload.building import tokenizer_without_code
+    from llm_perf_opt.workload.families.causal_lm import prompt_sizes
 
-    return sample_sizes(config, sample)
+    return prompt_sizes(tokenizer_without_code(config), sample)
 
 
 def load(config: Config, device: torch.device) -> LoadedModel:

@@ -16,7 +16,6 @@ from llm_perf_opt.workload.building import (
     checkpoint_source,
     explaining_load,
     load_checkpoint,
-    tokenizer_without_code,
 )
 from llm_perf_opt.workload.inputs import BadSampleError
 from llm_perf_opt.workload.loaded import Batch, LoadedModel, padded_positions
@@ -76,13 +75,13 @@ def encode(tokenizer: Any, text: str, source: str) -> list[int]:
     return ids
 
 
-def sample_sizes(config: Config, sample: Sample) -> SampleSizes:
+def prompt_sizes(tokenizer: Any, sample: Sample) -> SampleSizes:
     """The tokens of a prompt.
 
     Raises:
-        BadSampleError, MissingError, StageError: it cannot be read, or the tokenizer cannot.
+        BadSampleError: it cannot be read.
     """
-    return SampleSizes(prompt_tokens=len(encode(tokenizer_without_code(config), _text(sample), sample.source)))
+    return SampleSizes(prompt_tokens=len(encode(tokenizer, _text(sample), sample.source)))
 
 
 def _text(sample: Sample) -> str:
