@@ -13,10 +13,13 @@ from llm_perf_opt.cli import console
 from llm_perf_opt.errors import ConfigError, MissingError
 
 if TYPE_CHECKING:
+    from llm_perf_opt.config.schema import Config
     from llm_perf_opt.hardware.gpu import Gpu
     from llm_perf_opt.records.static import StaticRecord, StaticRequest
 
 app = typer.Typer()
+
+YAML = (".yaml", ".yml")
 
 EXAMPLES = """
 Examples:
@@ -55,16 +58,38 @@ def _request(values: Mapping[str, object]) -> StaticRequest:
         raise ConfigError(f"{option} {first['input']}: {first['msg']}", "see llmperf static --help") from error
 
 
-def _of_config(path: Path | None, overrides: list[str]) -> Mapping[str, Any]:
+def _loaded(path: Path | None, *overrides: str) -> Config:
     from llm_perf_opt.config.load import load_config
+
+    return load_config(path, list(overrides)).config
+
+
+def _of_config(config: Config) -> Mapping[str, Any]:
+    from llm_perf_opt.workload.adapter import check_preprocess, find_adapter
+
+    adapter = find_adapter(config.model.name)
+    check_preprocess(adapter, config)
+    return adapter.model_config(config)
+
+
+def _with_views(request: StaticRequest, model: str) -> StaticRequest:
+    """The request with its images as the configuration has them prepared, where MODEL is one of llmperf's own."""
+    from llm_perf_opt.analysis.static.pages import together
     from llm_perf_opt.workload.adapter import find_adapter
 
-    config = load_config(path, overrides).config
-    return find_adapter(config.model.name).model_config(config)
+    path = Path(model)
+    if not request.images or not (path.suffix in YAML or _names_preset(path)):
+        return request
+    config = _loaded(path) if path.suffix in YAML else _preset(model)
+    pages = find_adapter(config.model.name).pages
+    if pages is None:
+        return request
+    prepared = together([pages(config).of(image) for image in request.images])
+    return request.model_copy(update={"views": prepared.views, "image_tokens": prepared.tokens})
 
 
-def _preset(name: str) -> Mapping[str, Any]:
-    """The config of a model preset."""
+def _preset(name: str) -> Config:
+    """The configuration that a model preset makes."""
     from llm_perf_opt.registry import ADAPTERS
 
     if name not in ADAPTERS.builtin():
@@ -72,7 +97,11 @@ def _preset(name: str) -> Mapping[str, Any]:
             f"{name}: no such file, directory or model preset",
             f"give a config.json, a model directory, or one of {', '.join(ADAPTERS.builtin())}",
         )
-    return _of_config(None, [f"model/{name}/arch@model={name}.default"])
+    return _loaded(None, f"model/{name}/arch@model={name}.default")
+
+
+def _names_preset(path: Path) -> bool:
+    return not (path.exists() or path.suffix or len(path.parts) > 1)
 
 
 def _model_config(model: str) -> tuple[Mapping[str, Any], str]:
@@ -80,16 +109,16 @@ def _model_config(model: str) -> tuple[Mapping[str, Any], str]:
     from llm_perf_opt.analysis.static.source import read_config
 
     path = Path(model)
-    if path.suffix in (".yaml", ".yml"):
-        return _of_config(path, []), model
+    if path.suffix in YAML:
+        return _of_config(_loaded(path)), model
     if path.suffix == ".gguf" and path.is_file():
         from llm_perf_opt.workload.gguf_config import read_gguf_config
 
         return read_gguf_config(path), model
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    if not _names_preset(path):
         config, file = read_config(path)
         return config, str(file)
-    return _preset(model), f"model preset {model}"
+    return _of_config(_preset(model)), f"model preset {model}"
 
 
 def _gpus(names: list[str]) -> list[Gpu]:
@@ -209,6 +238,7 @@ def static(
     )
     gpus = _gpus(gpu or [])
     config, where = _model_config(model)
+    request = _with_views(request, model)
     if sweep:
         if method == "traced":
             raise ConfigError("--sweep needs the closed form", "leave out --method traced")

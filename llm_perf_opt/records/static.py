@@ -39,6 +39,8 @@ class StaticRequest(_Record):
     """Width and height in pixels of the images of each prompt."""
     views: tuple[tuple[Count, Count], ...] | None = None
     """Instead of `images`: sizes of the views that go through the encoder, as a run has prepared them."""
+    image_tokens: Natural | None = None
+    """With `views`: tokens that they become in each prompt; null is one for each feature of the encoder."""
     dtype: str | None = None
     """Type of weights and activations; null is the checkpoint's."""
     kv_dtype: str | None = None

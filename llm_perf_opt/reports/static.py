@@ -43,12 +43,21 @@ def _facts(record: StaticRecord) -> tuple[str, ...]:
         f"parameters: {_amount(model.parameters, '')}; active per token: {_amount(model.active_parameters, '')}",
         f"weights: {_amount(model.weight_bytes, ' bytes')} ({model.quantization or model.dtype})",
         f"KV cache: {_amount(model.kv_bytes_per_token, ' bytes')} per token and sequence",
-        f"asked: {request.prompt_tokens} prompt tokens, {request.context} cached at the decode step, "
-        f"{request.new_tokens} new, batch {request.batch}",
+        f"asked: {_prompt(record)}, {request.context} cached at the decode step, {request.new_tokens} new, "
+        f"batch {request.batch}",
     ]
+    if request.views:
+        facts.append("views: " + ", ".join(f"{width}x{height}" for width, height in request.views))
     if request.images:
         facts.append("images: " + ", ".join(f"{width}x{height}" for width, height in request.images))
     return tuple(facts)
+
+
+def _prompt(record: StaticRecord) -> str:
+    """The tokens of one prompt."""
+    request, vision = record.request, record.phases.vision
+    text = f"{request.prompt_tokens:,} prompt tokens"
+    return text if vision is None else f"{text} beside {vision.tokens // request.batch:,} of images"
 
 
 def _amount(value: int | None, unit: str) -> str:
@@ -56,10 +65,11 @@ def _amount(value: int | None, unit: str) -> str:
 
 
 def _phase_section(record: StaticRecord) -> Section:
-    columns = ("phase", "FLOPs", "bytes", "weights", "KV cache", "activations", "FLOP/B")
+    columns = ("phase", "tokens", "FLOPs", "bytes", "weights", "KV cache", "activations", "FLOP/B")
     rows = tuple(
         (
             name,
+            f"{phase.tokens:,}",
             f"{phase.flops:,}",
             *(scaled(amount, "B") for amount in (phase.bytes, phase.weight_bytes, phase.kv_bytes)),
             scaled(phase.activation_bytes, "B"),
@@ -67,7 +77,9 @@ def _phase_section(record: StaticRecord) -> Section:
         )
         for name, phase in _phases(record)
     )
-    blocks: list[Block] = [Table(columns, rows, numeric=frozenset(range(1, 7)), important=(0, 1, 2, 6))] if rows else []
+    blocks: list[Block] = (
+        [Table(columns, rows, numeric=frozenset(range(1, 8)), important=(0, 2, 1, 3, 7))] if rows else []
+    )
     remarks = [*_routing(record), *(f"{path}: {reason}" for path, reason in sorted(record.reasons.items()))]
     return Section("Phases", (*blocks, *([Items(tuple(remarks))] if remarks else [])))
 

@@ -14,6 +14,7 @@ from llm_perf_opt.analysis.traced.launch import traced
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.catalogue import gpu_named
 from llm_perf_opt.records.static import StaticRequest
+from tests.cli_process import llmperf, read_json
 from tests.integration.static_table import DECODERS
 from tests.unit.static.configs import DEEPSEEK_V3
 
@@ -116,3 +117,23 @@ def test_what_transformers_cannot_build_is_refused_by_the_child(tmp_path: Path) 
     with pytest.raises(ConfigError, match="cannot build this model"):
         traced({**UNKNOWN, "num_attention_heads": 5}, StaticRequest(), cache=tmp_path)
     assert not list(tmp_path.glob("*.json"))
+
+
+def test_the_first_sample_is_prepared_in_a_child_as_it_runs(tmp_path: Path) -> None:
+    """The demo's first page: a global view and two tiles. The right figures were computed apart from the product."""
+    arguments = ["--no-torch", "pipeline.static_analysis.use_synthetic_inputs=false", "infer.max_new_tokens=2"]
+    finished = llmperf(["run", *arguments, "--output", "run"], tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    prefill = read_json(tmp_path / "run" / "static_analysis" / "static_compute.json")["phases"]["prefill"]
+    assert (prefill["tokens"], prefill["flops"]) == (581, 5_835_065_920)
+    assert "| prefill | 581 | 5,835,065,920 |" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_a_sample_that_cannot_be_prepared_fails_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "broken.png").write_bytes(b"no image")
+    arguments = ["--no-torch", "pipeline.static_analysis.use_synthetic_inputs=false", "dataset.root=pages"]
+    finished = llmperf(["run", *arguments, "dataset.name=null", "--output", "run"], tmp_path)
+    assert finished.returncode == 1
+    assert "broken.png" in finished.stderr
+    assert "Traceback" not in finished.stderr

@@ -201,6 +201,8 @@ def prepare(model_config: Mapping[str, Any], request: StaticRequest, *, where: s
             raise ConfigError(f"{where}: images were asked for, but {description.vision_reason}", "leave out --image")
     elif seen:
         vision = description.vision(request.images)
+        if request.image_tokens is not None:
+            vision = replace(vision, tokens=request.image_tokens)
         encoders = vision.blocks
     else:
         encoders = description.vision(()).blocks

@@ -78,7 +78,7 @@ def generation_work(
         new_tokens: tokens generated per sequence; the first comes from prefill.
         padded_tokens: length the prompts were padded to; None is the longest of them.
         images: sizes of the images of each prompt, resized and tiled as the model's processor does by default.
-        views: instead of `images`: sizes of the views that really went through the encoder, for each prompt.
+        views: instead of `images`: sizes of the views of the whole batch that really went through the encoder.
 
     Raises:
         ConfigError: the config is malformed, or its model type has no closed form (`NotCovered`).
@@ -95,7 +95,7 @@ def generation_work(
     if images or views:
         if description.vision is None:
             raise ConfigError(f"{where}: images were given, but {description.vision_reason}", "leave the images out")
-        once = Pass(batch, 0, 0, 0, full=full)
+        once = Pass(1 if views else batch, 0, 0, 0, full=full)
         seen = _work(description.vision(tuple(images)).blocks, once, (once,), precision)
 
     def phase(whole: Pass, parts: Sequence[Pass], extra: Work | None = None) -> Work:
