@@ -211,10 +211,10 @@ def static(
     )
     gpus = _gpus(gpu or [])
     config, where = _model_config(model)
+    if method not in ("auto", "analytic", "traced"):
+        raise ConfigError(f"--method {method!r} is unknown", "one of auto, analytic, traced")
     if sweep:
-        if method == "traced":
-            raise ConfigError("--sweep needs the closed form", "leave out --method traced")
-        _run_sweep(config, request, gpus, sweep, where=where, output=output, as_json=as_json)
+        _run_sweep(config, request, gpus, sweep, method, where=where, output=output, as_json=as_json)
     else:
         _run_once(config, request, gpus, method, where=where, output=output, as_json=as_json)
 
@@ -232,8 +232,6 @@ def _run_once(
     from llm_perf_opt.analysis.static.methods import static_record
     from llm_perf_opt.analysis.static.report import markdown
 
-    if method not in ("auto", "analytic", "traced"):
-        raise ConfigError(f"--method {method!r} is unknown", "one of auto, analytic, traced")
     record = static_record(config, request, gpus, method=method, fallback=False, where=where)  # type: ignore[arg-type]
     text = markdown(record)
     if output is not None:
@@ -246,18 +244,21 @@ def _run_sweep(
     request: StaticRequest,
     gpus: list[Gpu],
     axes: list[str],
+    method: str,
     *,
     where: str,
     output: Path | None,
     as_json: bool,
 ) -> None:
+    from llm_perf_opt.analysis.static.methods import description_by
     from llm_perf_opt.analysis.static.sweep import parse_axis, sweep, to_csv
     from llm_perf_opt.analysis.static.sweep_report import drawing, sweep_table, to_json
 
     parsed = [parse_axis(text) for text in axes]
     if len({name for name, _ in parsed}) != len(parsed):
         raise ConfigError("--sweep names an axis twice", "give each axis once, with all its values")
-    done = sweep(config, request, dict(parsed), gpus, where=where)
+    description = description_by(config, request, method=method, where=where)  # type: ignore[arg-type]
+    done = sweep(config, request, dict(parsed), gpus, where=where, description=description)
     files = {SWEEP_CSV: to_csv(done.points)}
     svg = drawing(done, f"{config.get('model_type', 'model')} in {done.dtype}")
     if svg is None:

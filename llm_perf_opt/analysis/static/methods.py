@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from llm_perf_opt.analysis.static.analyze import analyze
-from llm_perf_opt.analysis.static.bounds import on_gpu_from_totals
+from llm_perf_opt.analysis.static.analyze import analyze, describe
+from llm_perf_opt.analysis.static.description import Description
 from llm_perf_opt.analysis.static.estimate import estimate
 from llm_perf_opt.analysis.static.reader import NotCovered
 from llm_perf_opt.errors import ConfigError, LlmperfError
@@ -42,7 +42,8 @@ def static_record(
             if method == "analytic":
                 raise
     try:
-        return _traced(config, request, gpus, where)
+        description = traced_description(config, request, where=where)
+        return analyze(config, request, gpus, where=where, description=description)
     except LlmperfError as error:
         if method == "traced" or not fallback:
             raise
@@ -52,8 +53,39 @@ def static_record(
             raise ConfigError(f"{error.message}; {refusal.message}", error.remedy or refusal.remedy) from error
 
 
-def _traced(config: Mapping[str, Any], request: StaticRequest, gpus: Sequence[Gpu], where: str) -> StaticRecord:
+def description_by(
+    config: Mapping[str, Any], request: StaticRequest, *, method: Choice, where: str = "config.json"
+) -> Description | None:
+    """The traced description of a model, or None where its closed form is to be read.
+
+    Raises:
+        ConfigError: the config is malformed, or the method does not cover the model.
+        StageError: the tracing child died.
+    """
+    if method != "traced":
+        try:
+            describe(config, where=where)
+        except NotCovered:
+            if method == "analytic":
+                raise
+        else:
+            return None
+    return traced_description(config, request, where=where)
+
+
+def traced_description(config: Mapping[str, Any], request: StaticRequest, *, where: str) -> Description:
+    """A model as tracing finds it, for the images of a request.
+
+    Raises:
+        ConfigError: tracing does not cover the model, or what the request asks of it.
+        StageError: the tracing child died.
+    """
     from llm_perf_opt.analysis.traced.launch import traced
 
-    record = traced(config, request, where=where)
-    return record.model_copy(update={"gpus": tuple(on_gpu_from_totals(gpu, record) for gpu in gpus)})
+    if request.mla_form != "reexpanded":
+        raise ConfigError(
+            f"{where}: --mla-form {request.mla_form} needs a closed form, and this model is traced",
+            "leave it out: tracing runs latent attention as transformers does (reexpanded)",
+        )
+    images = request.images if request.views is None else request.views
+    return traced(config, images, where=where)

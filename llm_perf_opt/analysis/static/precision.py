@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from llm_perf_opt.analysis.static.operators import Experts, Linear, Operator
+from llm_perf_opt.analysis.static.operators import Experts, Linear, Operator, StateType
 from llm_perf_opt.errors import ConfigError
 
 BITS = {
@@ -95,6 +95,16 @@ class Precision:
     kv_dtype: str
     layout: Layout | None
     notes: tuple[str, ...]
+    scan_dtype: str = "float32"
+    """Of the recurrent state of state-space layers."""
+
+    def state_dtype(self, kind: StateType) -> str:
+        """The type a state is kept in."""
+        return {"float32": "float32", "scan": self.scan_dtype, "activations": self.dtype}[kind]
+
+    def state_element_bytes(self, kind: StateType) -> float:
+        """Bytes of one element of a state."""
+        return BITS[self.state_dtype(kind)] / 8
 
     def weight_bytes(self, operator: Operator) -> float:
         """Bytes per weight of an operator, its scales included."""
@@ -138,6 +148,15 @@ def _checkpoint_dtype(config: Mapping[str, Any]) -> str | None:
             if isinstance(named, str) and named != "auto":
                 return dtype_name(named)
     return None
+
+
+def _scan_dtype(config: Mapping[str, Any], compute: str) -> str:
+    """The type that state-space layers keep their state in: as the file says, else that of the activations."""
+    for part in (config, config.get("text_config"), config.get("llm_config")):
+        named = part.get("mamba_ssm_cache_dtype") if isinstance(part, Mapping) else None
+        if isinstance(named, str) and named != "auto":
+            return dtype_name(named)
+    return compute
 
 
 def _groups(bits: float, group: object, label: str, skipped: tuple[str, ...]) -> Layout:
@@ -222,4 +241,5 @@ def resolve(config: Mapping[str, Any], dtype: str | None, kv_dtype: str | None) 
             notes.append(f"weights as the checkpoint stores them ({layout.label}), the rest in {compute}")
     elif isinstance(quantization, Mapping):
         notes.append(f"the checkpoint's quantization is set aside for {wanted}")
-    return Precision(compute, dtype_name(kv_dtype) if kv_dtype else compute, layout, tuple(notes))
+    kept = dtype_name(kv_dtype) if kv_dtype else compute
+    return Precision(compute, kept, layout, tuple(notes), _scan_dtype(config, compute))

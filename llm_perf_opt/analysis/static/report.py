@@ -107,6 +107,17 @@ def _amount(value: int | None, unit: str) -> str:
     return "not covered" if value is None else f"{value:,}{unit}"
 
 
+def _state(record: StaticRecord) -> list[str]:
+    state = record.model.state
+    named = [("recurrent", state.recurrent), ("convolution", state.convolution)] if state else []
+    return [
+        f"- {name} state: {kept.resident_bytes:,} bytes per sequence ({kept.dtype}), {kept.moved_bytes:,} moved and "
+        f"{kept.flops:,} FLOPs a step"
+        for name, kept in named
+        if kept is not None
+    ]
+
+
 def _facts(record: StaticRecord) -> list[str]:
     model, request = record.model, record.request
     lines = [
@@ -114,6 +125,7 @@ def _facts(record: StaticRecord) -> list[str]:
         f"- parameters: {_amount(model.parameters, '')}; active per token: {_amount(model.active_parameters, '')}",
         f"- weights: {_amount(model.weight_bytes, ' bytes')} ({model.quantization or model.dtype})",
         f"- KV cache: {_amount(model.kv_bytes_per_token, ' bytes')} per token and sequence",
+        *_state(record),
         f"- asked: {request.prompt_tokens} prompt tokens, {request.context} cached at the decode step, "
         f"{request.new_tokens} new, batch {request.batch}",
     ]
@@ -151,7 +163,8 @@ def _gpu(gpu: GpuFigures) -> str:
         lines.append(
             f"- memory: needs {scaled(need.total_bytes, 'B')} of {scaled(need.memory_bytes, 'B')} "
             f"(weights {scaled(need.weight_bytes, 'B')}, cache {scaled(need.kv_bytes, 'B')}, "
-            f"working set {scaled(need.activation_bytes, 'B')}): {_FIT[need.fits]}; "
+            + (f"state {scaled(need.state_bytes, 'B')}, " if need.state_bytes else "")
+            + f"working set {scaled(need.activation_bytes, 'B')}): {_FIT[need.fits]}; "
             f"largest batch at these lengths: {need.largest_batch}"
         )
     bounds = (gpu.phases.vision, gpu.phases.prefill, gpu.phases.decode, gpu.phases.generation)

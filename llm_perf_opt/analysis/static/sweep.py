@@ -13,6 +13,7 @@ from typing import Any
 from llm_perf_opt.analysis.static import walk
 from llm_perf_opt.analysis.static.analyze import context_of, decode_rows, need_of, prefill_rows, prepare
 from llm_perf_opt.analysis.static.bounds import Limits, bound, limits
+from llm_perf_opt.analysis.static.description import Description
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.records.static import StaticRequest
@@ -93,6 +94,7 @@ class Point:
     weight_bytes: int
     """Under the routing that reads the fewest experts."""
     kv_bytes: int
+    state_bytes: int
     bytes: int
     arithmetic_intensity: float
     gpu: str | None = None
@@ -130,8 +132,12 @@ def sweep(
     gpus: Sequence[Gpu] = (),
     *,
     where: str = "config.json",
+    description: Description | None = None,
 ) -> Sweep:
     """Prefill and decode of a model at every combination of the axes' values.
+
+    Args:
+        description: the model as traced; None reads its closed form.
 
     Raises:
         ConfigError: a malformed config, or more combinations than `MOST_POINTS`.
@@ -141,7 +147,7 @@ def sweep(
         count *= len(values)
     if count > MOST_POINTS:
         raise ConfigError(f"--sweep: {count:,} combinations, more than {MOST_POINTS:,}", "sweep fewer values")
-    prepared = prepare(model_config, base, where=where)
+    prepared = prepare(model_config, base, where=where, description=description)
     known: dict[str, Limits] = {}
     points: list[Point] = []
     done: set[tuple[int, int]] = set()
@@ -178,6 +184,7 @@ def sweep(
 def _point(request: StaticRequest, context: int | None, name: str, rows: Sequence[walk.Row]) -> Point:
     flops = sum(row.flops for row in rows)
     weights, kv = round(sum(row.weight_least for row in rows)), round(sum(row.kv for row in rows))
+    state = round(sum(row.state for row in rows))
     return Point(
         batch=request.batch,
         prompt_tokens=request.prompt_tokens,
@@ -186,8 +193,9 @@ def _point(request: StaticRequest, context: int | None, name: str, rows: Sequenc
         flops=flops,
         weight_bytes=weights,
         kv_bytes=kv,
-        bytes=weights + kv,
-        arithmetic_intensity=flops / (weights + kv),
+        state_bytes=state,
+        bytes=weights + kv + state,
+        arithmetic_intensity=flops / (weights + kv + state),
     )
 
 
