@@ -10,10 +10,12 @@ from llm_perf_opt.analysis.static import per_layer, walk
 from llm_perf_opt.analysis.static.bounds import Footprint, PhaseRows, footprint, on_gpu
 from llm_perf_opt.analysis.static.description import Block, Description, Options, Vision
 from llm_perf_opt.analysis.static.families import every_family, find_family
+from llm_perf_opt.analysis.static.heads import check_decoder
 from llm_perf_opt.analysis.static.operators import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.passes import Pass, decode_run, decode_step, prefill, prefill_chunks
 from llm_perf_opt.analysis.static.precision import Precision, resolve
 from llm_perf_opt.analysis.static.reader import NotCovered, Reader
+from llm_perf_opt.analysis.static.stored import StoredWeights
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.records.static import (
@@ -57,6 +59,7 @@ def describe(config: Mapping[str, Any], options: Options | None = None, *, where
         ConfigError: sizes that are missing, wrong or contradictory.
     """
     model_type = model_type_of(config, where)
+    check_decoder(config, where)
     family = find_family(model_type)
     if family is None:
         raise NotCovered(
@@ -176,6 +179,8 @@ def _assumptions(request: StaticRequest, prepared: Prepared, *, bounds: bool) ->
     positions = "every position" if request.logits == "all" else "the last position"
     lines.append(f"the output head of prefill runs for {positions} (logits = {request.logits})")
     lines.append("active_parameters leave out the experts a token is not routed to; embeddings are counted whole")
+    if prepared.stored is not None:
+        lines.append(f"weights held are those of {prepared.stored.source}: {prepared.stored.bytes:,} bytes")
     if prepared.vision is not None:
         lines.extend(prepared.vision.notes)
         lines.append("vision is nested in prefill: its figures are part of prefill's")
@@ -196,6 +201,8 @@ class Prepared:
     """Blocks of the vision path, with the images of the request or with none."""
     parameters: tuple[int, int]
     reasons: dict[str, str]
+    stored: StoredWeights | None = None
+    """The weights as files hold them, where there are files."""
 
     @property
     def decoder(self) -> tuple[Block, ...]:
@@ -206,6 +213,11 @@ class Prepared:
     def blocks(self) -> tuple[Block, ...]:
         """All blocks whose weights are part of the model."""
         return (*self.encoders, *self.description.blocks)
+
+    @property
+    def weight_bytes(self) -> int:
+        """All weights as stored: by the files where there are some, else by types and quantization."""
+        return self.stored.bytes if self.stored else walk.stored_bytes(self.blocks, self.precision)
 
     def prompt(self, request: StaticRequest) -> int:
         """Tokens of a prompt, those of its images included."""
@@ -218,11 +230,13 @@ def prepare(
     *,
     where: str = "config.json",
     description: Description | None = None,
+    stored: StoredWeights | None = None,
 ) -> Prepared:
     """Read a config and describe its model for the images and types of a request.
 
     Args:
         description: the model, where it is known from somewhere else than its closed form.
+        stored: the weights as files hold them.
 
     Raises:
         ConfigError: the config is malformed, or (`NotCovered`) its model type has no closed form.
@@ -230,7 +244,7 @@ def prepare(
     description = description or describe(
         model_config, Options(request.mla_form, request.views, request.images), where=where
     )
-    precision = resolve(model_config, request.dtype, request.kv_dtype)
+    precision = resolve(model_config, request.dtype, request.kv_dtype, stored.dtype if stored else None)
     vision: Vision | None = None
     encoders: tuple[Block, ...] = ()
     reasons: dict[str, str] = {}
@@ -245,13 +259,20 @@ def prepare(
     else:
         encoders = description.vision(()).blocks
         reasons["phases.vision"] = "no images were asked for"
+    parameters = walk.parameters((*encoders, *description.blocks))
+    if stored is not None and stored.parameters not in (None, parameters[0]):
+        raise ConfigError(
+            f"{where}: its sizes make {parameters[0]:,} parameters, its tensors hold {stored.parameters:,}",
+            "the two contradict each other: no figure is given rather than a wrong one",
+        )
     return Prepared(
         model_type=model_type_of(model_config, where),
         description=description,
         precision=precision,
         vision=vision,
         encoders=encoders,
-        parameters=walk.parameters((*encoders, *description.blocks)),
+        parameters=parameters,
+        stored=stored if request.dtype is None else None,
         reasons=reasons | ({"model.parameters": description.uncounted} if description.uncounted else {}),
     )
 
@@ -300,9 +321,9 @@ def need_of(prepared: Prepared, request: StaticRequest) -> Footprint:
     prompt = prepared.prompt(request)
     step = min(prompt, request.prefill_chunk or prompt)
     return footprint(
-        prepared.blocks,
         prepared.decoder,
         prepared.precision,
+        weights=prepared.weight_bytes,
         end=max(prompt + request.new_tokens, (request.context or 0) + 1),
         step=step,
         logits=step if request.logits == "all" else 1,
@@ -316,6 +337,7 @@ def analyze(
     *,
     where: str = "config.json",
     description: Description | None = None,
+    stored: StoredWeights | None = None,
 ) -> StaticRecord:
     """FLOPs, parameters and bytes of a model, from its closed form or from a traced description.
 
@@ -325,12 +347,13 @@ def analyze(
         gpus: GPUs to give bounds and memory fit for.
         where: what to call the config in errors.
         description: the model as traced; None reads its closed form.
+        stored: the weights as files hold them, where there are files.
 
     Raises:
         ConfigError: the config is malformed, or (`NotCovered`) its model type has no closed form.
     """
     request = request or StaticRequest()
-    prepared = prepare(model_config, request, where=where, description=description)
+    prepared = prepare(model_config, request, where=where, description=description, stored=stored)
     phases, precision = phase_rows(prepared, request), prepared.precision
     context = context_of(prepared, request)
     whole = not prepared.description.uncounted
@@ -342,9 +365,9 @@ def analyze(
             model_type=prepared.model_type,
             parameters=prepared.parameters[0] if whole else None,
             active_parameters=prepared.parameters[1] if whole else None,
-            weight_bytes=walk.stored_bytes(prepared.blocks, precision) if whole else None,
+            weight_bytes=prepared.weight_bytes if whole or prepared.stored else None,
             dtype=precision.dtype,
-            quantization=precision.layout.label if precision.layout else None,
+            quantization=precision.scheme.label if precision.scheme else None,
             kv_bytes_per_token=walk.cache_bytes(prepared.decoder, 1, precision)
             - walk.cache_bytes(prepared.decoder, 0, precision),
             state=_state(prepared),

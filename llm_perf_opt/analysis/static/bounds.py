@@ -122,12 +122,12 @@ class Footprint:
 
 
 def footprint(
-    stored: Sequence[Block], decoder: Sequence[Block], precision: Precision, *, end: int, step: int, logits: int
+    decoder: Sequence[Block], precision: Precision, *, weights: int, end: int, step: int, logits: int
 ) -> Footprint:
     """What a generation keeps.
 
     Args:
-        stored: all blocks whose weights are resident, encoders included.
+        weights: bytes of all that is resident, encoders included.
         end: tokens of a sequence after the last step.
         step: most tokens of a sequence in one pass (the prompt, or a chunk of it).
         logits: positions whose logits exist at once.
@@ -138,7 +138,7 @@ def footprint(
     plain = BITS[precision.dtype] / 8
     working = walk.widest(decoder[:-1]) * step * plain + vocabulary * logits * (plain + 4)
     return Footprint(
-        weights=walk.stored_bytes(stored, precision),
+        weights=weights,
         kv_per_sequence=walk.cache_bytes(decoder, end, precision),
         state_per_sequence=sum(walk.state_bytes(decoder, precision, kind) for kind in (Recurrence, CausalConvolution)),
         activations_per_sequence=round(working),

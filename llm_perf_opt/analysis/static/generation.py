@@ -42,7 +42,7 @@ class GenerationWork:
 
 def _weights(blocks: Sequence[Block], step: Pass, precision: Precision) -> float:
     return sum(
-        operator.weights_read(step)[0] * block.repeat * precision.weight_bytes(operator)
+        operator.weights_read(step)[0] * block.repeat * precision.weight_bytes(block, operator)
         for block in walk.owned(blocks)
         for operator in block.operators
     )

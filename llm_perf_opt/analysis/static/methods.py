@@ -8,7 +8,9 @@ from typing import Any, Literal
 from llm_perf_opt.analysis.static.analyze import analyze, describe
 from llm_perf_opt.analysis.static.description import Description
 from llm_perf_opt.analysis.static.estimate import estimate
+from llm_perf_opt.analysis.static.heads import check_decoder
 from llm_perf_opt.analysis.static.reader import NotCovered
+from llm_perf_opt.analysis.static.stored import StoredWeights
 from llm_perf_opt.errors import ConfigError, LlmperfError
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
@@ -24,12 +26,14 @@ def static_record(
     method: Choice = "auto",
     fallback: bool = True,
     where: str = "config.json",
+    stored: StoredWeights | None = None,
 ) -> StaticRecord:
     """The record of a model by the method asked for.
 
     Args:
         method: `auto` takes the closed form, and traces where there is none.
         fallback: with `auto`, let a marked estimate stand in where tracing fails too.
+        stored: the weights as files hold them, where there are files.
 
     Raises:
         ConfigError: the config is malformed, or no method covers the model.
@@ -37,13 +41,13 @@ def static_record(
     """
     if method != "traced":
         try:
-            return analyze(config, request, gpus, where=where)
+            return analyze(config, request, gpus, where=where, stored=stored)
         except NotCovered:
             if method == "analytic":
                 raise
     try:
         description = traced_description(config, request, where=where)
-        return analyze(config, request, gpus, where=where, description=description)
+        return analyze(config, request, gpus, where=where, description=description, stored=stored)
     except LlmperfError as error:
         if method == "traced" or not fallback:
             raise
@@ -82,6 +86,7 @@ def traced_description(config: Mapping[str, Any], request: StaticRequest, *, whe
     """
     from llm_perf_opt.analysis.traced.launch import traced
 
+    check_decoder(config, where)
     if request.mla_form != "reexpanded":
         raise ConfigError(
             f"{where}: --mla-form {request.mla_form} needs a closed form, and this model is traced",

@@ -14,6 +14,7 @@ from llm_perf_opt.analysis.static import walk
 from llm_perf_opt.analysis.static.analyze import context_of, decode_rows, need_of, prefill_rows, prepare
 from llm_perf_opt.analysis.static.bounds import Limits, bound, limits
 from llm_perf_opt.analysis.static.description import Description
+from llm_perf_opt.analysis.static.stored import StoredWeights
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.records.static import StaticRequest
@@ -133,11 +134,13 @@ def sweep(
     *,
     where: str = "config.json",
     description: Description | None = None,
+    stored: StoredWeights | None = None,
 ) -> Sweep:
     """Prefill and decode of a model at every combination of the axes' values.
 
     Args:
         description: the model as traced; None reads its closed form.
+        stored: the weights as files hold them, where there are files.
 
     Raises:
         ConfigError: a malformed config, or more combinations than `MOST_POINTS`.
@@ -147,7 +150,7 @@ def sweep(
         count *= len(values)
     if count > MOST_POINTS:
         raise ConfigError(f"--sweep: {count:,} combinations, more than {MOST_POINTS:,}", "sweep fewer values")
-    prepared = prepare(model_config, base, where=where, description=description)
+    prepared = prepare(model_config, base, where=where, description=description, stored=stored)
     known: dict[str, Limits] = {}
     points: list[Point] = []
     done: set[tuple[int, int]] = set()

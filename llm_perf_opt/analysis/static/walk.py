@@ -60,11 +60,11 @@ def row(block: Block, operator: Operator, passes: Sequence[Pass], precision: Pre
         elif isinstance(operator, Recurrence | CausalConvolution):
             moved = operator.state_read(step) + operator.state_written(step)
             state += moved * precision.state_element_bytes(operator.state_type)
-    scale = precision.weight_bytes(operator) * repeat
+    scale = precision.weight_bytes(block, operator) * repeat
     return Row(
         name=_label(block, operator),
         kind=operator.kind,
-        compute=precision.compute_dtype(operator),
+        compute=precision.compute_dtype(block, operator),
         repeat=repeat,
         parameters=0 if block.borrowed else operator.parameters() * repeat,
         flops=count * repeat,
@@ -103,7 +103,7 @@ def stored_bytes(blocks: Iterable[Block], precision: Precision) -> int:
     total = 0.0
     for block in owned(blocks):
         for operator in block.operators:
-            total += operator.parameters() * block.repeat * precision.weight_bytes(operator)
+            total += operator.parameters() * block.repeat * precision.weight_bytes(block, operator)
     return round(total)
 
 

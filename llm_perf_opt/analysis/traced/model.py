@@ -42,7 +42,26 @@ def _transformers_config(config: Mapping[str, Any], where: str) -> Any:
             f"{where}: the installed transformers knows no model_type {model_type!r}",
             "install a transformers that has it; code beside the weights is never run for static analysis",
         )
-    return CONFIG_MAPPING[model_type].from_dict(dict(config))
+    made = CONFIG_MAPPING[model_type].from_dict(dict(config))
+    _refuse_others(made, where)
+    return made
+
+
+def _refuse_others(config: Any, where: str) -> None:
+    """Refuse what transformers has no language model for, and what it has one for by name alone."""
+    from transformers.models.auto.modeling_auto import (
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        AutoModelForMaskedLM,
+    )
+
+    kind, remedy = type(config), "static analysis counts prefill and decoding of a language model: give one of those"
+    if getattr(config, "is_encoder_decoder", False):
+        raise ConfigError(f"{where}: {config.model_type} is an encoder-decoder: its decoder is no model", remedy)
+    generating = any(kind in auto._model_mapping for auto in (AutoModelForCausalLM, AutoModelForImageTextToText))
+    masked = kind in AutoModelForMaskedLM._model_mapping and not getattr(config, "is_decoder", False)
+    if not generating or masked:
+        raise ConfigError(f"{where}: {config.model_type} is no language model: there is no decoder to count", remedy)
 
 
 def _instantiate(config: Any, attention: str) -> nn.Module:
