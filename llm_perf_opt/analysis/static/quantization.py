@@ -45,7 +45,7 @@ class Layout:
         return size + ceil(outputs / rows) * ceil(inputs / columns) * self.scale_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # thousands of names would be hashed at every look-up
 class Scheme:
     """The layout of every module of a checkpoint."""
 
@@ -70,34 +70,69 @@ class Scheme:
 
 # Where the layers stand in checkpoints, beside the plain names of transformers' inner model.
 _PREFIXES = ("model.", "model.language_model.", "language_model.model.", "language_model.", "backbone.", "")
+_MIXTURES = ("mlp", "block_sparse_moe", "feed_forward", "ffn")
+"""What checkpoints call the part of a layer that holds its experts."""
+_PREFIX = re.compile(r"(?:model\.)?(?:language_model\.)?(?:model\.)?")
+
+
+class _Names:
+    """Modules that the patterns of a config mean: names, globs, or `re:` and an expression.
+
+    A name means the module it ends in and all below it; of `layers.1*` layer 1 is meant, not layers 10 to 19.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._plain = frozenset(pattern for pattern in patterns if "*" not in pattern and not pattern.startswith("re:"))
+        globs = [
+            re.sub(r"(?<=\d)\\\*", r"(?!\\d).*", re.escape(pattern)).replace(r"\*", ".*")
+            for pattern in patterns
+            if "*" in pattern and not pattern.startswith("re:")
+        ]
+        self._globs = re.compile(rf"(?:.*\.)?(?:{'|'.join(globs)})(?:\..*)?") if globs else None
+        self._expressions = [re.compile(pattern[3:]) for pattern in patterns if pattern.startswith("re:")]
+
+    def mean(self, name: str) -> bool:
+        """Whether the module of this full name is meant."""
+        parts = name.split(".")
+        if self._plain and any(
+            ".".join(parts[start:end]) in self._plain
+            for start in range(len(parts))
+            for end in range(start + 1, len(parts) + 1)
+        ):
+            return True
+        if self._globs is not None and self._globs.fullmatch(name):
+            return True
+        return any(expression.match(name) for expression in self._expressions)
 
 
 @cache
-def _matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a module's full name is meant by a pattern of a config: a name, a glob, or `re:` and an expression."""
-    if pattern.startswith("re:"):
-        expression = re.compile(pattern[3:])
-        return lambda name: expression.match(name) is not None
-    # Of `layers.1*` layer 1 is meant, not layers 10 to 19.
-    glob = re.sub(r"(?<=\d)\\\*", r"(?!\\d).*", re.escape(pattern)).replace(r"\*", ".*")
-    expression = re.compile(rf"(?:.*\.)?{glob}(?:\..*)?")
-    return lambda name: expression.fullmatch(name) is not None
+def _excluded(scheme: Scheme) -> _Names:
+    return _Names(scheme.excluded)
+
+
+@cache
+def _named(scheme: Scheme) -> Mapping[Layout, _Names]:
+    by_layout: dict[Layout, list[str]] = {}
+    for pattern, layout in scheme.named:
+        by_layout.setdefault(layout, []).append(pattern)
+    return {layout: _Names(patterns) for layout, patterns in by_layout.items()}
 
 
 @cache
 def _layout_of(scheme: Scheme, path: str, experts: bool) -> Layout | None:
-    core = path.removeprefix("model.")
+    core = _PREFIX.sub("", path, count=1)
     names = [prefix + core for prefix in _PREFIXES]
+    found = next((part for part in _MIXTURES if f".{part}." in core), None)
+    if found:
+        names = [name.replace(f".{found}.", f".{part}.") for name in names for part in _MIXTURES]
     if experts:
         names += [f"{name}.0.{part}" for name in names for part in ("gate_proj", "up_proj", "down_proj", "w1")]
-    for pattern, layout in scheme.named:
-        if any(map(_matcher(pattern), names)):
+    for layout, named in _named(scheme).items():
+        if any(map(named.mean, names)):
             return layout
     if scheme.experts_only and not experts:
         return None
-    if any(_matcher(pattern)(name) for pattern in scheme.excluded for name in names):
-        return None
-    return scheme.usual
+    return None if any(map(_excluded(scheme).mean, names)) else scheme.usual
 
 
 def quantization_of(config: Mapping[str, Any]) -> Quantization | None:

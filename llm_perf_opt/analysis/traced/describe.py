@@ -163,7 +163,7 @@ class Describer:
     def _product(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
         call = group.first
         if call.kind == "matrix" and isinstance(call.detail, int) and self._own(call.weight):
-            return self._all_experts(group, name)
+            return self._many(group, name)
         weight = call.weight if self._own(call.weight) else self._held(group.path, call)
         inputs, outputs = call.sizes
         if call.kind == "matrix" and (group.path == self.head or weight is not None):
@@ -172,8 +172,7 @@ class Describer:
             if weight is not None:
                 self.used.add(weight)
             bias = weight is not None and self._bias(weight)
-            head = group.path == self.head
-            linear = Linear(name, inputs, outputs, bias, rows, shared=shared, quantizable=not head)
+            linear = Linear(name, inputs, outputs, bias, rows, shared=shared, quantizable=self._plain(weight, outputs))
             again = [Product(f"{name}.again", factor - 1, 1, outputs, inputs, rows=rows)] if factor > 1 else []
             return [linear, *again]
         if call.kind == "other" and weight is not None:
@@ -281,16 +280,27 @@ class Describer:
         self.used.update(biases if bias else ())
         return [Experts(name, count, factor, tuple(call.sizes for call in calls), bias, rows=rows)]
 
-    def _all_experts(self, group: _Group, name: str) -> list[Operator]:
-        """Experts that every token is multiplied by; how many it is routed to stands on a module beside them."""
+    def _plain(self, weight: str | None, outputs: int) -> bool:
+        """Whether checkpoints may quantize a weight: that of an ordinary linear layer, not of a router or the head."""
+        path = weight.rpartition(".")[0] if weight else ""
+        return type(self.modules.get(path)) is nn.Linear and path != self.head and outputs > 1
+
+    def _many(self, group: _Group, name: str) -> list[Operator]:
+        """Several matrices at once: experts that every token is multiplied by, or groups of one projection.
+
+        How many experts a token is routed to stands on a module beside them.
+        """
         call, count = group.first, group.first.detail
         assert isinstance(count, int)
         assert call.weight is not None
         parent = self.modules[group.path.rpartition(".")[0]]
         chosen = next((getattr(module, "top_k", None) for module in parent.modules() if hasattr(module, "top_k")), None)
-        if not isinstance(chosen, int):
-            raise NotExpressible(f"{name}: {count} matrices multiplied at once, chosen in a way that is not known")
         self.used.add(call.weight)
+        if not isinstance(chosen, int):
+            rows, factor = self._rows(group.counts("rows"), name, vision=False)
+            if factor != count:
+                raise NotExpressible(f"{name}: {count} matrices multiplied at once")
+            return [Linear(name, call.sizes[0], call.sizes[1] * count, self._bias(call.weight), rows)]
         return [Experts(f"{name}.{call.weight.rpartition('.')[2]}", count, chosen, (call.sizes,), dense=True)]
 
     def _kept(self, layer: int | None) -> Kept | None:
