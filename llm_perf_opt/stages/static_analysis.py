@@ -7,6 +7,7 @@ from pathlib import Path
 from llm_perf_opt.analysis.static import NotCovered
 from llm_perf_opt.analysis.static.methods import static_record
 from llm_perf_opt.analysis.static.report import markdown
+from llm_perf_opt.analysis.static.stored import StoredWeights, stored_weights
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
@@ -47,6 +48,7 @@ def execute(context: StageContext) -> Outcome:
             _gpus(config.hardware.gpu),
             fallback=settings.use_analytic_fallback,
             where=config.model.path or f"model {config.model.name}",
+            stored=_stored(config),
         )
     except NotCovered as error:
         return Outcome.skipped(error.message)
@@ -54,6 +56,18 @@ def execute(context: StageContext) -> Outcome:
         write_text(context.output_dir / JSON_FILE, record.to_json() + "\n")
         write_text(context.output_dir / MARKDOWN_FILE, markdown(record))
     return Outcome.completed()
+
+
+def _stored(config: Config) -> StoredWeights | None:
+    """The weights as the model's files hold them, where it has files."""
+    path = Path(config.model.path) if config.model.path else None
+    if path is None or config.model.dtype != "auto":
+        return None
+    if path.suffix == ".gguf":
+        from llm_perf_opt.workload.gguf_config import stored_in_gguf
+
+        return stored_in_gguf(path)
+    return stored_weights(path) if path.is_dir() else None
 
 
 def _gpus(name: str) -> list[Gpu]:

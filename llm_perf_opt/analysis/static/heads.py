@@ -39,7 +39,8 @@ def check_decoder(config: Mapping[str, Any], where: str) -> None:
     """
     remedy = "static analysis counts prefill and decoding of a language model: give one of those"
     if config.get("is_encoder_decoder") is True:
-        raise ConfigError(f"{where}: {config.get('model_type')} is an encoder-decoder: its decoder is no model", remedy)
+        what = "an encoder-decoder, whose decoder alone is no model"
+        raise ConfigError(f"{where}: {config.get('model_type')} is {what}", remedy)
     names = config.get("architectures")
     named = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     heads = [_head(name) for name in named]

@@ -57,7 +57,7 @@ def _refuse_others(config: Any, where: str) -> None:
 
     kind, remedy = type(config), "static analysis counts prefill and decoding of a language model: give one of those"
     if getattr(config, "is_encoder_decoder", False):
-        raise ConfigError(f"{where}: {config.model_type} is an encoder-decoder: its decoder is no model", remedy)
+        raise ConfigError(f"{where}: {config.model_type} is an encoder-decoder: its decoder alone is no model", remedy)
     generating = any(kind in auto._model_mapping for auto in (AutoModelForCausalLM, AutoModelForImageTextToText))
     masked = kind in AutoModelForMaskedLM._model_mapping and not getattr(config, "is_decoder", False)
     if not generating or masked:
@@ -75,6 +75,8 @@ def _instantiate(config: Any, attention: str) -> nn.Module:
         model: nn.Module = factory.from_config(config, attn_implementation=attention).eval()
     # Weights are tied while they are initialised, which was skipped.
     model.tie_weights()  # type: ignore[operator]
+    # Some look for padding in the tokens, which have no values here.
+    model.config.pad_token_id = None  # type: ignore[union-attr]
     return model
 
 
