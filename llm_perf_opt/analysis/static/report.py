@@ -44,13 +44,15 @@ def _named(record: StaticRecord) -> list[tuple[str, Phase | None]]:
 
 
 def _phases(record: StaticRecord) -> str:
-    header = ("phase", "FLOPs", "bytes", "weights", "KV cache", "activations", "FLOP/B")
+    state = any(phase is not None and phase.state_bytes for _, phase in _named(record))
+    header = ("phase", "FLOPs", "bytes", "weights", "KV cache", *(("state",) if state else ()), "activations", "FLOP/B")
     rows = []
     for name, phase in _named(record):
         if phase is None:
             continue
         intensity = "—" if phase.arithmetic_intensity is None else f"{phase.arithmetic_intensity:.4g}"
-        amounts = [scaled(amount, "B") for amount in (phase.bytes, phase.weight_bytes, phase.kv_bytes)]
+        kept = (phase.kv_bytes, phase.state_bytes) if state else (phase.kv_bytes,)
+        amounts = [scaled(amount, "B") for amount in (phase.bytes, phase.weight_bytes, *kept)]
         amounts.append("—" if phase.activation_bytes is None else scaled(phase.activation_bytes, "B"))
         rows.append((name, f"{phase.flops:,}", *amounts, intensity))
     return table(header, rows)
@@ -65,7 +67,7 @@ def _modules(phase: Phase) -> str:
             f"{figures.flops:,}",
             f"{100 * figures.flops / phase.flops:.1f} %" if phase.flops else "—",
             f"{figures.parameters:,}",
-            scaled(figures.weight_bytes + figures.kv_bytes, "B"),
+            scaled(figures.weight_bytes + figures.kv_bytes + figures.state_bytes, "B"),
         )
         for name, figures in phase.by_module.items()
         if figures.flops or figures.parameters
@@ -86,7 +88,7 @@ def _operators(record: StaticRecord) -> str:
         for _, phase in columns:
             figures = phase.by_operator.get(kind)
             row.append(f"{figures.flops:,}" if figures else "—")
-            row.append(scaled(figures.weight_bytes + figures.kv_bytes, "B") if figures else "—")
+            row.append(scaled(figures.weight_bytes + figures.kv_bytes + figures.state_bytes, "B") if figures else "—")
         rows.append(row)
     return table(header, rows)
 
