@@ -13,6 +13,7 @@ from llm_perf_opt.cli import console
 from llm_perf_opt.errors import ConfigError, MissingError
 
 if TYPE_CHECKING:
+    from llm_perf_opt.analysis.static.stored import StoredWeights
     from llm_perf_opt.config.schema import Config
     from llm_perf_opt.hardware.gpu import Gpu
     from llm_perf_opt.records.static import StaticRecord, StaticRequest
@@ -27,7 +28,7 @@ Examples:
   llmperf static config.json --sweep batch=1,2,4,...,256 --sweep context=1k,...,128k --gpu l4 --gpu h200-sxm
 
 MODEL is a config.json, the directory of a Hugging Face model, a .gguf file, a configuration of
-llmperf (.yaml), or the name of a model preset such as demo. No weights are read.
+llmperf (.yaml), or the name of a model preset such as demo. Of weights only the sizes are read.
 """
 
 
@@ -104,21 +105,22 @@ def _names_preset(path: Path) -> bool:
     return not (path.exists() or path.suffix or len(path.parts) > 1)
 
 
-def _model_config(model: str) -> tuple[Mapping[str, Any], str]:
-    """The model's config.json, or what stands for it, and what to call it in errors."""
+def _model_config(model: str) -> tuple[Mapping[str, Any], str, StoredWeights | None]:
+    """The model's config.json, or what stands for it, what to call it in errors, and its weights where they are."""
     from llm_perf_opt.analysis.static.source import read_config
+    from llm_perf_opt.analysis.static.stored import stored_weights
 
     path = Path(model)
     if path.suffix in YAML:
-        return _of_config(_loaded(path)), model
+        return _of_config(_loaded(path)), model, None
     if path.suffix == ".gguf" and path.is_file():
-        from llm_perf_opt.workload.gguf_config import read_gguf_config
+        from llm_perf_opt.workload.gguf_config import read_gguf_config, stored_in_gguf
 
-        return read_gguf_config(path), model
+        return read_gguf_config(path), model, stored_in_gguf(path)
     if not _names_preset(path):
         config, file = read_config(path)
-        return config, str(file)
-    return _of_config(_preset(model)), f"model preset {model}"
+        return config, str(file), stored_weights(file.parent)
+    return _of_config(_preset(model)), f"model preset {model}", None
 
 
 def _gpus(names: list[str]) -> list[Gpu]:
@@ -237,14 +239,14 @@ def static(
         }
     )
     gpus = _gpus(gpu or [])
-    config, where = _model_config(model)
+    config, where, stored = _model_config(model)
+    if method not in ("auto", "analytic", "traced"):
+        raise ConfigError(f"--method {method!r} is unknown", "one of auto, analytic, traced")
     request = _with_views(request, model)
     if sweep:
-        if method == "traced":
-            raise ConfigError("--sweep needs the closed form", "leave out --method traced")
-        _run_sweep(config, request, gpus, sweep, where=where, output=output, as_json=as_json)
+        _run_sweep(config, request, gpus, sweep, method, where=where, stored=stored, output=output, as_json=as_json)
     else:
-        _run_once(config, request, gpus, method, where=where, output=output, as_json=as_json)
+        _run_once(config, request, gpus, method, where=where, stored=stored, output=output, as_json=as_json)
 
 
 def _run_once(
@@ -254,14 +256,21 @@ def _run_once(
     method: str,
     *,
     where: str,
+    stored: StoredWeights | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
     from llm_perf_opt.analysis.static.methods import static_record
 
-    if method not in ("auto", "analytic", "traced"):
-        raise ConfigError(f"--method {method!r} is unknown", "one of auto, analytic, traced")
-    record = static_record(config, request, gpus, method=method, fallback=False, where=where)  # type: ignore[arg-type]
+    record = static_record(
+        config,
+        request,
+        gpus,
+        method=method,  # type: ignore[arg-type]
+        fallback=False,
+        where=where,
+        stored=stored,
+    )
     if output is not None:
         _write(output, _report_files(record))
     if as_json:
@@ -284,18 +293,22 @@ def _run_sweep(
     request: StaticRequest,
     gpus: list[Gpu],
     axes: list[str],
+    method: str,
     *,
     where: str,
+    stored: StoredWeights | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
+    from llm_perf_opt.analysis.static.methods import description_by
     from llm_perf_opt.analysis.static.sweep import parse_axis, sweep
     from llm_perf_opt.reports.static_sweep import SWEEP_CSV, SWEEP_ROOFLINE, sweep_document, sweep_roofline
 
     parsed = [parse_axis(text) for text in axes]
     if len({name for name, _ in parsed}) != len(parsed):
         raise ConfigError("--sweep names an axis twice", "give each axis once, with all its values")
-    done = sweep(config, request, dict(parsed), gpus, where=where)
+    description = description_by(config, request, method=method, where=where)  # type: ignore[arg-type]
+    done = sweep(config, request, dict(parsed), gpus, where=where, description=description, stored=stored)
     files = {SWEEP_CSV: done.to_csv()}
     roofline = sweep_roofline(done)
     if roofline is not None:

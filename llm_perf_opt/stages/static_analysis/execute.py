@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.analysis.static import NotCovered
 from llm_perf_opt.analysis.static.methods import static_record
+from llm_perf_opt.analysis.static.stored import StoredWeights, stored_weights
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import STATIC
 from llm_perf_opt.config.schema import Config
@@ -41,12 +43,25 @@ def execute(context: StageContext[StaticAnalysis]) -> Outcome:
             _gpus(config.hardware.gpu),
             fallback=settings.use_analytic_fallback,
             where=config.model.path or f"model {config.model.name}",
+            stored=_stored(config),
         )
     except NotCovered as error:
         return Outcome.skipped(error.message)
     if settings.write_reports:
         write_text(context.output_dir / STATIC, record.to_json() + "\n")
     return Outcome.completed()
+
+
+def _stored(config: Config) -> StoredWeights | None:
+    """The weights as the model's files hold them, where it has files."""
+    path = Path(config.model.path) if config.model.path else None
+    if path is None or config.model.dtype != "auto":
+        return None
+    if path.suffix == ".gguf":
+        from llm_perf_opt.workload.gguf_config import stored_in_gguf
+
+        return stored_in_gguf(path)
+    return stored_weights(path) if path.is_dir() else None
 
 
 def _gpus(name: str) -> list[Gpu]:

@@ -127,7 +127,7 @@ def test_without_output_or_sweep_nothing_is_written(
         (["--method", "guess"], "--method 'guess'"),
         (["--gpu", "h999"], "unknown GPU 'h999'"),
         (["--sweep", "batch=1", "--sweep", "batch=2"], "names an axis twice"),
-        (["--sweep", "batch=1", "--method", "traced"], "--sweep needs the closed form"),
+        (["--mla-form", "absorbed", "--method", "traced"], "--mla-form absorbed needs a closed form"),
     ],
 )
 def test_mistakes_name_the_option(model: str, arguments: list[str], text: str) -> None:
