@@ -33,6 +33,8 @@ TRACE = "trace.json.gz"
 OPERATORS = "operators.md"
 PRED_DIR = "pred"
 PREDICTIONS = "predictions.jsonl"
+ELSEWHERE = "elsewhere.json"
+"""What was written outside the run."""
 VIZ_DIR = "viz"
 GALLERY = "predictions.md"
 
@@ -67,6 +69,11 @@ ORDER = "order.json"
 EVENTS = "events.jsonl"
 CHILD_LOG = "child.log"
 IMPORT_LOG = "import.log"
+
+FILE_NAMES = frozenset(
+    value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str) and Path(value).suffix
+)
+"""Every name above that is a file's."""
 
 
 def stage_dir(run_path: Path, stage: str) -> Path:

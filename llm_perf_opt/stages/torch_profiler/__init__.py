@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm_perf_opt.artifacts.layout import MODULES, PROFILE, TABLES, WORKLOAD
+from llm_perf_opt.artifacts.layout import ELSEWHERE, MODULES, PROFILE, TABLES, WORKLOAD
 from llm_perf_opt.stages.base import Stage
 from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 
@@ -13,6 +13,7 @@ STAGE = Stage(
         MODULES: "llm_perf_opt.records.workload:Instrumented",
         PROFILE: "llm_perf_opt.records.workload:Profile",
         TABLES: "llm_perf_opt.records.tables:ProfileTables",
+        ELSEWHERE: "llm_perf_opt.records.elsewhere:Elsewhere",
     },
     short="torch",
     planner="llm_perf_opt.stages.timed:plan_timed",
