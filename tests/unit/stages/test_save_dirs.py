@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.artifacts.files import sha256_of
-from llm_perf_opt.config.base import TimedSettings
+from llm_perf_opt.artifacts.layout import workload_dir
+from llm_perf_opt.config.base import Output, Prediction, TimedSettings, Visualization
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.problems import InvalidConfig
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.run import plan_run
 from llm_perf_opt.stages.save_dirs import elsewhere
+from llm_perf_opt.stages.timed import prediction_dir, visualization_dir
+from llm_perf_opt.stages.wrapped import inside
 
 TORCH = "pipeline.torch_profiler.output"
 DIRECT = "pipeline.direct_inference.output"
@@ -114,3 +117,17 @@ def test_files_outside_the_run_are_recorded_with_their_digest(tmp_path: Path) ->
     found = elsewhere(run, out, run / "torch_profiler" / "viz").files
     assert [(file.path, file.size_bytes) for file in found] == [(str(out / "predictions.jsonl"), 3)]
     assert found[0].sha256 == sha256_of(out / "predictions.jsonl")
+
+
+@pytest.mark.parametrize("folder", ["out", ".", "../shared", "/shared", None])
+def test_stages_under_tools_keep_their_own_outputs(tmp_path: Path, folder: str | None) -> None:
+    output = Output(prediction=Prediction(enable=True, save_dir=folder), visualization=Visualization(save_dir=folder))
+    found = set()
+    for stage in ("nsys", "ncu"):
+        own = workload_dir(tmp_path, stage)
+        for place in (prediction_dir(own, inside(output)), visualization_dir(own, inside(output))):
+            assert place is not None
+            assert (own / place).is_relative_to(own)
+            found.add((stage, place))
+    assert len({place for _, place in found}) >= 2
+    assert not {place for stage, place in found if stage == "nsys"} & {p for stage, p in found if stage == "ncu"}
