@@ -24,6 +24,7 @@ from llm_perf_opt.redact import HIDDEN, redact_argv
 from llm_perf_opt.registry import loaded_third_party
 from llm_perf_opt.runner import Ended, Listener, StageAction, run_stages
 from llm_perf_opt.stages.enabled import EnabledStage, enabled_stages
+from llm_perf_opt.stages.save_dirs import refuse_used_folders
 from llm_perf_opt.workload.adapter import check_preprocess, find_adapter
 from llm_perf_opt.workload.inputs import find_inputs
 
@@ -36,6 +37,7 @@ def plan_run(config: Config, output: Path | None) -> Plan:
     """
     run_path = output if output is not None else new_path(Path(config.artifacts.runs_dir), config.artifacts.run_id)
     refuse_existing(run_path)
+    refuse_used_folders(config, run_path)
     plan = _plan(config, run_path)
     return replace(plan, numbered=output is None and config.artifacts.run_id is None)
 

@@ -123,9 +123,10 @@ def _presets(_: str) -> str:
 
 def _moved(_: str) -> str:
     """Keys of the earlier system and where they live now."""
-    from llm_perf_opt.config.remedies import MOVED, OUTPUT_ROOTS, OUTPUTS, REMOVED
+    from llm_perf_opt.config.remedies import MOVED, OUTPUT_ROOTS, OUTPUTS, REMOVED, UNDER_PIPELINE
 
     rows = [*MOVED.items(), *((f"{OUTPUT_ROOTS[0]}.{old}", new) for old, new in OUTPUTS.items())]
+    rows += [(f"{root}.…", f"pipeline.{root}.…") for root in UNDER_PIPELINE]
     lines = ["| earlier | now |", "|---|---|", *(f"| `{old}` | `{new}` |" for old, new in rows)]
     return "\n".join([*lines, *(f"| `{old}` | {text} |" for old, text in REMOVED.items())])
 

@@ -35,6 +35,8 @@ TIMELINE = "timeline*.json"
 """The time line of each capture of a stage; see `timeline_file`."""
 PRED_DIR = "pred"
 PREDICTIONS = "predictions.jsonl"
+ELSEWHERE = "elsewhere.json"
+"""What was written outside the run."""
 VIZ_DIR = "viz"
 GALLERY = "predictions.md"
 
@@ -69,6 +71,11 @@ ORDER = "order.json"
 EVENTS = "events.jsonl"
 CHILD_LOG = "child.log"
 IMPORT_LOG = "import.log"
+
+FILE_NAMES = frozenset(
+    value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str) and Path(value).suffix
+)
+"""Every name above that is a file's."""
 
 
 def stage_dir(run_path: Path, stage: str) -> Path:

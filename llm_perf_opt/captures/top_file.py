@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ TORCH_NAMES = (
     "list from an nsys capture, or widen kernel_name"
 )
 """What to know before profiling from a torch profile."""
+_NEEDLESS_ESCAPE = re.compile(r"\\([^A-Za-z0-9.^$*+?()\[\]{}|\\/])")
+_DESCRIPTION = re.compile(r"(?P<percent>\d+(\.\d+)?)% of GPU time, (?P<calls>[1-9]\d*) calls")
 _SHOWN = 6
 _WRITES_ONE = "`llmperf kernels top SOURCE > top.yaml` writes such a file"
 
@@ -56,12 +59,39 @@ def read_top(path: Path) -> TopKernels:
         raise MissingError(error.message, _WRITES_ONE) from error
     if node is not None and not problems:
         try:
-            return TopKernels.model_validate_json(json.dumps(node.plain()), strict=True)
+            return TopKernels.model_validate_json(json.dumps(_as_written_now(node).plain()), strict=True)
         except ValidationError as error:
-            problems = [_problem(found, node) for found in _own(error.errors())]
+            problems = [_problem(found, _as_written_now(node)) for found in _own(error.errors())]
     shown = [render(problem) for problem in problems[:_SHOWN]]
     shown += [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
     raise ConfigError("\n".join(shown), _WRITES_ONE)
+
+
+def _as_written_now(root: Node) -> Node:
+    """A list of the earlier system, whose kernels have `regex` and `description`, with today's keys."""
+    listed = root.child("kernels")
+    if listed is None or not isinstance(listed.value, list) or not isinstance(root.value, dict):
+        return root
+    kernels = [_kernel_now(kernel) for kernel in listed.value]
+    return root.with_value({**root.value, "kernels": listed.with_value(kernels)})
+
+
+def _kernel_now(kernel: Node) -> Node:
+    if not isinstance(kernel.value, dict) or "regex" not in kernel.value or "kernel_name" in kernel.value:
+        return kernel
+    values = {key: node for key, node in kernel.value.items() if key not in ("regex", "description")}
+    regex = kernel.value["regex"]
+    if isinstance(regex.value, str) and regex.value:
+        # Python escapes more than has a meaning; ncu's grammar knows no escaped space.
+        plain = _NEEDLESS_ESCAPE.sub(lambda found: found[1], regex.value)
+        regex = regex.with_value(f"regex:{plain.removeprefix('regex:')}")
+    values["kernel_name"] = regex
+    told = kernel.value.get("description")
+    figures = _DESCRIPTION.search(told.value) if told is not None and isinstance(told.value, str) else None
+    if told is not None and figures is not None:
+        values["share"] = told.with_value(round(float(figures["percent"]) / 100, 6))
+        values["launches"] = told.with_value(int(figures["calls"]))
+    return kernel.with_value(values)
 
 
 def _own(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:

@@ -146,13 +146,14 @@ def schema() -> None:
     """
 )
 def migrate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration of the earlier system.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration or preset of the earlier system.")],
     write: Annotated[bool, typer.Option("--write", help="Replace the file, keeping the old one as FILE.bak.")] = False,
     config_dirs: ConfigDirs = None,
-) -> None:
-    """Turn a file of the earlier system into a valid one.
+) -> int:
+    """Turn a configuration or preset of the earlier system into a valid one.
 
-    Prints the new file; what was moved or taken out is said on standard error.
+    Prints the new file; what changed is said on standard error. What cannot be carried over is listed there too, with
+    its line, and ends with exit code 1; the file is printed, or written, all the same.
     """
     from llm_perf_opt.config import migrate as migration
     from llm_perf_opt.config.presets import presets
@@ -162,16 +163,19 @@ def migrate(
     migrated = migration.migrate(text, str(file), presets(tuple(config_dirs or ())))
     for line in migrated.changes:
         console.note(line)
-    if not migrated.changes:
+    if not migrated.is_new:
         console.note("nothing to migrate")
     if not write:
         typer.echo(migrated.text, nl=False)
-    elif migrated.changes:
+    elif migrated.is_new:
         try:
             backup = migration.write(file, migrated.text)
         except OSError as error:
             raise ConfigError(f"{file}: {error.strerror}", "choose a place that can be written to") from None
         console.note(f"wrote {file}; the old one is {backup}")
+    for left in migrated.left:
+        console.error(f"{file}:{left}")
+    return 1 if migrated.left else 0
 
 
 @app.command(

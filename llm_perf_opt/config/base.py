@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 
@@ -35,6 +35,15 @@ NonNegative = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+def _folder(value: str) -> str:
+    if not value.strip() or "\0" in value:
+        raise ValueError("must name a folder; null takes the usual one, `.` is the stage's own")
+    return value
+
+
+Folder = Annotated[str, AfterValidator(_folder)]
+
+
 def inconsistent(key: str, message: str, remedy: str) -> PydanticCustomError:
     """The error of settings that contradict each other, shown at `key` of the section that raises it."""
     return PydanticCustomError("inconsistent", "{message}", {"key": key, "message": message, "remedy": remedy})
@@ -55,8 +64,8 @@ class Prediction(Settings):
 
     enable: bool = False
     """Write `predictions.jsonl`."""
-    save_dir: str | None = "pred"
-    """Folder: relative to the stage's own, or absolute; `.` is the stage's own, null is `pred`."""
+    save_dir: Folder | None = "pred"
+    """Folder: in the stage's own, or absolute (`~` is your home); `.` is the stage's own, null is `pred`."""
 
 
 class Visualization(Settings):
@@ -64,8 +73,8 @@ class Visualization(Settings):
 
     enable: bool = True
     """Write the gallery."""
-    save_dir: str | None = "viz"
-    """Folder: relative to the stage's own, or absolute; `.` is the stage's own, null is `viz`."""
+    save_dir: Folder | None = "viz"
+    """Folder: in the stage's own, or absolute (`~` is your home); `.` is the stage's own, null is `viz`."""
 
 
 class DeepseekOcrPrediction(Settings):

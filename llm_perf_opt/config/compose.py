@@ -40,29 +40,45 @@ def parse_entry(left: str, option: object, node: Node) -> Entry | Problem:
     target = target if has_mount else group.replace("/", ".")
     if not isinstance(option, str) or not option:
         return at(node, f"the option of {group} must be the name of a preset", remedy=_EXAMPLE)
-    if "${" in left or "${" in option:
-        return at(node, "`${…}` is not supported in a defaults list", remedy="write the preset's name out")
-    if any(char in left + option for char in "*?"):
-        return at(node, "globs are not supported in a defaults list", remedy="write one entry for each preset")
-    parts = [*group.split("/"), option]
-    if not all(_NAME.fullmatch(part) and part.strip(".") for part in parts):
+    foreign = _not_ours(left, option, node)
+    if foreign is not None:
+        return foreign
+    if not all(_NAME.fullmatch(part) and part.strip(".") for part in (*group.split("/"), option)):
         return at(node, f"{group}: {option} does not name a preset", remedy=_EXAMPLE)
     mount_path = target.split(".") if target else []
     if not mount_path or (section_at(mount_path) is None and not is_open(mount_path)):
-        return at(
-            node,
-            f"cannot be mounted at {target!r}: there is no such section",
-            remedy=_mount_remedy(group, target, option),
-        )
+        message = f"cannot be mounted at {target!r}: there is no such section"
+        return at(node, message, remedy=_mount_remedy(group, target, option, _equals(node)))
     return Entry(group, target, option.removesuffix(".yaml"), node)
 
 
-def _mount_remedy(group: str, target: str, option: str) -> str:
+def _not_ours(left: str, option: str, node: Node) -> Problem | None:
+    """What Hydra writes in a list and llmperf does not."""
+    words = [word for word in ("optional", "override") if f"{word} " in f" {left}"]
+    group, at_sign, target = left.rpartition(" ")[2].partition("@")
+    remedy = f"write {group.lstrip('/')}{at_sign}{target.lstrip('/')}{_equals(node)}{option}"
+    message = ""
+    if "${" in left or "${" in option:
+        message, remedy = "`${…}` is not supported in a defaults list", "write the preset's name out"
+    elif any(char in left + option for char in "*?"):
+        message, remedy = "globs are not supported in a defaults list", "write one entry for each preset"
+    elif words:
+        message = f"{left}: {' and '.join(words)} is not used here, an entry replaces what is there"
+    elif "/" in (group[:1], target[:1]):
+        message = f"{left}: the leading slash is too much, groups and mounts start at the top"
+    return at(node, message, remedy=remedy) if message else None
+
+
+def _equals(node: Node) -> str:
+    return "=" if node.source.kind == "override" else ": "
+
+
+def _mount_remedy(group: str, target: str, option: str, equals: str) -> str:
     usual = usual_mount(group)
     if section_at(usual.split(".")) is not None:
-        return f"write {group}@{usual}: {option}"
+        return f"write {group}@{usual}{equals}{option}"
     sections = [".".join(path) for path, field in walk() if section_of(field) is not None]
-    return f"the nearest section is {nearest(target, sections)}; write `group@section: option`"
+    return f"the nearest section is {nearest(target, sections)}; write `group@section{equals}option`"
 
 
 def read_defaults(root: Node, problems: list[Problem]) -> list[Entry]:

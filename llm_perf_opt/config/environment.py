@@ -12,6 +12,7 @@ from pydantic import create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
+from llm_perf_opt.config.keys import walk
 from llm_perf_opt.config.overrides import read_value
 from llm_perf_opt.config.problems import Problem
 from llm_perf_opt.config.schema import Config
@@ -48,7 +49,7 @@ def read_environment(
     for number, name in enumerate(sorted(names)):
         source = Source("environment", name, None, first_rank + number)
         nested = _Variables({name: environ[name]})()
-        node = _node(nested, source, ()) if nested else _unknown(name, source)
+        node = _node(nested, source, ()) if nested else unknown(source)
         if isinstance(node, Problem):
             problems.append(node)
         else:
@@ -65,9 +66,23 @@ def _node(value: Any, source: Source, path: tuple[str, ...]) -> Node | Problem:
     return node if isinstance(node, Problem) else mount(node, path)
 
 
-def _unknown(name: str, source: Source) -> Problem:
-    sections = [PREFIX + key.upper() for key in Config.model_fields]
-    section, separator, rest = name.partition("__")
-    near = nearest(section, sections) + separator + rest
-    remedy = f"did you mean {near}? `__` goes one level down: {PREFIX}PIPELINE__NSYS__ENABLE=true"
+def unknown(source: Source) -> Problem:
+    """A variable that no setting has: the nearest of those that there are, or where an old key lives now."""
+    from llm_perf_opt.config.load import RESERVED
+    from llm_perf_opt.config.remedies import gone_because, moved_to
+
+    old = source.name.removeprefix(PREFIX).lower().replace("__", ".")
+    moved = moved_to(old)
+    gone = gone_because(old)
+    if moved is not None:
+        return Problem("this setting has moved", source, remedy=f"write {variable(moved)} instead")
+    if gone is not None:
+        return Problem("this setting is gone", source, remedy=gone)
+    names = [variable(".".join(path)) for path, _ in walk()]
+    remedy = f"did you mean {nearest(source.name, [*names, *RESERVED])}? `__` goes one level down"
     return Problem("no setting has this name", source, remedy=remedy)
+
+
+def variable(setting: str) -> str:
+    """The variable of a setting."""
+    return PREFIX + setting.upper().replace(".", "__")

@@ -122,13 +122,19 @@ def _written_path(loc: Path, tree: Node) -> Path:
 
 def unknown_key(path: Path, node: Node) -> Iterator[Problem]:
     """An unknown key: where the setting lives now, or the nearest key and its siblings."""
-    known = list(remedies.for_old_key(path, node))
+    written_flat = remedies.for_dotted(path, node)
+    known = [written_flat] if written_flat is not None else list(remedies.for_old_key(path, node))
     if known:
         yield from known
         return
     *parents, name = path
     section = section_at(parents)
     siblings = tuple(section.model_fields) if section is not None else ()
+    if node.source.kind == "environment":
+        from llm_perf_opt.config.environment import unknown
+
+        yield unknown(node.source)._replace(path=dotted(path))
+        return
     near = remedies.nearest_key(str(name), parents, siblings)
     where = dotted(parents) or "the top level"
     yield at(

@@ -14,10 +14,12 @@ from functools import reduce
 from pathlib import Path
 
 from llm_perf_opt.config.aliases import rewrite_aliases
+from llm_perf_opt.config.base import Prediction, StageSettings, TimedSettings, Visualization
 from llm_perf_opt.config.check import build
 from llm_perf_opt.config.compose import Entry, choose, load_layers, read_defaults
 from llm_perf_opt.config.origins import Origin, Origins
 from llm_perf_opt.config.overrides import read_overrides
+from llm_perf_opt.config.pipeline import Pipeline
 from llm_perf_opt.config.presets import ENTRY, Presets, presets
 from llm_perf_opt.config.problems import InvalidConfig, Problem
 from llm_perf_opt.config.reader import read_file, read_mapping
@@ -166,5 +168,28 @@ def _absolute(config: Config, cwd: Path) -> Config:
             "model": config.model.model_copy(update={"path": absolute(config.model.path)}),
             "dataset": config.dataset.model_copy(update={"root": root, "subset_filelist": absolute(listed)}),
             "artifacts": config.artifacts.model_copy(update={"runs_dir": runs_dir}),
+            "pipeline": _with_home(config.pipeline),
         }
     )
+
+
+def _with_home(pipeline: Pipeline) -> Pipeline:
+    """`~` in the folders of outputs expanded; relative ones stay, as they start at the stage's own directory."""
+    changed: dict[str, StageSettings] = {}
+    for name, settings in pipeline.items():
+        if isinstance(settings, TimedSettings):
+            parts: dict[str, Prediction | Visualization] = {
+                "prediction": settings.output.prediction,
+                "visualization": settings.output.visualization,
+            }
+            homes = {
+                key: part.model_copy(update={"save_dir": os.path.expanduser(part.save_dir)})  # noqa: PTH111 - as above
+                for key, part in parts.items()
+                if part.save_dir is not None and part.save_dir.startswith("~")
+            }
+            if homes:
+                changed[name] = settings.model_copy(update={"output": settings.output.model_copy(update=homes)})
+    if not changed:
+        return pipeline
+    plugins = {name: changed.pop(name, settings) for name, settings in pipeline.plugins.items()}
+    return pipeline.model_copy(update={**changed, "plugins": plugins})

@@ -1,216 +1,374 @@
-"""A configuration of the earlier system to one that is valid today and means the same.
+"""A configuration or a preset of the earlier system to one that is valid today and means the same.
 
-Moved keys move, interpolations of paths become relative paths, entries of `defaults:` are translated;
-what has no successor is taken out. Everything taken out or changed is reported; comments stay.
+Moved keys move, values that are spelt otherwise now are, interpolations take their value, entries of `defaults:` are
+translated; comments stay. Every leaf of the old file is either carried over or listed with the reason.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from llm_perf_opt.config.aliases import rewrite_aliases
+from llm_perf_opt.config import earlier
 from llm_perf_opt.config.check import keeps_dollar
-from llm_perf_opt.config.compose import SELF, parse_entry
-from llm_perf_opt.config.emit import Comments, Item, emit, read_comments
+from llm_perf_opt.config.compose import SELF
+from llm_perf_opt.config.emit import Comments, Item, emit, flow, read_comments
 from llm_perf_opt.config.load import compose_text
+from llm_perf_opt.config.old_defaults import options_of, translate
+from llm_perf_opt.config.preset_place import aliases_at, section_of_preset
 from llm_perf_opt.config.presets import Presets
 from llm_perf_opt.config.problems import InvalidConfig, Problem
 from llm_perf_opt.config.reader import read_mapping
-from llm_perf_opt.config.remedies import REMOVED, moved_to
-from llm_perf_opt.config.tree import Node, Source, dotted
+from llm_perf_opt.config.remedies import gone_because, moved_to
+from llm_perf_opt.config.tree import Node, Source, dotted, find, leaves, merge, mount
 
-_CWD = re.compile(r"\$\{(hydra:runtime\.cwd|oc\.env:PWD)\}/?")
-_TIME_FOLDER = re.compile(r"/?\$\{now:[^}]*\}.*$")
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
-_PLENTY = 8192
-"""Stands for the `inf` of old files: more tokens than any page has."""
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_SHOWN = 60
+_MANDATORY = "???"
+"""What stood for a value that had to be given on the command line."""
+
+Path_ = tuple[str, ...]
+
+
+class Left(NamedTuple):
+    """A leaf of the old file that is not carried over."""
+
+    line: int
+    name: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.line}: {self.name}: {self.value}: not carried over: {self.reason}"
 
 
 class Migrated(NamedTuple):
-    """The new text, and one line for each thing that was changed or taken out."""
+    """The new text, one line for each thing that was changed, and what is not in it."""
 
     text: str
-    changes: tuple[str, ...]
+    changes: tuple[str, ...] = ()
+    left: tuple[Left, ...] = ()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the text is another one than was given."""
+        return bool(self.changes or self.left)
 
 
 def migrate(text: str, name: str, presets: Presets) -> Migrated:
-    """Translate the text of a configuration; a valid one without old keys comes back as it is.
+    """Translate the text of a file called `name`; a valid one without old keys comes back as it is.
 
     Raises:
-        InvalidConfig: the text is not a YAML mapping.
+        InvalidConfig: the text is not a YAML mapping, or a preset that it lists is broken.
     """
     problems: list[Problem] = []
     root = read_mapping(text, Source("config", name, text), problems)
     if root is None or problems:
         raise InvalidConfig(problems)
-    migration = _Migration(root, read_comments(text), presets)
+    section = section_of_preset(Path(name), root, text, presets)
+    migration = _Migration(root, section, read_comments(text), presets)
     migration.run()
-    if not migration.changes:
-        return Migrated(text, ())
-    return Migrated(migration.text(), tuple(migration.changes))
+    if not migration.changes and not migration.left:
+        return Migrated(text)
+    left = sorted(migration.left, key=lambda found: found.line)
+    return Migrated(migration.text(), migration.changes, tuple(left))
+
+
+class _Written(NamedTuple):
+    """A value of the new file and what it is from."""
+
+    old: str
+    node: Node
 
 
 class _Migration:
-    def __init__(self, root: Node, comments: Comments, presets: Presets) -> None:
-        self.root = root
+    """Paths are those of a whole configuration, also for a preset, whose keys are mounted at `section` meanwhile."""
+
+    def __init__(self, root: Node, section: Path_, comments: Comments, presets: Presets) -> None:
+        self.section = section
         self.comments = comments
         self.presets = presets
+        self._said: list[tuple[str, str]] = []
+        self.left: list[Left] = []
         self.items: dict[str, Item] = {}
-        self.sections: dict[tuple[str, ...], Node] = {}
-        self.changes: list[str] = []
+        self.root = mount(self._nested(root, ()), section)
+        self._written: dict[Path_, _Written] = {}
+        self._same: dict[Path_, list[_Written]] = {}
+        self._sections: dict[Path_, Node] = {}
+        self._moved: list[tuple[str, str, Node]] = []
+        self._referring: list[tuple[Path_, str, Node]] = []
+        self._presets_of_old: dict[str, tuple[Any, Node]] = {}
+        self._asked: list[str] = []
 
     def run(self) -> None:
-        problems: list[Problem] = []
         assert isinstance(self.root.value, dict)
-        root = rewrite_aliases(self.root, problems)
-        if root is not self.root or problems:
-            self.changes.append("pipeline.torch_profiler.enabled → pipeline.torch_profiler.enable")
-        assert isinstance(root.value, dict)
-        moved: list[tuple[str, Node, str]] = []
-        for key, node in root.value.items():
+        for key, node in self.root.value.items():
             if key == "defaults":
                 self._defaults(node)
             else:
-                self._walk((key,), node, moved)
-        for new, node, old in moved:  # last, so that a key in its new place wins
-            self._move(old, new, node)
-        self._drop_what_is_invalid()
+                self._walk((key,), node)
+        for old, new, node in self._moved:  # last, so that a key in its new place wins
+            self._put(tuple(new.split(".")), old, node)
+        self._settle()
+        referring, self._referring = self._referring, []
+        for path, old, node in referring:
+            self._put(path, old, node, final=True)
+            self._settle()
+        if self.changes or self.left:
+            self._write_presets_out()
+            self._place_file_list()
+        if self.section:
+            self._leave_what_is_elsewhere()
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        return tuple(line for _, line in self._said)
+
+    def _say(self, old: str, line: str) -> None:
+        self._said.append((old, line))
 
     def text(self) -> str:
+        items = self.items
+        for part in self.section:
+            found = items.get(part)
+            items = found.value if found is not None else {}
         head = "".join(f"# {line}".rstrip() + "\n" for line in self.comments.head)
-        return (head + "\n" if head else "") + emit(self.items)
+        return (head + "\n" if head and items else head) + emit(items)
 
-    def _walk(self, path: tuple[str, ...], node: Node, moved: list[tuple[str, Node, str]]) -> None:
+    # --- the old file, key by key
+
+    def _nested(self, node: Node, path: Path_) -> Node:
+        """`a.b: c` as `a: {b: c}`, where nothing else is there."""
+        if not isinstance(node.value, dict) or path[:1] == ("defaults",) or path[:2] == ("pipeline", "plugins"):
+            return node
+        found: dict[str, Node] = {}
+        for key, below in node.value.items():
+            child = self._nested(below, (*path, key))
+            parts = key.split(".")
+            if not _NAME.fullmatch(key) or (parts[0] in node.value):
+                found[key] = child
+                continue
+            name = dotted((*path, key))
+            self._say(name, f"{name}: written as sections, one below the other")
+            found[parts[0]] = _over(found.get(parts[0]), mount(child, parts[1:]))._replace(
+                key_line=child.key_line, key_column=child.key_column
+            )
+        return node.with_value(found)
+
+    def _walk(self, path: Path_, node: Node) -> None:
         name = dotted(path)
-        new = moved_to(name)
-        if name == "hydra":
-            self._hydra(node)
-        elif new is not None:
-            moved.append((new, node, name))
-        elif name in REMOVED:
-            self.changes.append(f"{name}: taken out ({REMOVED[name].removeprefix('remove it: ')})")
+        old = dotted(path[len(self.section) :]) if path[: len(self.section)] == self.section else name
+        new = _successor(name)
+        gone = gone_because(name)
+        if new != name and new.rpartition(".")[0] == name.rpartition(".")[0] and not self._has(tuple(new.split("."))):
+            self._put(tuple(new.split(".")), old, node)  # another name in the same place
+        elif new != name:
+            self._moved.append((old, new, node))
+        elif self.section and old == "description" and isinstance(node.value, str):
+            self.comments.head.extend(node.value.splitlines())
+            self._say(old, "description → a comment")
         elif isinstance(node.value, dict) and node.value:
-            self.sections[path] = node  # for its comments; it is written when something stands in it
+            self._sections[path] = node  # for its comments; it is written when something stands in it
             for key, child in node.value.items():
-                self._walk((*path, key), child, moved)
+                self._walk((*path, key), child)
+        elif gone is not None:
+            self._leave(old, node, gone.removeprefix("remove it: "))
         else:
-            self._put(path, node)
+            self._put(path, old, node)
 
-    def _put(self, path: Sequence[str], node: Node, *, replace: bool = True) -> bool:
-        """Write a value at a path; whether it was written."""
-        value = self._resolved(dotted(path), node)
-        if value is _GONE:
-            return False
+    def _leave(self, old: str, node: Node, reason: str) -> None:
+        self._said = [(name, line) for name, line in self._said if name != old]
+        for path, leaf in leaves(node):
+            shown = flow(leaf.plain())
+            shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+            line = leaf.place[0] if path or leaf.key_line else leaf.line
+            self.left.append(Left(line, dotted((old, *path)), shown, reason))
+
+    def _put(self, path: Path_, old: str, node: Node, *, final: bool = False) -> None:
+        """Write a value at its new path, unless something is there; a reference waits until all else is written."""
+        name = ".".join(path)
+        try:
+            value = self._value(name, node, final=final)
+        except _Waits:
+            self._referring.append((path, old, node))
+            return
+        except earlier.Unresolved as error:
+            self._leave(old, node, str(error))
+            return
+        if value is _OF_THE_PRESETS:
+            self._say(old, f"{old}: {flow(node.plain())} taken out: what the presets say stands")
+            return
+        if name == "pipeline.ncu.ncu_cli.kernel_name" and not isinstance(value, (str, type(None))):
+            self._leave(old, node, f"name kernels in {name}; `llmperf kernels top` lists them")
+            return
+        self._write(path, old, node, value)
+
+    def _write(self, path: Path_, old: str, node: Node, value: Any) -> None:
+        name = ".".join(path)
         below = self.items
         for depth, part in enumerate(path[:-1], start=1):
-            if part not in below or not isinstance(below[part].value, dict):
-                section = self.sections.get(tuple(path[:depth]))
+            if part not in below:
+                section = self._sections.get(path[:depth])
                 below[part] = self.comments.item(section, {}) if section is not None else Item({})
+            if not isinstance(below[part].value, dict):
+                self._leave(old, node, f"{'.'.join(path[:depth])} is set already, to a single value")
+                return
             below = below[part].value
-        if path[-1] in below and not replace:
-            return False
+        if path[-1] in below:
+            there = below[path[-1]].value
+            if there != value:
+                self._leave(old, node, f"{name} is set already")
+            else:
+                self._say(old, f"{old}: taken out, {name} says the same")
+                self._same.setdefault(path, []).append(_Written(old, node))
+            return
         below[path[-1]] = self.comments.item(node, value)
-        return True
+        self._written[path] = _Written(old, node)
+        as_was = node.plain()
+        shown = f": {flow(as_was)} → {flow(value)}" if value != as_was else ""
+        if dotted(path[len(self.section) :]) != old and name != old:
+            self._say(old, f"{old} → {name}{shown}")
+        elif shown:
+            self._say(old, f"{old}{shown}")
 
-    def _move(self, old: str, new: str, node: Node) -> None:
-        value = node.value
-        if new.endswith("kernel_name") and not isinstance(value, str):
-            self.changes.append(f"{old}: taken out (name kernels in {new}; `llmperf kernels top` lists them)")
-        elif self._put(new.split("."), node, replace=False):
-            self.changes.append(f"{old} → {new}")
-        else:
-            self.changes.append(f"{old}: taken out ({new} is set already)")
+    # --- values
 
-    def _hydra(self, node: Node) -> None:
-        """Only the run directory means something here: its parent becomes artifacts.runs_dir."""
-        folder = node.child("run")
-        folder = folder.child("dir") if folder is not None else None
-        self.changes.append("hydra: taken out (results go under artifacts.runs_dir)")
-        if folder is not None and isinstance(folder.value, str):
-            runs_dir = _relative(folder.value)
-            has_own = isinstance(self.root.value, dict) and "artifacts" in self.root.value
-            if "${" not in runs_dir and not has_own:
-                self._put(("artifacts", "runs_dir"), folder, replace=False)
-                self.changes.append(f"hydra.run.dir → artifacts.runs_dir: {runs_dir}")
+    def _value(self, name: str, node: Node, *, final: bool) -> Any:
+        """The value as it is written now."""
 
-    def _resolved(self, name: str, node: Node) -> Any:
-        """The plain value with its interpolations resolved, or `_GONE`."""
-        value = node.plain()
-        if name == "infer.max_new_tokens" and str(value).lower() in ("inf", ".inf"):
-            self.changes.append(f"{name}: inf → {_PLENTY}")
-            return _PLENTY
-        if not isinstance(value, str) or "${" not in value or keeps_dollar(tuple(name.split("."))):
+        def resolved(found: Node) -> Any:
+            if isinstance(found.value, list):
+                return [resolved(item) for item in found.value]
+            value = found.plain()
+            if value == _MANDATORY:
+                raise earlier.Unresolved("it is to be given: the old file has no value")
+            if isinstance(value, str) and "${" in value and not keeps_dollar(tuple(name.split("."))):
+                return earlier.resolved(name, value, lambda key: self._look_up(name, key, final=final))
             return value
-        text = _relative(value)
-        reference = _REFERENCE.fullmatch(text)
-        if reference is not None:
-            target = self._referenced(reference[1])
-            if target is not None:
-                self.changes.append(f"{name}: `{value}` → its value")
-                return target.plain()
-        if "${" in text:
-            self.changes.append(f"{name}: `{value}` taken out (what the presets say stands)")
-            return _GONE
-        if name != "artifacts.runs_dir" or text:
-            self.changes.append(f"{name}: `{value}` → {text}")
-        return text
 
-    def _referenced(self, name: str) -> Node | None:
-        current: Node | None = self.root
-        for part in name.split("."):
-            current = current.child(part) if current is not None else None
-        if current is None or (isinstance(current.value, str) and "${" in current.value):
-            return None
-        return current
+        return earlier.value_now(name, resolved(node))
+
+    def _look_up(self, asking: str, key: str, *, final: bool) -> Any:
+        """What `${key}` stands for: a value of the old file, else what the presets say."""
+        found = find(self.root, key.split("."))
+        if key in self._asked:
+            raise earlier.Unresolved("it refers to itself")
+        if found is not None:
+            self._asked.append(key)
+            try:
+                return self._value(_successor(key), found, final=final)
+            finally:
+                self._asked.pop()
+        new = _successor(key)
+        if new == asking:
+            return _OF_THE_PRESETS
+        if not final:
+            raise _Waits
+        value: Any = compose_text(emit(self.items), "migrated", self.presets)
+        for part in new.split("."):
+            if not hasattr(value, part):
+                raise earlier.Unresolved(f"there is no {key} in the file")
+            value = getattr(value, part)
+        if not isinstance(value, (str, int, float, type(None))):
+            raise earlier.Unresolved(f"{key} is no single value")
+        return value
+
+    # --- the defaults list
 
     def _defaults(self, node: Node) -> None:
-        """Entries translated; those that name nothing here are taken out."""
+        """Entries translated; those that name nothing here are left out."""
         if not isinstance(node.value, list):
-            self.changes.append("defaults: taken out (not a list of presets)")
+            self._leave("defaults", node, "not a list of presets")
             return
         kept: list[Any] = []
-        for entry in node.value:
-            if entry.value == SELF:
+        for number, entry in enumerate(node.value):
+            name = f"defaults[{number}]"
+            if entry.value == SELF and SELF not in kept:
                 kept.append(SELF)
-                continue
-            pair = next(iter(entry.value.items())) if isinstance(entry.value, dict) and entry.value else None
-            new = self._entry(pair[0], pair[1]) if pair is not None else None
-            if new is not None:
-                kept.append(new)
-            elif pair is None:
-                self.changes.append(f"defaults: {entry.plain()!r} taken out (not an entry)")
+            elif not isinstance(entry.value, dict) or not entry.value:
+                self._leave(name, entry, "it names no preset: only groups can be listed")
+            else:
+                for left, option in options_of(entry):
+                    kept += self._entry(name, left, option, is_weaker=SELF not in kept)
         self.items["defaults"] = self.comments.item(node, kept or [SELF])  # an empty list is not no list
 
-    def _entry(self, left: str, option: Node) -> dict[str, str] | None:
-        plain = left.removeprefix("override ").strip().lstrip("/")
-        group, _, mounted = plain.partition("@")
-        if group in ("runner", "runners"):
-            self._runner(left, str(option.value))
-            return None
-        if mounted in ("torch_profiler", "nsys", "ncu"):
-            mounted = f"pipeline.{mounted}"
-        new = f"{group}@{mounted}" if mounted else group
-        entry = parse_entry(new, option.value, option)
-        if isinstance(entry, Problem) or self.presets.find(entry.group, entry.option) is None:
-            self.changes.append(f"defaults: {left}: {option.plain()} taken out (there is no such preset)")
-            return None
-        if new != left:
-            self.changes.append(f"defaults: {left} → {new}")
-        return {new: str(option.value)}
+    def _entry(self, name: str, left: str, option: Node, *, is_weaker: bool) -> Iterator[dict[str, str]]:
+        new = translate(left, option, self.presets)
+        shown = f"defaults: {left}: {flow(option.plain())}"
+        if new.reason is not None:
+            self._leave(dotted((name, left)), option, new.reason)
+        elif new.empty:
+            self._say(name, f"{shown}: taken out, it chooses nothing")
+        elif new.switches_static_off:
+            for key in ("enable", "write_reports"):
+                self._moved.append((f"{name}.{left}", f"pipeline.static_analysis.{key}", option.with_value(False)))
+            self._say(name, f"{shown} → pipeline.static_analysis.{{enable, write_reports}}: false")
+        for group, chosen in new.entries:
+            if (left, str(option.value)) != (group, chosen):
+                self._say(name, f"{shown} → {group}: {chosen}")
+            self._remember_preset(group, chosen, option, is_weaker=is_weaker)
+            yield {group: chosen}
 
-    def _runner(self, left: str, option: str) -> None:
-        """The runner presets: all but `no-static` said what is the default now."""
-        self.changes.append(f"defaults: {left}: {option} taken out (the stages that are enabled say what runs)")
-        if "no-static" in option:
-            section = self.items.setdefault("pipeline", Item({}))
-            section.value["static_analysis"] = Item({"enable": Item(False), "write_reports": Item(False)})
-            self.changes.append(f"{option} → pipeline.static_analysis.{{enable, write_reports}}: false")
+    def _remember_preset(self, entry: str, option: str, node: Node, *, is_weaker: bool) -> None:
+        group, _, mounted = entry.partition("@")
+        option = option.removesuffix(".yaml")
+        path = self.presets.find(group, option)
+        if path is None or not path.is_relative_to(self.presets.directories[-1]):
+            return
+        for key, value in earlier.PRESET_VALUES.get((group, option), ()):
+            name = f"{mounted or group.replace('/', '.')}.{key}"
+            if is_weaker:
+                self._presets_of_old[_successor(name)] = value, node
+            else:
+                reason = f"the preset of this name leaves it otherwise now, and {SELF} is before it"
+                self.left.append(Left(node.place[0], name, flow(value), reason))
 
-    def _drop_what_is_invalid(self) -> None:
+    def _write_presets_out(self) -> None:
+        """What the presets of the old system set otherwise than ours of the same name, the later one winning."""
+        for name, (value, node) in self._presets_of_old.items():
+            path = tuple(name.split("."))
+            if self._has(path):
+                continue
+            now = earlier.value_now(name, value)
+            below = self.items
+            for part in path[:-1]:
+                below = below.setdefault(part, Item({})).value
+            below[path[-1]] = Item(now, beside="as the old preset had it")
+            self._written[path] = _Written(name, node)
+            self._say(name, f"{name}: {flow(now)}: written out, as the old preset had it")
+        self._settle()
+
+    def _place_file_list(self) -> None:
+        """A relative list of files was below dataset.root; it is below the directory llmperf runs in now."""
+        dataset = self.items.get("dataset")
+        written = self._written.get(("dataset", "subset_filelist"))
+        if dataset is None or written is None or written.old not in ("subset_filelist", "dataset.subset_filelist"):
+            return
+        root, listed = dataset.value.get("root"), dataset.value["subset_filelist"]
+        given = written.node.value
+        if not isinstance(given, str) or given != listed.value or given[:1] in ("/", "~"):
+            return
+        if root is None or not root.value:
+            return
+        listed.value = f"{root.value.rstrip('/')}/{given}"
+        self._say(written.old, f"{written.old}: {given} → {listed.value} (it was relative to dataset.root)")
+
+    def _has(self, path: Path_) -> bool:
+        below: Any = self.items
+        for part in path:
+            if not isinstance(below, dict):
+                return True
+            if part not in below:
+                return False
+            below = below[part].value
+        return True
+
+    # --- what is not valid
+
+    def _settle(self) -> None:
         """Take out what the schema refuses, until it accepts the rest."""
         while True:
             try:
@@ -222,29 +380,62 @@ class _Migration:
                     raise  # not ours to mend: a preset of the user's is broken
 
     def _drop(self, problem: Problem) -> bool:
-        """Take out the value at a problem's path; whether there was one."""
-        parts = re.sub(r"\[\d+\]", "", problem.path).split(".")
+        """Take out the values at and below a problem's path, or those beside it; whether there were any."""
+        name = re.sub(r"(\[\d+\])+$", "", problem.path)
+        found = self._at(name)
+        if not found and "." in name and problem.source.name != "migrated":
+            found = self._at(name.rpartition(".")[0])  # it contradicts what a preset says
+        for path in found:
+            self._remove(path)
+            for written in (self._written.pop(path), *self._same.pop(path, ())):
+                self._leave(written.old, written.node, problem.message)
+        return bool(found)
+
+    def _at(self, name: str) -> list[Path_]:
+        return [path for path in self._written if dotted(path) == name or dotted(path).startswith(f"{name}.")]
+
+    def _remove(self, path: Path_) -> None:
         parents = [self.items]
-        for part in parts[:-1]:
-            below = parents[-1].get(part)
-            if below is None or not isinstance(below.value, dict):
-                return False
-            parents.append(below.value)
-        if parents[-1].pop(parts[-1], None) is None:
-            return False
-        self.changes.append(f"{problem.path}: taken out ({problem.message})")
-        for part, parent in zip(reversed(parts[:-1]), reversed(parents[:-1]), strict=True):
+        for part in path[:-1]:
+            parents.append(parents[-1][part].value)
+        del parents[-1][path[-1]]
+        for part, parent in zip(reversed(path[:-1]), reversed(parents[:-1]), strict=True):
             if not parent[part].value:
                 del parent[part]
-        return True
+
+    def _leave_what_is_elsewhere(self) -> None:
+        """A preset sets keys of its own section and no others."""
+        own = ".".join(self.section)
+        for path, written in list(self._written.items()):
+            if path[: len(self.section)] != self.section:
+                reason = (
+                    f"it is {'.'.join(path)} now, which a preset of {own} does not reach: write it in a configuration"
+                )
+                self._leave(written.old, written.node, reason)
+                del self._written[path]
+        if self._said or self.left:
+            self._say("", f"this is a preset: list it at {own}, from a directory of your own (--config-dir)")
 
 
-_GONE = object()
+class _Waits(Exception):
+    """A reference to what only the presets set."""
 
 
-def _relative(text: str) -> str:
-    """A path without Hydra's working directory in front and its time-stamped folder behind."""
-    return _TIME_FOLDER.sub("", _CWD.sub("", text))
+_OF_THE_PRESETS = object()
+
+
+def _successor(name: str) -> str:
+    """Where a setting lives now; the name itself where it has not moved."""
+    while (new := moved_to(name)) is not None:
+        name = new
+    name = earlier.FLAT.get(name, name)
+    section, _, key = name.rpartition(".")
+    alias = aliases_at(tuple(section.split("."))).get(key) if section else None
+    return f"{section}.{alias}" if alias else name
+
+
+def _over(below: Node | None, above: Node) -> Node:
+    return above if below is None else merge(below, above)
 
 
 def write(path: Path, text: str) -> Path:

@@ -43,9 +43,11 @@ def read_override(text: str, source: Source, presets: Presets) -> Entry | Node |
     left, equals, right = text.partition("=")
     left = left.strip()
     if left[:1] in ("+", "~"):
-        plain = left.lstrip("+~")
-        remedy = f"write {plain}={right}" if left[0] == "+" else f"a value is taken away with {plain}=null"
-        return Problem(f"{left[0]} is not used here: every key already exists", source, remedy=remedy)
+        from llm_perf_opt.config.remedies import for_prefixed
+
+        sign = left[: len(left) - len(left.lstrip("+~"))]
+        remedy = for_prefixed(sign, left.lstrip("+~").strip(), right)
+        return Problem(f"{sign} is not used here: every key already exists", source, remedy=remedy)
     if not equals or not left:
         return Problem("not an override", source, remedy=_EXAMPLE)
     if _is_group(left, right, presets):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from llm_perf_opt.artifacts.layout import WORKLOAD
+from llm_perf_opt.artifacts.layout import ELSEWHERE, WORKLOAD
 from llm_perf_opt.config.base import Output, TimedSettings
 from llm_perf_opt.stages.base import Stage
 
@@ -20,7 +20,10 @@ class DirectInference(TimedSettings):
 
 STAGE = Stage(
     settings=DirectInference,
-    records={WORKLOAD: "llm_perf_opt.records.workload:Workload"},
+    records={
+        WORKLOAD: "llm_perf_opt.records.workload:Workload",
+        ELSEWHERE: "llm_perf_opt.records.elsewhere:Elsewhere",
+    },
     short="infer",
     planner="llm_perf_opt.stages.timed:plan_timed",
     execute="llm_perf_opt.stages.timed:run_timed",

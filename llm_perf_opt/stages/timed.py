@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llm_perf_opt.artifacts.layout import ORDER, PRED_DIR, VIZ_DIR, WORKLOAD, save_dir
+from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import ELSEWHERE, ORDER, PRED_DIR, VIZ_DIR, WORKLOAD, save_dir
 from llm_perf_opt.config.base import Output, StageSettings, TimedSettings
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.plan.model import PlannedStage
@@ -16,6 +17,7 @@ from llm_perf_opt.registry import reference_to
 from llm_perf_opt.stages.base import PlanContext, StageContext
 from llm_perf_opt.stages.child import run_child
 from llm_perf_opt.stages.enabled import enabled_observers
+from llm_perf_opt.stages.save_dirs import elsewhere
 from llm_perf_opt.workload.order import WorkOrder, child_argv
 
 
@@ -33,7 +35,11 @@ def run_timed(context: StageContext[TimedSettings], part: str | None = None) -> 
         part: `module:function` of what the child does for this stage after the timed repeats
             (`workload.part.PartContext` → None); its records go into the stage's directory.
     """
-    run_child(timed_order(context, context.settings.output, part), context.progress)
+    order = timed_order(context, context.settings.output, part)
+    run_child(order, context.progress)
+    outside = elsewhere(context.run_path, order.prediction_dir, order.visualization_dir)
+    if outside.files:
+        write_text(context.output_dir / ELSEWHERE, outside.model_dump_json(indent=2) + "\n")
     return outcome_of(Workload.read(context.output_dir / WORKLOAD))
 
 

@@ -111,7 +111,7 @@ class ToolRun:
 
     def _order(self, inputs: Inputs, capture: Capture) -> WorkOrder:
         output = self._config.pipeline.first(TimedSettings).output
-        relative = _relative(output)
+        relative = inside(output)
         return WorkOrder(
             stage=self.context.name,
             config=self._config,
@@ -207,12 +207,13 @@ class ToolRun:
         return Outcome.failed(message, own.remedy or None, own.exit_code, self.fingerprint)
 
 
-def _relative(output: Output) -> Output:
-    """The settings without absolute folders: those hold what the stage that is timed wrote."""
+def inside(output: Output) -> Output:
+    """The settings without folders elsewhere: those hold what the stage that is timed wrote."""
 
     def kept(part: T) -> T:
-        absolute = part.save_dir is not None and Path(part.save_dir).is_absolute()
-        return part.model_copy(update={"save_dir": None}) if absolute else part
+        path = Path(part.save_dir or "")
+        elsewhere = path.is_absolute() or ".." in path.parts
+        return part.model_copy(update={"save_dir": None}) if elsewhere else part
 
     changes = {"prediction": kept(output.prediction), "visualization": kept(output.visualization)}
     return output.model_copy(update=changes)

@@ -6,9 +6,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.workload.fonts import lettering
 from llm_perf_opt.workload.markup import Region, to_pixels
 
 # Told apart on white by most readers (Okabe and Ito's colours, yellow left out: https://jfly.uni-koeln.de/color/).
@@ -51,14 +52,31 @@ def draw_regions(image: Image.Image, regions: Sequence[Region]) -> Image.Image:
     draw = ImageDraw.Draw(drawn, "RGBA")
     side = min(image.size)
     width = max(2, side // 400)
-    font = ImageFont.load_default(max(11, side // 60))
+    size_px = max(11, side // 60)
     boxes = [(region.label, box) for region in regions for box in pixel_boxes(region, image)]
     for label, (left, top, right, bottom) in boxes:
         colour = colour_of(label)
         draw.rectangle((left, top, right - 1, bottom - 1), fill=(*colour, FILL_OPACITY), outline=colour, width=width)
     for label, box in boxes:  # names last, so that no box covers them
-        _write_name(draw, label, box, image.size, font)
+        _write_name(draw, label, box, image.size, size_px)
     return drawn
+
+
+def undrawn(regions: Sequence[Region]) -> tuple[str, ...]:
+    """One line for each label with characters that no font of this machine has."""
+    told = []
+    for label in dict.fromkeys(region.label for region in regions):
+        letters = lettering(_one_line(label), 11)
+        if letters.missing:
+            told.append(
+                f"the label {label} is drawn as {letters.text}: no font here has {letters.missing}; "
+                "install one, for example fonts-noto-cjk"
+            )
+    return tuple(told)
+
+
+def _one_line(label: str) -> str:
+    return " ".join(label.split())
 
 
 def _write_name(
@@ -66,10 +84,11 @@ def _write_name(
     label: str,
     box: PixelBox,
     size: tuple[int, int],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    letters_px: int,
 ) -> None:
     """The label on its colour, above the box where there is room, inside the image in any case."""
-    text = " ".join(label.split())
+    letters = lettering(_one_line(label), letters_px)
+    text, font = letters.text, letters.font
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     pad = max(2, int(bottom - top) // 5)
     wide, high = right - left + 2 * pad, bottom - top + 2 * pad

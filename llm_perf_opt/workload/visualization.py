@@ -14,7 +14,7 @@ from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import BOXES, CROPS_DIR, GALLERY, IMAGE_INFO, TEXT
 from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.records.predictions import DrawnRegion, ImageInfo, Prediction
-from llm_perf_opt.workload.drawing import crops, draw_regions, pixel_boxes, save_jpeg
+from llm_perf_opt.workload.drawing import crops, draw_regions, pixel_boxes, save_jpeg, undrawn
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.gallery import Entry, gallery_page
 from llm_perf_opt.workload.images import read_image
@@ -98,7 +98,7 @@ def draw_sample(folder: Path, source: str, image: Image.Image, text: str) -> Ima
     cut = _save_crops(folder, image, markup)
     save_jpeg(draw_regions(image, markup.regions), folder / BOXES)
     write_text(folder / TEXT, markup.plain(cut) + "\n")
-    problems = list(markup.problems)
+    problems = [*markup.problems, *undrawn(markup.regions)]
     wanted = sum(len(region.boxes) for region in markup.regions if region.label == IMAGE_LABEL)
     if wanted > MAX_CROPS:
         problems.append(f"{wanted} boxes are labelled {IMAGE_LABEL}; the first {MAX_CROPS} were cut out")

@@ -114,3 +114,19 @@ def test_the_wheel_holds_every_preset(tmp_path: Path) -> None:
     shipped = REPOSITORY / "configs"
     wanted = {f"llm_perf_opt/configs/{path.relative_to(shipped).as_posix()}" for path in shipped.rglob("*.yaml")}
     assert wanted <= names
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_what_is_not_carried_over_ends_with_1(tmp_path: Path, write: bool) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("device: cpu\nrun:\n  mode: deep\n  repeats: 2\n", encoding="utf-8")
+    done = llmperf("config", "migrate", "old.yaml", *(["--write"] if write else []), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "old.yaml:3: run.mode: deep: not carried over: the stages that are enabled say what runs" in done.stderr
+    assert "run.repeats → measure.repeats" in done.stderr
+    new = file.read_text(encoding="utf-8") if write else done.stdout
+    assert new == "device: cpu\n\nmeasure:\n  repeats: 2\n"
+    assert (tmp_path / "old.yaml.bak").exists() == write
+    (tmp_path / "new.yaml").write_text(new, encoding="utf-8")
+    again = llmperf("config", "migrate", "new.yaml", cwd=tmp_path)
+    assert (again.returncode, again.stdout, again.stderr) == (0, new, "nothing to migrate\n")

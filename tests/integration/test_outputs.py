@@ -88,15 +88,24 @@ def test_odd_images_are_run_or_named_and_the_others_go_on(tmp_path: Path) -> Non
 
 
 def test_the_profiled_stage_times_modules_and_memory(tmp_path: Path) -> None:
+    output = "pipeline.torch_profiler.output.prediction"
     finished = llmperf(
         [
             *("torch", "--output", "run", *QUICK, "dataset.sampling.num_samples_per_epoch=1"),
             "pipeline.torch_profiler.warmup_rounds=0",
             "pipeline.torch_profiler.output.visualization.save_dir=.",
+            *(outside := [f"{output}.enable=true", f"{output}.save_dir={tmp_path / 'said'}"]),
         ],
         tmp_path,
     )
     assert finished.returncode == 0, finished.stderr
+    digest = hashlib.sha256((tmp_path / "said" / "predictions.jsonl").read_bytes()).hexdigest()
+    told = f"torch_profiler: {tmp_path / 'said' / 'predictions.jsonl'}, "
+    assert f"sha256 {digest} when the stage ended" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert told in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    again = llmperf(["torch", "--output", "again", *QUICK, *outside], tmp_path)
+    assert (again.returncode, (tmp_path / "again").exists()) == (2, False)
+    assert "already holds the output of another run: predictions.jsonl" in again.stderr
     stage = tmp_path / "run" / "torch_profiler"
     assert (stage / "predictions.md").exists()
     assert not (stage / "viz").exists()

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -209,3 +210,23 @@ def test_recorded_exports(shared_data: Path) -> None:
         with pytest.raises(LlmperfError) as caught:
             top_kernels(shared_data / other, 5)
         assert caught.value.exit_code == 1
+
+
+def test_a_list_of_the_earlier_system_is_read(tmp_path: Path) -> None:
+    name = "void at::native::<unnamed>::kernel<(int)4, a & b>(T1 *)"
+    path = tmp_path / "top.yaml"
+    old = {"name": name, "regex": f"^{re.escape(name)}$", "description": "Kernel #1 - 30.0% of GPU time, 51146 calls"}
+    path.write_text(yaml.safe_dump({"kernels": [old, {"name": "b", "regex": r"gemm\d+\-x", "description": "mine"}]}))
+    first, second = read_top(path).kernels
+    assert first == TopKernel(name=name, kernel_name=exact_pattern(name), launches=51146, share=0.3)
+    assert second == TopKernel(name="b", kernel_name=r"regex:gemm\d+-x")
+
+
+def test_the_recorded_list_of_the_earlier_system_is_read(shared_data: Path) -> None:
+    path = shared_data.parent / "cases" / "config" / "old_top_kernels.yaml"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    kernels = read_top(path).kernels
+    assert len(kernels) == 10
+    assert [kernel.kernel_name for kernel in kernels] == [exact_pattern(kernel.name) for kernel in kernels]
+    assert [(kernel.launches, kernel.share) for kernel in kernels][:2] == [(51146, 0.3), (7164, 0.129)]

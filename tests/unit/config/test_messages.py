@@ -61,11 +61,30 @@ FILES = (
     "defaults:\n  - profilng/ncu@pipeline.ncu: ncu.high\n",
     "defaults:\n  - dataset: '*'\n",
     "defaults: demo\n",
+    "defaults:\n  - /profiling/torch@pipeline.torch_profiler: torch-profiler.min\n",
+    "defaults:\n  - override /profiling/ncu@pipeline.ncu: ncu.high\n  - optional dataset: demo_pages\n  - config\n",
+    "defaults:\n  - profiling/ncu@/pipeline.ncu: ncu.high\n",
+    "pipeline.nsys.enable: true\n",
+    "infer: {seeed.x: 3}\n",
+    "run.repeats: 3\n",
+    "infer: {decoder_prompt: read}\n",
+    "nsys: {gating_nvtx: true, nonsense: 1}\nncu: {ncu_cli: {set: full}, nvtx_include: a}\n",
+    "stage1_runner: {device: cpu, disable_static: true}\nhydra: {run: {dir: x}, job: {chdir: true}}\n",
 )
 OVERRIDES = (
     "infer.max_new_token=3",
     "+infer.seed=3",
     "~infer.seed",
+    "~infer.top_p",
+    "~pipeline.nsys",
+    "++infer.seed=3",
+    "+run.top_n_kernels=30",
+    "+run.mode=deep",
+    "+infer.seeed=3",
+    "+profiling/ncu@pipeline.ncu=ncu.high",
+    "hydra.run.dir=out/run1",
+    "infer.decoder_prompt=read",
+    "/profiling/ncu@pipeline.ncu=ncu.high",
     "infer.seed",
     "infer..seed=3",
     "infer.seed=[1",
@@ -74,7 +93,15 @@ OVERRIDES = (
     "dataset=omnidocbensh",
     "profiling/ncu=ncu.high",
 )
-VARIABLES = {"LLMPERF_INFR__SEED": "3", "LLMPERF_INFER__SEEED": "3", "LLMPERF_INFER__SEED": "three"}
+VARIABLES = {
+    "LLMPERF_CONFIGDIR": "x",
+    "LLMPERF_RUN__DEVICE": "cpu",
+    "LLMPERF_PIPELINE__NSIS__ENABLE": "true",
+    "LLMPERF_INFR__SEEED": "3",
+    "LLMPERF_INFR__SEED": "3",
+    "LLMPERF_INFER__SEEED": "3",
+    "LLMPERF_INFER__SEED": "three",
+}
 
 
 def _answer(file: Path | None, *overrides: str, environ: dict[str, str] | None = None) -> str:

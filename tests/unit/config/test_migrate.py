@@ -50,19 +50,24 @@ def test_the_earlier_reference_means_the_same() -> None:
 def test_the_unified_configuration() -> None:
     result, config = migrated((DATA / "earlier_unified.yaml").read_text(encoding="utf-8"))
     assert (config.device, config.measure.repeats, config.artifacts.runs_dir) == ("cuda:0", 3, "tmp/runs")
-    assert any(line.startswith("run.mode: taken out") for line in result.changes)
-    assert any(line.startswith("run.top_n_kernels: taken out") for line in result.changes)
+    assert [left.name for left in result.left] == [
+        "run.mode",
+        "run.top_n_kernels",
+        "hydra.output_subdir",
+        "hydra.job.chdir",
+    ]
+    assert "hydra.run.dir: taken out, artifacts.runs_dir says the same" in result.changes
 
 
 def test_migrating_twice_changes_nothing_more() -> None:
     for file in DATA.glob("earlier_*.yaml"):
         once = migrate(file.read_text(encoding="utf-8"), "old.yaml", SHIPPED)
-        assert migrate(once.text, "new.yaml", SHIPPED) == Migrated(once.text, ())
+        assert migrate(once.text, "new.yaml", SHIPPED) == Migrated(once.text)
 
 
 def test_a_valid_file_comes_back_as_it_is() -> None:
     text = "# mine\ninfer:   {max_new_tokens: 3}   # few\n"
-    assert migrate(text, "my.yaml", SHIPPED) == Migrated(text, ())
+    assert migrate(text, "my.yaml", SHIPPED) == Migrated(text)
 
 
 _VALUES = {"enable": "false", "enabled": "false", "activities": "[cpu]", "warmup_rounds": "4", "kernel_name": "x"}
@@ -73,7 +78,10 @@ def test_every_moved_key_is_moved(old: str, new: str) -> None:
     last = new.rpartition(".")[2]
     whole = {"repeats", "num_samples_per_epoch", "max_new_tokens", "max_images", "thumbnail_width", "warmup_rounds"}
     lists = {"metrics": "[m]", "sections": "[s]", "activities": "[cpu]"}
-    texts = {"include": "decode", "set": "full", "kernel_name": "gemm", "save_dir": "out", "subset_filelist": "/l.txt"}
+    texts = {
+        **{"include": "decode", "set": "full", "kernel_name": "gemm", "save_dir": "out", "subset_filelist": "/l.txt"},
+        **{"prompt": "read", "runs_dir": "out"},
+    }
     value = "5" if last in whole else lists.get(last, texts.get(last, "cpu" if last == "device" else "false"))
     text = "".join(f"{'  ' * depth}{part}:\n" for depth, part in enumerate(old.split(".")))[:-1] + f" {value}\n"
     result, config = migrated(text)
@@ -88,7 +96,12 @@ def test_every_moved_key_is_moved(old: str, new: str) -> None:
 def test_the_new_key_wins_over_the_old() -> None:
     result, config = migrated("run: {repeats: 7}\nmeasure: {repeats: 2}\n")
     assert config.measure.repeats == 2
-    assert "run.repeats: taken out (measure.repeats is set already)" in result.changes
+    assert [str(left) for left in result.left] == [
+        "1: run.repeats: 7: not carried over: measure.repeats is set already"
+    ]
+    result, _ = migrated("run: {repeats: 2}\nmeasure: {repeats: 2}\n")
+    assert result.changes == ("run.repeats: taken out, measure.repeats says the same",)
+    assert not result.left
 
 
 def test_runner_presets() -> None:
@@ -109,7 +122,7 @@ def test_a_list_of_which_nothing_is_left_still_keeps_the_demo_out() -> None:
     assert result.text.startswith("defaults: [_self_]\n")
     assert config.dataset.name is None
     result, config = migrated("defaults: demo\n")
-    assert result.changes == ("defaults: taken out (not a list of presets)",)
+    assert [str(left) for left in result.left] == ["1: defaults: demo: not carried over: not a list of presets"]
     assert config.dataset.name == "demo_pages"
 
 
@@ -127,12 +140,16 @@ def test_references_take_their_value() -> None:
 def test_what_nothing_can_be_made_of_is_taken_out_and_said() -> None:
     result, config = migrated("infer:\n  max_new_tokens: many\n  beams: 4\nnonsense: {a: 1}\n")
     assert config.infer.max_new_tokens == 32  # the demo's
-    assert [line.partition(":")[0] for line in result.changes] == ["infer.max_new_tokens", "infer.beams", "nonsense"]
+    assert [(left.line, left.name) for left in result.left] == [
+        (2, "infer.max_new_tokens"),
+        (3, "infer.beams"),
+        (4, "nonsense.a"),
+    ]
 
 
 def test_the_users_own_dollars_stay() -> None:
     text = "pipeline: {workload: {command: [sh, -c, 'echo ${HOME}']}}\ndataset: {prompt: 'cost: ${x}'}\n"
-    assert migrate(text, "my.yaml", SHIPPED) == Migrated(text, ())
+    assert migrate(text, "my.yaml", SHIPPED) == Migrated(text)
 
 
 def test_comments_stay() -> None:

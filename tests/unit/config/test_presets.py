@@ -145,7 +145,7 @@ BAD_ENTRIES = {
     "- profiling/ncu@pipeline.nuc: ncu.high": "pipeline.ncu",
     "- profiling/ncu: ncu.high": "write profiling/ncu@pipeline.ncu: ncu.high",
     "- ../../etc@model: passwd": "group@mount",
-    "- /dataset: demo_pages": "group@mount",
+    "- /dataset: demo_pages": "write dataset: demo_pages",
     "- dataset: '*'": "one entry for each preset",
     "- dataset: ${x}": "name out",
     "- dataset: [a, b]": "group@mount",
