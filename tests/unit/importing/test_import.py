@@ -299,7 +299,7 @@ def refusal(tmp_path: Path, *files: Path, output: Path | None = None) -> Llmperf
         ("model: demo\n", "none of the files"),
         ('{"a": 1}', "none of the files"),
         ("a,b\n1,2\n", "none of the files"),
-        ('"ID","Kernel Name","Metric Name","Metric Value"\n', "details page"),
+        ('"ID","Kernel Name","Metric Name","Metric Value"\n', "none of the files"),
         (gzip.compress(b"hello", mtime=0), "none of the files"),
         (b"\x1f\x8b broken", "none of the files"),
     ],
