@@ -68,12 +68,8 @@ def _numbered(lines: Iterable[str], called: str) -> Iterator[tuple[int, int, lis
 
     def counted() -> Iterator[str]:
         nonlocal number
-        started = False
-        for at, line in enumerate(lines, 1):
-            started = started or line.startswith(('"ID",', "ID,"))
-            if started and not line.startswith("=="):
-                number = at
-                yield line
+        for number, line in _of_tables(lines):  # noqa: B007 - the number is that of the row that the line ends
+            yield line
 
     try:
         # A value that breaks off would otherwise pass for a smaller one.
@@ -82,6 +78,19 @@ def _numbered(lines: Iterable[str], called: str) -> Iterator[tuple[int, int, lis
             yield table, number, row
     except csv.Error as error:
         raise StageError(f"{called} is not a whole CSV: {error}", "export it again from its report") from error
+
+
+def table_lines(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of the tables, without the messages of ncu around them."""
+    return (line for _, line in _of_tables(lines))
+
+
+def _of_tables(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    started = False
+    for number, line in enumerate(lines, 1):
+        started = started or line.startswith(('"ID",', "ID,"))
+        if started and not line.startswith("=="):
+            yield number, line
 
 
 def raw_page(lines: Iterable[str], called: str = "the ncu export") -> RawPage:
@@ -142,15 +151,16 @@ def _rows(
 ) -> Iterator[RawRow]:
     profiled = profiled_in(columns)
     last_identity = max(columns[name] for name in identity)
-    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    seen: dict[tuple[str, ...], tuple[int, int]] = {}
     for line, row in rows:
         if not row[0]:
             continue
         found = RawRow(profiled(row), row, cut_off=len(row) <= last_identity, line=line)
-        key, content = (found.profiled.process_id, found.profiled.id), hash(tuple(row))
+        who, content = found.profiled, hash(tuple(row))
+        key = (who.host, who.process_id, who.id)
         first, before = seen.setdefault(key, (line, content))
         if before != content:
-            raise two_rows(line, found.profiled, first)
+            raise two_rows(line, who, first)
         if first == line:
             yield found
 

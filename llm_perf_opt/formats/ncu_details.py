@@ -142,7 +142,7 @@ def details_launches(table: Table, called: str, wanted: Callable[[str], bool]) -
         raise NoDetailsError(f"{called} has no column {absent[0]}")
     columns = {name: index for index, name in enumerate(table.header)}
     profiled = profiled_in(columns)
-    key_at = [columns[name] for name in ("Process ID", "ID") if name in columns]
+    key_at = [columns[name] for name in ("Host Name", "Process ID", "ID") if name in columns]
     seen: dict[tuple[str, ...], tuple[int, int]] = {}
     for _, group in itertools.groupby(table.rows, key=lambda row: tuple(_cell(row[1], at) for at in key_at)):
         rows = list(group)

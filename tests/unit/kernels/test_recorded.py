@@ -235,3 +235,16 @@ def test_reports_are_analysed_without_ncu(shared_data: Path) -> None:
         *((name, "(1, 1, 1)", "(64, 1, 1)", "NVIDIA GeForce GTX 1660 Ti") for name in WITHOUT_WORK),
     ]
     assert [item.bound for item in analysed] == ["latency_bound", *["small_grid"] * 4]
+
+
+def test_the_case_files(shared_data: Path) -> None:
+    cases = shared_data.parent / "cases" / "ncu"
+    (gemm, norm) = analyze(find_kernels([cases / "ncu-raw-dram80.csv"], is_read).launches).launches
+    assert (gemm.bound, gemm.sm_dram) == ("memory_bound", "memory_bound")
+    assert gemm.figures["dram_bytes_per_s"].value == pytest.approx(2_001e6 / 2e-3)
+    assert norm.bound == "small_grid"
+    assert "fills a part of the GPU" in norm.why
+    found = find_kernels([cases / "two-exports-in-one.csv"], is_read)
+    assert found.problems == []
+    assert [launch.kernel.split("(")[0] for launch in found.launches] == [*WITHOUT_WORK, "kernel"]
+    assert found.launches[-1].metrics["gpu__time_duration.sum"] == pytest.approx(336_704)
