@@ -313,9 +313,10 @@ def raw_csv(report: dict[str, Any]) -> str:
 
 
 def counted(metric: str, count: int) -> str:
-    if metric.split(".")[0] not in METRICS:
+    unit = METRICS.get(metric.split(".", maxsplit=1)[0])
+    if unit is None:
         return "n/a"
-    return "75.00" if METRICS[metric.split(".")[0]] == "%" or ".pct" in metric else f"{count:,}"
+    return "75.00" if unit == "%" else f"{count:,}"
 
 
 def query_metrics(_arguments: Arguments) -> int:
