@@ -5,17 +5,19 @@ Files of one folder that export the same launch, each with other sections, are p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llm_perf_opt.artifacts.layout import COMMAND, ENVIRONMENT, MANIFEST, RAW, stage_dir
+from llm_perf_opt.artifacts.layout import COMMAND, DETAILS, ENVIRONMENT, MANIFEST, RAW, stage_dir
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.ncu_launches import ForeignTableError, Wanted, csv_launches, raw_launches
-from llm_perf_opt.formats.ncu_rep import read_report
-from llm_perf_opt.records.kernels import Launch, Unreadable
+from llm_perf_opt.formats.ncu_raw import MisspeltError, Profiled
+from llm_perf_opt.formats.ncu_rep import read_report, read_rules
+from llm_perf_opt.records.kernels import Launch, RuleResult, Unreadable
 from llm_perf_opt.records.tools import NcuCapture
 from llm_perf_opt.registry import stage_leaving
 
@@ -77,15 +79,35 @@ def _read_folder(folder: Path, found: Found, wanted: Wanted) -> None:
 def _read_run(folder: Path, found: Found, wanted: Wanted) -> None:
     """The ncu stage of a run: its export, else its reports."""
     profiled = stage_dir(folder, stage_leaving(NcuCapture))
-    raw = profiled / RAW
-    files = [raw] if raw.is_file() else sorted(profiled.glob("*.ncu-rep"))
+    reports = sorted(profiled.glob("*.ncu-rep"))
+    tables = [profiled / name for name in (RAW, DETAILS) if (profiled / name).is_file()]
+    files = tables[:1] or reports
     if not files:
         found.problems.append(Unreadable(path=str(folder), reason=_why_no_kernels(folder)))
         return
     # Of a run that did not start ncu itself, the environment is not the one that was profiled.
     gpu = _only_gpu(folder / ENVIRONMENT) if (profiled / COMMAND).is_file() else None
     whole = (launch for file in files for launch in _read_file(file, found, wanted, str(folder), named=True))
-    found.launches += (launch if launch.gpu else replace(launch, gpu=gpu) for launch in _together(whole))
+    launches = [launch if launch.gpu else replace(launch, gpu=gpu) for launch in _together(whole)]
+    if files != reports:
+        _add_rules(launches, reports)
+    found.launches += launches
+
+
+def _add_rules(launches: Iterable[Launch], reports: Iterable[Path]) -> None:
+    """What ncu's rules said of them: a raw page does not hold it, its report does."""
+    said: dict[tuple[str, ...], tuple[RuleResult, ...]] = {}
+    for report in reports:
+        # A report that cannot be read takes nothing away: all figures are in the raw page.
+        with contextlib.suppress(LlmperfError):
+            said |= {_identity(profiled): rules for profiled, rules in read_rules(report)}
+    for launch in launches:
+        key = (launch.process_id, launch.id, launch.kernel, launch.grid, launch.block)
+        launch.rules.extend(rule for rule in said.get(key, ()) if rule not in launch.rules)
+
+
+def _identity(profiled: Profiled) -> tuple[str, ...]:
+    return profiled.process_id, profiled.id, profiled.name, profiled.grid, profiled.block
 
 
 def _why_no_kernels(folder: Path) -> str:
@@ -110,14 +132,18 @@ def _only_gpu(environment: Path) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def _read_file(path: Path, found: Found, wanted: Wanted, source: str, *, named: bool) -> Iterator[Launch]:
+def _read_file(path: Path, found: Found, wanted: Wanted, source: str, *, named: bool) -> list[Launch]:
     """The launches of one file; what stops it becomes a problem of `found`.
 
     Args:
         named: it was asked for by name, so that a table that is not ncu's is a problem too.
     """
+    launches: list[Launch] = []
     try:
-        yield from (replace(launch, source=source) for launch in _launches(path, wanted))
+        launches.extend(replace(launch, source=source) for launch in _launches(path, wanted))
+    except MisspeltError as error:
+        found.problems.append(_unreadable(path, error))
+        launches.clear()  # numbers before it are spelt alike, and were taken for others
     except ForeignTableError as error:
         if named:
             found.problems.append(_unreadable(path, error, f"; {error.remedy}"))
@@ -125,6 +151,7 @@ def _read_file(path: Path, found: Found, wanted: Wanted, source: str, *, named: 
             found.passed_over.append(str(path))
     except LlmperfError as error:
         found.problems.append(_unreadable(path, error))
+    return launches
 
 
 def _unreadable(path: Path, error: LlmperfError, more: str = "") -> Unreadable:
@@ -161,6 +188,8 @@ def _together(launches: Iterable[Launch]) -> list[Launch]:
         else:
             for name, value in launch.metrics.items():
                 same.metrics.setdefault(name, value)
+            same.rules.extend(rule for rule in launch.rules if rule not in same.rules)
+            same.remarks.extend(remark for remark in launch.remarks if remark not in same.remarks)
     return kept
 
 

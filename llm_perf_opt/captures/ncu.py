@@ -11,6 +11,7 @@ from typing import TextIO
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import FACTS
 from llm_perf_opt.formats.ncu_csv import IDENTITY, raw_page
+from llm_perf_opt.formats.ncu_details import details_page
 from llm_perf_opt.formats.ncu_raw import RawPage, RawRow, read_results, text
 from llm_perf_opt.formats.ncu_rep import read_report
 from llm_perf_opt.records.tools import NcuCapture, NcuFacts, NcuResult
@@ -25,8 +26,18 @@ def read_raw_csv(file: Path, asked: Sequence[str]) -> tuple[NcuFacts, tuple[NcuR
     Raises:
         StageError: it is no raw page.
     """
-    with file.open(encoding="utf-8", errors="replace") as lines:
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
         return read_results(raw_page(lines), asked, MOST_RESULTS)
+
+
+def read_details_csv(file: Path) -> tuple[NcuFacts, tuple[NcuResult, ...]]:
+    """The same of a details page, in base units, and what ncu's rules said.
+
+    Raises:
+        StageError: it is no details page.
+    """
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        return read_results(details_page(lines), (), MOST_RESULTS)
 
 
 def export_report(report: Path, target: Path) -> tuple[NcuFacts, tuple[NcuResult, ...]]:

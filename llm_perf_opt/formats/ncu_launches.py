@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.formats.ncu_csv import csv_rows, profiled_in, raw_page, table_lines
-from llm_perf_opt.formats.ncu_details import metric_name
-from llm_perf_opt.formats.ncu_raw import Profiled, RawPage, number, text
+from llm_perf_opt.formats.ncu_csv import Table, table_page, tables
+from llm_perf_opt.formats.ncu_details import NoDetailsError, cut_off, details_launches, is_details
+from llm_perf_opt.formats.ncu_raw import Profiled, RawPage, share, text
 from llm_perf_opt.formats.ncu_units import to_base
 from llm_perf_opt.records.kernels import Launch
 
@@ -31,18 +32,16 @@ def csv_launches(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[
         source: what the launches say they are from.
 
     Raises:
-        StageError: the table is empty, or ends in the middle of a launch; those before it were yielded.
+        StageError: a table is empty, or ends in the middle of a launch; those before it were yielded.
+        MisspeltError: a number is not as ncu writes them; those before it cannot be believed.
         ForeignTableError: there is no table of ncu in it.
     """
-    stream = table_lines(lines)
-    header = next(stream, None)
-    if header is None:
+    found = tables(lines, source)
+    first = next(found, None)
+    if first is None:
         raise ForeignTableError(f"{source} has no table of ncu in it", _EXPECTED)
-    table = itertools.chain([header], stream)
-    if '"Metric Name"' in header or ",Metric Name," in header:
-        yield from _some(_details(table, source, wanted), source)
-    else:
-        yield from raw_launches(raw_page(table, source), source, wanted)
+    for table in itertools.chain([first], found):
+        yield from _some(_table(table, source, wanted), source)
 
 
 def raw_launches(page: RawPage, source: str, wanted: Wanted) -> Iterator[Launch]:
@@ -62,43 +61,36 @@ def _some(launches: Iterator[Launch], source: str) -> Iterator[Launch]:
     yield from launches
 
 
+def _table(table: Table, source: str, wanted: Wanted) -> Iterator[Launch]:
+    if not is_details(table.header):
+        yield from _raw(table_page(table), source, wanted)
+        return
+    try:
+        for found in details_launches(table, source, wanted):
+            values = {name: value for name, value in found.values.items() if value is not None}
+            yield replace(_launch(found.profiled, source, values), rules=found.rules, remarks=found.remarks)
+    except NoDetailsError as error:
+        raise ForeignTableError(error.message, _EXPECTED) from error
+
+
 def _raw(page: RawPage, source: str, wanted: Wanted) -> Iterator[Launch]:
-    columns = [(name, at, to_base(page.units[name])) for name, at in page.metrics.items() if wanted(name)]
+    columns = [(name, at, page.units[name]) for name, at in page.metrics.items() if wanted(name)]
     gpu_at = page.metrics.get(GPU_NAME)
     for row in page.rows:
         if row.cut_off:
-            raise _cut_off(source, row.profiled.id)
-        values = {name: value * factor for name, at, factor in columns if (value := number(row.value(at))) is not None}
-        yield _launch(row.profiled, source, values, "" if gpu_at is None else text(row.value(gpu_at)))
+            raise cut_off(source, row.profiled.id)
+        remarks: list[str] = []
+        values = {
+            name: value * to_base(unit)
+            for name, at, unit in columns
+            if (value := share(name, unit, row.number(at), row.place, remarks)) is not None
+        }
+        gpu = "" if gpu_at is None else text(row.value(gpu_at))
+        launch = _launch(row.profiled, source, values)
+        yield replace(launch, gpu=gpu or None, rules=list(row.rules), remarks=remarks)
 
 
-def _details(lines: Iterable[str], source: str, wanted: Wanted) -> Iterator[Launch]:
-    reader = csv_rows(lines, source)
-    columns = {name: index for index, name in enumerate(next(reader))}
-    absent = [name for name in _DETAILS if name not in columns]
-    if absent:
-        raise ForeignTableError(f"{source} has no column {absent[0]}", _EXPECTED)
-    section_at, name_at, unit_at, value_at = (columns[name] for name in _DETAILS)
-    item_at = columns.get("Body Item Label")
-    key_at = [columns[name] for name in ("Process ID", "ID") if name in columns]
-    profiled = profiled_in(columns)
-    rows = (row for row in reader if row)
-    for _, group in itertools.groupby(rows, key=lambda row: [row[at : at + 1] for at in key_at]):
-        values: dict[str, float] = {}
-        for row in group:
-            if len(row) <= value_at:
-                raise _cut_off(source, row[0])
-            name = metric_name(row[section_at], row[item_at] if item_at is not None else "", row[name_at])
-            value = number(row[value_at]) if name is not None and wanted(name) else None
-            if name is not None and value is not None:
-                values.setdefault(name, value * to_base(row[unit_at]))
-        yield _launch(profiled(row), source, values)
-
-
-_DETAILS = ("Section Name", "Metric Name", "Metric Unit", "Metric Value")
-
-
-def _launch(profiled: Profiled, source: str, metrics: dict[str, float], gpu: str = "") -> Launch:
+def _launch(profiled: Profiled, source: str, metrics: dict[str, float]) -> Launch:
     return Launch(
         source=source,
         process_id=profiled.process_id,
@@ -109,9 +101,4 @@ def _launch(profiled: Profiled, source: str, metrics: dict[str, float], gpu: str
         device=profiled.device,
         compute_capability=profiled.compute_capability,
         metrics=metrics,
-        gpu=gpu or None,
     )
-
-
-def _cut_off(source: str, launch: str) -> StageError:
-    return StageError(f"{source} ends in the middle of launch {launch}", "export it again from its report")

@@ -6,11 +6,15 @@ Rows come from the report itself (`ncu_rep`) or from the CSV that ncu prints of 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.ncu_units import base_unit
+from llm_perf_opt.records.kernels import RuleResult
 from llm_perf_opt.records.tools import NcuFacts, NcuMetric, NcuProcess, NcuResult
 
 Value = str | int | float | None
@@ -36,6 +40,13 @@ class Profiled(NamedTuple):
     compute_capability: str
 
 
+class MisspeltError(StageError):
+    """A number that is not written as ncu writes it, so that no number of the file can be believed."""
+
+    def at(self, place: str) -> MisspeltError:
+        return MisspeltError(f"{place}: {self.message}", self.remedy)
+
+
 class RawRow(NamedTuple):
     """One result."""
 
@@ -44,9 +55,23 @@ class RawRow(NamedTuple):
     """May end before the last metric."""
     cut_off: bool = False
     """It ends before it has said which launch it is of."""
+    line: int | None = None
+    """Of a CSV; None where the source has no lines."""
+    rules: tuple[RuleResult, ...] = ()
+
+    @property
+    def place(self) -> str:
+        return f"result {self.profiled.id}" if self.line is None else f"line {self.line}"
 
     def value(self, position: int) -> Value:
         return self.cells[position] if position < len(self.cells) else None
+
+    def number(self, position: int) -> float | None:
+        """A cell as a number; a MisspeltError names the line."""
+        try:
+            return number(self.value(position))
+        except MisspeltError as error:
+            raise error.at(self.place) from None
 
 
 @dataclass(frozen=True)
@@ -65,6 +90,7 @@ HEADLINES = (
     "gpu__time_duration.sum",
     "sm__throughput.avg.pct_of_peak_sustained_elapsed",
     "gpu__compute_memory_throughput.avg.pct_of_peak_sustained_elapsed",
+    "gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed",
     "dram__throughput.avg.pct_of_peak_sustained_elapsed",
     "dram__bytes_read.sum",
     "dram__bytes_write.sum",
@@ -82,6 +108,7 @@ def read_results(page: RawPage, asked: Sequence[str] = (), most: int = 0) -> tup
     processes: Counter[tuple[int, str]] = Counter()
     without_value = dict(page.metrics)
     results: list[NcuResult] = []
+    remarks: list[str] = []
     count = 0
     for row in page.rows:
         count += 1
@@ -92,8 +119,11 @@ def read_results(page: RawPage, asked: Sequence[str] = (), most: int = 0) -> tup
         for name in [name for name, position in without_value.items() if has_value(row.value(position))]:
             del without_value[name]
         if len(results) < most and who.id.isdigit():
-            values = {name: number(row.value(position)) for name, position in wanted.items()}
-            results.append(NcuResult(id=int(who.id), name=who.name, values=values))
+            values = {
+                name: share(name, page.units[name], row.number(position), row.place, remarks)
+                for name, position in wanted.items()
+            }
+            results.append(NcuResult(id=int(who.id), name=who.name, values=values, rules=row.rules))
     facts = NcuFacts(
         results=count,
         kernels=tuple(name for name in names if name),
@@ -103,6 +133,7 @@ def read_results(page: RawPage, asked: Sequence[str] = (), most: int = 0) -> tup
         ),
         metrics=tuple(NcuMetric(name=name, unit=unit) for name, unit in page.units.items()),
         empty_metrics=tuple(without_value) if count else (),
+        remarks=tuple(remarks),
     )
     return facts, tuple(results)
 
@@ -114,16 +145,46 @@ def has_value(value: Value) -> bool:
     return value is not None and not math.isnan(value)
 
 
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})*(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE)
+_COMMAS = re.compile(r"[-+]?[\d.]*(,[\d.]*)+(e[-+]?\d+)?", re.IGNORECASE)
+
+
 def number(value: Value) -> float | None:
-    """A cell as a number, of a text as ncu prints it, thousands separators and all; None where it is none."""
+    """A cell as a number, of a text as ncu prints it, thousands separators and all; None where it is none.
+
+    Raises:
+        MisspeltError: it is one with a decimal comma.
+    """
     if not has_value(value):
         return None
     if not isinstance(value, str):
         return None if value is None else float(value)
+    if "," in value and not _THOUSANDS.fullmatch(value):
+        if _COMMAS.fullmatch(value):
+            raise MisspeltError(
+                f"{value} is not a number as ncu prints it (a decimal comma?)",
+                "export it again from its report, and leave the CSV as it is",
+            )
+        return None
     try:
         return float(value.replace(",", ""))
     except ValueError:
         return None
+
+
+MOST_PCT = 105.0
+"""Counters of several passes can add up to a little more than all; above this a share is not one."""
+
+
+def share(name: str, unit: str, value: float | None, place: str, remarks: list[str]) -> float | None:
+    """The value, unless it is a share that cannot be; a remark says what is wrong with it."""
+    if value is None or value <= 100 or "%" not in (unit, base_unit(name)):
+        return value
+    if value <= MOST_PCT:
+        remarks.append(f"{place}: {name} is {value:.2f} %, more than all: its counters are of several passes")
+        return value
+    remarks.append(f"{place}: {name} is {value:,.2f} %, which no share can be: left out")
+    return None
 
 
 def text(value: Value) -> str:

@@ -6,22 +6,25 @@ each a header and a payload of sources, kernel results and range results in that
 of a payload is a 4-byte little-endian length and a protobuf message. Metrics name themselves by their position in the
 string table, to which any block may add.
 
-What is not needed for the raw page is skipped: source, sections, rules, the instances of a metric, NVTX state.
+What is not needed for the raw page and the results of ncu's rules is skipped: source, sections, the instances of a
+metric, NVTX state.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from llm_perf_opt.errors import MissingError, StageError
 from llm_perf_opt.formats.ncu_raw import Profiled, RawPage, RawRow, Value, text
 from llm_perf_opt.formats.ncu_units import base_unit
+from llm_perf_opt.records.kernels import RuleResult
 
 MAGIC = b"NVR\0"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -34,7 +37,13 @@ NUM_SOURCES, NUM_RESULTS, SESSION_DETAILS, STRING_TABLE, PAYLOAD_SIZE, PROCESS, 
 FUNCTION_NAME, DEMANGLED_NAME, GRID_SIZE, BLOCK_SIZE, KERNEL_METRICS, KERNEL_CONTEXT, KERNEL_STREAM = (
     6, 7, 10, 11, 13, 22, 23
 )  # fmt: skip
-RANGE_METRICS, RANGE_CONTEXT = 4, 11
+KERNEL_RULES, RANGE_METRICS, RANGE_CONTEXT = 19, 4, 11
+RULE_NAME, RULE_BODY, RULE_SECTION = 1, 3, 4
+BODY_ITEMS, ITEM_MESSAGE, ITEM_SPEEDUP = 1, 1, 10
+MESSAGE_TEXT, MESSAGE_KIND, SPEEDUP_KIND, SPEEDUP_PCT = 1, 2, 1, 2
+KINDS = {1: "INF", 2: "WRN", 3: "ERR", 4: "OPT"}
+"""As ncu prints them."""
+SPEEDUPS: dict[int, Literal["local", "global"]] = {1: "local", 2: "global"}
 NAME_ID, METRIC_VALUE = 1, 2
 STRING_VALUE, FLOAT_VALUE, DOUBLE_VALUE = 1, 2, 3
 
@@ -110,7 +119,19 @@ def _rows(path: Path, names: Sequence[str]) -> Iterator[RawRow]:
     with _reading(path) as file:
         for number, result in enumerate(_results(file)):
             values = {name: _value(value) for name, value in _metrics(result)}
-            yield RawRow(_profiled(str(number), result, values), [values.get(name) for name in names])
+            cells = [values.get(name) for name in names]
+            yield RawRow(_profiled(str(number), result, values), cells, rules=tuple(_rules(result)))
+
+
+def read_rules(path: Path) -> Iterator[tuple[Profiled, tuple[RuleResult, ...]]]:
+    """What ncu's rules said of each result of a report, without its metrics.
+
+    Raises:
+        MissingError, StageError: as `read_report` does.
+    """
+    with _reading(path) as file:
+        for number, result in enumerate(_results(file)):
+            yield _profiled(str(number), result, {}), tuple(_rules(result))
 
 
 def _profiled(number: str, result: _Result, values: dict[str, Value]) -> Profiled:
@@ -148,6 +169,50 @@ def _metrics(result: _Result) -> Iterator[tuple[str, Field | None]]:
         if not isinstance(name_id, int) or name_id >= len(result.strings):
             raise _Broken(f"a metric names string {name_id}, and the string table has {len(result.strings)}")
         yield result.strings[name_id], parts.get(METRIC_VALUE)
+
+
+# Links in a message, as ncu prints them: `@section:LaunchStats:Launch Statistics@` is its text, and
+# `@url:the guide:https://…@` is "the guide (https://…)".
+_URL, _LINK = re.compile(r"@url:([^@:]*):([^@]*)@"), re.compile(r"@(?:section|source|sass):[^@]*:([^@:]*)@")
+
+
+def _rules(result: _Result) -> Iterator[RuleResult]:
+    """The messages of the rules; a speed-up follows the message that it is of. Ranges have none."""
+    if result.is_range:
+        return
+    for number, _, rule in _fields(result.message):
+        if number != KERNEL_RULES:
+            continue
+        parts = list(_fields(_message(rule)))
+        name, section = (
+            _text(next((value for part, _, value in parts if part == wanted), None))
+            for wanted in (RULE_NAME, RULE_SECTION)
+        )
+        found: list[RuleResult] = []
+        for part, _, body in parts:
+            if part == RULE_BODY:
+                _add_messages(found, _message(body), name, section)
+        yield from found
+
+
+def _add_messages(found: list[RuleResult], body: memoryview, name: str, section: str) -> None:
+    items = (_message(item) for number, _, item in _fields(body) if number == BODY_ITEMS)
+    for number, content in ((part, value) for item in items for part, _, value in _fields(item)):
+        if number == ITEM_MESSAGE:
+            message = {part: value for part, _, value in _fields(_message(content))}
+            said = _LINK.sub(r"\1", _URL.sub(r"\1 (\2)", _text(message.get(MESSAGE_TEXT))))
+            kind = message.get(MESSAGE_KIND)
+            shown = KINDS.get(kind, "") if isinstance(kind, int) else ""
+            found.append(RuleResult(section=section, name=name, kind=shown, message=said))
+        elif number == ITEM_SPEEDUP and found:
+            speedup = {part: value for part, _, value in _fields(_message(content))}
+            kind, percent = speedup.get(SPEEDUP_KIND), speedup.get(SPEEDUP_PCT)
+            found[-1] = found[-1].model_copy(
+                update={
+                    "speedup_kind": SPEEDUPS.get(kind) if isinstance(kind, int) else None,
+                    "speedup_pct": None if percent is None else struct.unpack("<d", _message(percent))[0],
+                }
+            )
 
 
 def _value(value: Field | None) -> Value:

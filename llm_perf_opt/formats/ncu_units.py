@@ -82,3 +82,18 @@ def to_base(unit: str) -> float:
 def _scale(unit: str) -> float:
     found = _SCALED.fullmatch(unit)
     return _PREFIX[found[1]] if found else 1.0
+
+
+@cache
+def base_name(unit: str) -> str:
+    """The unit that `to_base` makes of it."""
+    above, _, below = unit.partition("/")
+    if below:
+        base = f"{_base_name(above)}/{'s' if below in _NANOSECONDS else _base_name(below)}"
+        return "hz" if base == "cycle/s" else base
+    return "ns" if unit in _NANOSECONDS else _base_name(unit)
+
+
+def _base_name(unit: str) -> str:
+    found = _SCALED.fullmatch(unit)
+    return found[2] if found else unit

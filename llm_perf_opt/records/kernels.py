@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -38,6 +38,22 @@ class TopKernels(Record):
     kernels_left_out: Annotated[int, Field(ge=0)] = 0
 
 
+class RuleResult(Record):
+    """What one of ncu's own rules said of a launch."""
+
+    section: str
+    """Identifier of the section (`SpeedOfLight`)."""
+    name: str
+    """Identifier of the rule (`SOLBottleneck`)."""
+    kind: str
+    """`OPT`, `WRN`, `INF` or `ERR`, as ncu prints it."""
+    message: str
+    speedup_kind: Literal["local", "global"] | None = None
+    """What ncu's estimate is of: `global` the duration of the kernel, `local` the use of the unit the rule is about."""
+    speedup_pct: float | None = None
+    """ncu's estimate; None where it makes none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One profiled launch (or range) as ncu exported it."""
@@ -56,9 +72,15 @@ class Launch:
     """ncu's metric name → value in base units (ns, bytes, Hz, bytes/s, %, …)."""
     gpu: str | None = None
     """Name of the GPU; None where nothing says it."""
+    rules: list[RuleResult] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """Values that were left out, or are not as they should be, and where they stand."""
 
 
-BoundClass = Literal["compute_bound", "memory_bound", "balanced", "latency_bound", "unknown"]
+BoundClass = Literal["compute_bound", "memory_bound", "balanced", "latency_bound", "small_grid", "unknown"]
+"""By ncu's own rule for its Speed Of Light section; `small_grid` is its "grid too small to fill the device"."""
+ThroughputClass = Literal["compute_bound", "memory_bound", "balanced", "unknown"]
+"""By SM against DRAM throughput alone."""
 
 
 class Value(Record):
@@ -66,6 +88,8 @@ class Value(Record):
 
     value: float | None
     reason: str | None = None
+    derived: str | None = None
+    """The metrics it was worked out of, where the export has not the metric itself."""
 
 
 class RooflinePoint(Record):
@@ -103,12 +127,21 @@ class KernelLaunch(Record):
     bound: BoundClass
     why: str
     """The figures and the rule that gave `bound`."""
+    sm_dram: ThroughputClass
+    sm_dram_why: str
     figures: dict[str, Value]
     """See `llm_perf_opt.analysis.kernels.figures.FIGURES`."""
     flops: dict[str, Value]
     """Executed, by kind; a kind whose counters are not in the file is null."""
     points: tuple[RooflinePoint, ...]
     """Kinds with any arithmetic, most of it first."""
+    stalls: dict[str, float]
+    """Reason → warps that it kept from issuing, per instruction issued (cycles of a warp per instruction); the highest
+    first, empty where the export has none."""
+    rules: tuple[RuleResult, ...] = ()
+    """What ncu's own rules said, as far as the file holds it."""
+    remarks: tuple[str, ...] = ()
+    """Values that were left out, or are not as they should be."""
 
 
 class Unreadable(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.kernels import RuleResult
 
 
 class Tool(Record):
@@ -114,6 +115,8 @@ class NcuFacts(Record):
     metrics: tuple[NcuMetric, ...]
     empty_metrics: tuple[str, ...]
     """Metrics without a value in any row: ncu did not know them or could not collect them."""
+    remarks: tuple[str, ...] = ()
+    """Values that were left out, or are not as they should be."""
 
 
 class KernelTime(Record):
@@ -185,6 +188,8 @@ class NcuResult(Record):
     name: str
     values: dict[str, float | None]
     """Metric → value in the unit that `NcuFacts.metrics` names; None where ncu has none."""
+    rules: tuple[RuleResult, ...] = ()
+    """What ncu's own rules said, where the source holds it: reports and details pages do, raw pages do not."""
 
 
 class NcuRegion(Record):

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from llm_perf_opt.analysis.kernels.classify import BALANCED_WITHIN_PCT, LATENCY_BELOW_PCT
-from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch, RooflinePoint, Value
+from llm_perf_opt.analysis.kernels.classify import (
+    AT_PEAK_PCT,
+    BALANCED_WITHIN_PCT,
+    LATENCY_BELOW_PCT,
+    NEAR_ITS_ROOF,
+    SM_DRAM_WITHIN_PCT,
+)
+from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch, RooflinePoint, RuleResult, Value
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Section, Table
 from llm_perf_opt.reports.drawing.roofline import Mark, Roof, Roofline
 from llm_perf_opt.reports.units import in_bytes, percent, significant
@@ -16,14 +22,19 @@ CLASSES: dict[BoundClass, str] = {
     "memory_bound": "memory-bound",
     "balanced": "balanced",
     "latency_bound": "latency-bound",
+    "small_grid": "grid fills a part of the GPU",
     "unknown": "unknown",
 }
 """Class → what people read."""
 
-
-RULE = (
-    f"Latency-bound: compute (SM) and memory throughput are both below {LATENCY_BELOW_PCT:.0f} % of peak. Balanced: "
-    f"they are less than {BALANCED_WITHIN_PCT:.0f} points apart. Else the higher one limits."
+NCU_COLUMN, SM_DRAM_COLUMN = "class, 60 % rule", "class, SM:DRAM"
+RULES = (
+    f"60 % rule (ncu's own): below {LATENCY_BELOW_PCT:.0f} % of peak in both compute (SM) and memory throughput a "
+    "kernel is latency-bound, or its grid fills a part of the GPU (less than one wave). Balanced: they are less than "
+    f"{BALANCED_WITHIN_PCT:.0f} points apart. Else the higher one limits. Where one of them was not measured, a unit "
+    f"from {AT_PEAK_PCT:.0f} % of peak on does.",
+    f"SM:DRAM: SM against DRAM throughput however low both are, balanced where they are less than "
+    f"{SM_DRAM_WITHIN_PCT:.0f} points apart.",
 )
 ROOFLINE = "roofline.svg"
 NO_CEILINGS = (
@@ -36,18 +47,21 @@ def kernel_document(analysis: KernelAnalysis) -> Document:
     """The whole report, the roofline in it as the file `ROOFLINE` beside it."""
     roofline = kernel_roofline(analysis.launches)
     drawing = Paragraph(NO_CEILINGS) if roofline is None else Picture(roofline.title, ROOFLINE, roofline.svg())
-    return _document(analysis, analysis.launches, [drawing])
+    return _document(analysis, analysis.launches, [drawing], messages=True)
 
 
 def terminal_document(analysis: KernelAnalysis) -> Document:
     """What a terminal shows: no drawing, and of very many launches the first."""
-    return _document(analysis, analysis.launches[:MOST_ON_A_TERMINAL], [])
+    return _document(analysis, analysis.launches[:MOST_ON_A_TERMINAL], [], messages=False)
 
 
-def _document(analysis: KernelAnalysis, shown: Sequence[KernelLaunch], drawing: Sequence[Block]) -> Document:
+def _document(
+    analysis: KernelAnalysis, shown: Sequence[KernelLaunch], drawing: Sequence[Block], *, messages: bool
+) -> Document:
     sections = [
         Section("What limits each kernel", tuple(_classes(analysis, shown))),
         Section("Caches, occupancy and traffic", (_caches(shown), *_gaps(analysis.launches))),
+        *_told(shown, messages=messages),
         Section("Arithmetic", tuple(_arithmetic(analysis.launches, shown, drawing))),
         Section("Launches", (_launches(shown),)),
     ]
@@ -65,23 +79,28 @@ def _classes(analysis: KernelAnalysis, shown: Sequence[KernelLaunch]) -> list[Bl
             str(number),
             launch.kernel,
             CLASSES[launch.bound],
+            CLASSES[launch.sm_dram],
             *(_percent(launch.figures[name]) for name in ("sm_pct", "memory_pct", "dram_pct")),
             _shown(launch.figures["duration_ns"], 1e-3),
         )
         for number, launch in enumerate(shown, 1)
     )
-    columns = ("#", "kernel", "class", "SM %", "memory %", "DRAM %", "µs under ncu")
+    columns = ("#", "kernel", NCU_COLUMN, SM_DRAM_COLUMN, "SM %", "memory %", "DRAM %", "µs under ncu")
+    by_dram = Counter(launch.sm_dram for launch in analysis.launches)
+    also = ", ".join(f"{by_dram[bound]:,} {CLASSES[bound]}" for bound in by_dram)
     total = f"{len(analysis.launches):,} profiled launch{'es' if len(analysis.launches) != 1 else ''}"
     blocks: list[Block] = [
-        Paragraph(f"{total}: {said}." if said else f"{total}."),
-        Table(columns, rows, frozenset({0, 3, 4, 5, 6}), names=frozenset({1}), important=(0, 1, 2)),
+        Paragraph(f"{total}: by the 60 % rule {said}; by SM:DRAM {also}." if said else f"{total}."),
+        Table(columns, rows, frozenset({0, 4, 5, 6, 7}), names=frozenset({1}), important=(0, 1, 2, 3)),
     ]
     if len(shown) < len(analysis.launches):
         blocks.append(Paragraph(f"{len(analysis.launches) - len(shown):,} more: see --output DIR, or --json."))
     unknown = Counter(launch.why for launch in analysis.launches if launch.bound == "unknown")
     if unknown:
         blocks.append(Items(tuple(f"Unknown for {count:,}: {why}." for why, count in unknown.items())))
-    return [*blocks, Paragraph(RULE), Paragraph(analysis.note)]
+    yet = Counter(launch.why for launch in analysis.launches if NEAR_ITS_ROOF in launch.why)
+    blocks += [Items(tuple(f"{why}." for why in yet))] if yet else []
+    return [*blocks, *map(Paragraph, RULES), Paragraph(analysis.note)]
 
 
 def _caches(launches: Sequence[KernelLaunch]) -> Table:
@@ -92,11 +111,77 @@ def _caches(launches: Sequence[KernelLaunch]) -> Table:
             *(_percent(launch.figures[name]) for name in names),
             _shown(launch.figures["waves_per_sm"]),
             in_bytes(launch.figures["dram_bytes"].value),
+            _shown(launch.figures["dram_bytes_per_s"], 1e-9),
         )
         for number, launch in enumerate(launches, 1)
     )
-    columns = ("#", "L1 hit %", "L2 hit %", "occupancy %", "theoretical %", "waves", "DRAM")
+    columns = ("#", "L1 hit %", "L2 hit %", "occupancy %", "theoretical %", "waves", "DRAM", "DRAM GB/s")
     return Table(columns, rows, frozenset(range(len(columns))))
+
+
+def _told(launches: Sequence[KernelLaunch], *, messages: bool) -> list[Section]:
+    """Why warps waited, how memory was accessed, and what ncu's own rules said: as far as it was recorded."""
+    sections = []
+    if any(_accessed(launch) for launch in launches):
+        rows = tuple(
+            (str(number), _stalls(launch), *(_shown(launch.figures[name]) for name in _PER_REQUEST))
+            for number, launch in enumerate(launches, 1)
+            if _accessed(launch)
+        )
+        columns = ("#", "stalled, warps per issue", "sectors per load", "sectors per store")
+        note = Paragraph(
+            "Warps that each reason kept from issuing, per instruction issued. A warp that reads or writes 4 bytes a "
+            "thread in one piece needs 4 sectors a request; more is memory that is not accessed in one piece."
+        )
+        table = Table(columns, rows, frozenset({0, 2, 3}))
+        sections.append(Section("Stalls and memory accesses", (table, note)))
+    results = [(number, rule) for number, launch in enumerate(launches, 1) for rule in launch.rules]
+    if results:
+        sections.append(Section("What ncu's own rules said", tuple(rule_blocks(results, messages=messages))))
+    remarks = tuple(f"{launch.source}, {remark}." for launch in launches for remark in launch.remarks)
+    return [*sections, Section("Values that cannot be", (Items(remarks),))] if remarks else sections
+
+
+_PER_REQUEST = ("sectors_per_load", "sectors_per_store")
+_MOST_STALLS = 3
+
+
+def _accessed(launch: KernelLaunch) -> bool:
+    return bool(launch.stalls) or any(launch.figures[name].value is not None for name in _PER_REQUEST)
+
+
+def _stalls(launch: KernelLaunch) -> str:
+    highest = list(launch.stalls.items())[:_MOST_STALLS]
+    return ", ".join(f"{reason.replace('_', ' ')} {value:.2f}" for reason, value in highest) or "—"
+
+
+def rule_blocks(results: Sequence[tuple[int, RuleResult]], *, messages: bool) -> list[Block]:
+    """A table of results of ncu's rules, each with what it is of.
+
+    Args:
+        messages: all of them, with their words; else those that speak of an optimization.
+    """
+    kept = [(number, rule) for number, rule in results if messages or rule.kind != "INF"]
+    rows = tuple(
+        (
+            str(number),
+            rule.name,
+            rule.kind,
+            "—" if rule.speedup_pct is None else f"{rule.speedup_pct:.1f}",
+            rule.speedup_kind or "—",
+            *([rule.message] if messages else []),
+        )
+        for number, rule in kept[: None if messages else MOST_ON_A_TERMINAL]
+    )
+    columns = ("#", "rule", "kind", "est. speed-up %", "of", *(["message"] if messages else []))
+    left = len(results) - len(rows)
+    note = (
+        "Estimates are ncu's: global of the kernel's duration, local of the use of the unit that the rule is about; "
+        "they do not add up."
+    )
+    more = f" {left:,} more, and the words of all: --output DIR, or --json." if left or not messages else ""
+    table = [Table(columns, rows, frozenset({0, 3}))] if rows else []
+    return [*table, Paragraph(note + more)]
 
 
 def _launches(launches: Sequence[KernelLaunch]) -> Table:

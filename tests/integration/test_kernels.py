@@ -101,9 +101,9 @@ def test_the_report_of_each_run_names_the_class(nsight: Nsight, tmp_path: Path) 
     finished = profile(nsight, tmp_path, ["--output", "out", f"pipeline.ncu.ncu_cli.metrics={metrics}"])
     assert finished.returncode == 0, finished.stderr
     report = (tmp_path / "out" / "01-gemm" / "report.md").read_text()
-    assert "| ID | name | class |" in report
-    assert "| balanced | 1,000 |" in report  # what the stand-in counts, 1,000 of everything
-    assert "Latency-bound: compute" in report
+    assert "| ID | name | class, 60 % rule | class, SM:DRAM |" in report
+    assert "| balanced | unknown | 75.00 |" in report  # what the stand-in counts
+    assert "60 % rule (ncu's own)" in report
 
 
 def test_from_a_capture_to_profiles(nsight: Nsight, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_ten_thousand_launches(tmp_path: Path) -> None:
     assert len(read_json(tmp_path / "out" / "kernels.json")["launches"]) == 10_000
     assert "No roofline was drawn" in (tmp_path / "out" / "kernels.md").read_text()
     shown = llmperf(["kernels", "analyze", "many.csv"], tmp_path).stdout
-    assert "10,000 profiled launches: 10,000 compute-bound." in shown
+    assert "10,000 profiled launches: by the 60 % rule 10,000 compute-bound; by SM:DRAM" in shown
     assert "9,900 more: see --output DIR, or --json." in shown
     assert len(shown.splitlines()) < 400
 

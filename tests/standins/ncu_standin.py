@@ -308,9 +308,15 @@ def raw_csv(report: dict[str, Any]) -> str:
     for number, result in enumerate(report["results"]):
         shape = ["(128, 1, 1)", "(1, 1, 1)"]
         row = [number, result["pid"], "python", "127.0.0.1", result["name"], 1, 7, *shape, 0, "9.0"]
-        values = [f"{1000 * (number + 1):,}" if name.split(".")[0] in METRICS else "n/a" for name in report["metrics"]]
-        writer.writerow([*row, *values])
+        writer.writerow([*row, *(counted(name, 1000 * (number + 1)) for name in report["metrics"])])
     return text.getvalue()
+
+
+def counted(metric: str, count: int) -> str:
+    unit = METRICS.get(metric.split(".", maxsplit=1)[0])
+    if unit is None:
+        return "n/a"
+    return "75.00" if unit == "%" else f"{count:,}"
 
 
 def query_metrics(_arguments: Arguments) -> int:

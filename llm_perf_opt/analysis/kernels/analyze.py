@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from llm_perf_opt.analysis.kernels import ceilings
 from llm_perf_opt.analysis.kernels.arithmetic import executed, is_counter
-from llm_perf_opt.analysis.kernels.classify import explain
-from llm_perf_opt.analysis.kernels.figures import READ_HERE, figures
+from llm_perf_opt.analysis.kernels.classify import by_dram, explain
+from llm_perf_opt.analysis.kernels.figures import figures, is_figure, stalls
 from llm_perf_opt.records.kernels import KernelAnalysis, KernelLaunch, Launch, RooflinePoint, Unreadable, Value
 
 NOT_FOR_TIMES = (
@@ -18,7 +18,7 @@ NOT_FOR_TIMES = (
 
 def is_read(name: str) -> bool:
     """Whether the analysis uses the metric; a reader may leave all others out."""
-    return name in READ_HERE or name in ceilings.READ_HERE or is_counter(name)
+    return is_figure(name) or is_counter(name)
 
 
 def analyze(launches: Iterable[Launch], problems: Sequence[Unreadable] = ()) -> KernelAnalysis:
@@ -31,8 +31,10 @@ def analyze(launches: Iterable[Launch], problems: Sequence[Unreadable] = ()) -> 
 def analyze_launch(launch: Launch) -> KernelLaunch:
     found = figures(launch)
     flops = executed(launch)
-    bound, why = explain(found)
-    points = [_point(launch, kind, value.value, found) for kind, value in flops.items() if value.value]
+    made = (_point(launch, kind, value.value, found) for kind, value in flops.items() if value.value)
+    points = tuple(sorted((point for point in made if point is not None), key=lambda point: (-point.flops, point.kind)))
+    bound, why = explain(found, launch.rules, points)
+    sm_dram, sm_dram_why = by_dram(found)
     return KernelLaunch(
         source=launch.source,
         id=launch.id,
@@ -44,11 +46,14 @@ def analyze_launch(launch: Launch) -> KernelLaunch:
         gpu=launch.gpu,
         bound=bound,
         why=why,
+        sm_dram=sm_dram,
+        sm_dram_why=sm_dram_why,
         figures=found,
         flops=flops,
-        points=tuple(
-            sorted((point for point in points if point is not None), key=lambda point: (-point.flops, point.kind))
-        ),
+        points=points,
+        stalls=stalls(launch),
+        rules=tuple(launch.rules),
+        remarks=tuple(launch.remarks),
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import get_args
 
 from llm_perf_opt.analysis.kernels.arithmetic import CLOCKS, TENSOR, tensor_paths
+from llm_perf_opt.analysis.kernels.figures import BYTES_A_CYCLE, DRAM_CLOCK
 from llm_perf_opt.hardware.catalogue import find_gpu
 from llm_perf_opt.hardware.gpu import Accumulate, Dtype, Gpu
 from llm_perf_opt.records.kernels import Launch
 
-BYTES_A_CYCLE, DRAM_CLOCK = "dram__bytes.sum.peak_sustained", "dram__cycles_elapsed.avg.per_second"
 PEAK = ".peak_sustained"
 SM_CLOCK = CLOCKS[1]
 NCU = "ncu"
@@ -21,8 +21,6 @@ _BEST = {"fp64": ("dfma", 2), "fp32": ("ffma", 2), "fp16": ("hfma", 4)}
 # Kind → operand type of the catalogue; the catalogue knows half precision on tensor cores only.
 _CATALOGUED: dict[str, Dtype] = {"fp64": "fp64", "fp32": "fp32"}
 _TENSOR_KIND = re.compile(rf"{TENSOR} (?P<src>[a-z0-9]+)(?:→(?P<dst>[a-z0-9]+))?(?: \(.*\))*")
-
-READ_HERE = frozenset({BYTES_A_CYCLE, DRAM_CLOCK})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,50 +1,49 @@
-"""A report of ncu, or its raw page."""
+"""A report of ncu, or its raw or details page."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from llm_perf_opt.artifacts.layout import NCU_REPORT, RAW
-from llm_perf_opt.captures.ncu import export_report, read_raw_csv, write_capture
-from llm_perf_opt.errors import ConfigError, StageError
+from llm_perf_opt.artifacts.layout import DETAILS, NCU_REPORT, RAW
+from llm_perf_opt.captures.ncu import export_report, read_details_csv, read_raw_csv, write_capture
+from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.ncu_rep import is_report
 from llm_perf_opt.importing.importer import ImportContext, Importer
 from llm_perf_opt.importing.item import outcome_of
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import NcuCapture, NcuFacts, NcuResult
 
-REPORT, RAW_PAGE = "ncu_report", "ncu_raw_csv"
+REPORT, RAW_PAGE, DETAILS_PAGE = "ncu_report", "ncu_raw_csv", "ncu_details_csv"
+STORED = {REPORT: NCU_REPORT, RAW_PAGE: RAW, DETAILS_PAGE: DETAILS}
 
 
 def recognise(path: Path, start: bytes) -> str | None:
-    """The kind of a file.
-
-    Raises:
-        ConfigError: it is the details page, which leaves out most metrics.
-    """
+    """The kind of a file."""
     if is_report(start):
         return REPORT
-    for line in start.decode("utf-8", errors="replace").splitlines():
-        if line.startswith(('"ID",', "ID,")) and "Kernel Name" in line:
-            if "Metric Name" in line:
-                raise ConfigError(
-                    f"{path} is the details page of an ncu report, which leaves out most metrics",
-                    "import the report itself, or its raw page: ncu --import FILE --csv --page raw",
-                )
-            return RAW_PAGE
+    for line in start.decode("utf-8-sig", errors="replace").splitlines():
+        if line.startswith(('"ID",', "ID,")) and ("Kernel Name" in line or "Range Name" in line):
+            if "Metric Name" not in line:
+                return RAW_PAGE
+            return DETAILS_PAGE if "Section Name" in line else None
     return None
 
 
 def read(context: ImportContext) -> Outcome:
     (item,) = context.items
     folder, progress = context.folder, context.progress
-    from_report = item.kind == REPORT
+    stored = folder / STORED[item.kind]
 
     def extract() -> None:
-        raw = folder / RAW
-        _write_record(folder, *(export_report(item.source, raw) if from_report else read_raw_csv(raw, ())))
+        if item.kind == REPORT:
+            found = export_report(item.source, folder / RAW)
+        elif item.kind == RAW_PAGE:
+            found = read_raw_csv(stored, ())
+        else:
+            found = read_details_csv(stored)
+        _write_record(folder, *found)
 
-    if item.copy(folder / (NCU_REPORT if from_report else RAW), progress):
+    if item.copy(stored, progress):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
         item.attempt(extract)
     return outcome_of(context.items)
@@ -69,7 +68,7 @@ def _write_record(folder: Path, facts: NcuFacts, results: tuple[NcuResult, ...])
 
 
 IMPORTER = Importer(
-    kinds={REPORT: "ncu report", RAW_PAGE: "ncu raw page (CSV)"},
+    kinds={REPORT: "ncu report", RAW_PAGE: "ncu raw page (CSV)", DETAILS_PAGE: "ncu details page (CSV)"},
     recognise=recognise,
     read=read,
     record=NcuCapture,

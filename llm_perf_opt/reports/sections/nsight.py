@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from llm_perf_opt.analysis.kernels.analyze import NOT_FOR_TIMES
-from llm_perf_opt.analysis.kernels.classify import classify
-from llm_perf_opt.analysis.kernels.figures import MEMORY, SM
+from llm_perf_opt.analysis.kernels.classify import by_dram, explain
+from llm_perf_opt.analysis.kernels.figures import DRAM, MEMORY, SM
 from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, KERNELS, RAW, REPORT
+from llm_perf_opt.records.kernels import Value
 from llm_perf_opt.records.tools import (
     KernelTime,
     NcuCapture,
@@ -21,7 +22,7 @@ from llm_perf_opt.records.tools import (
 )
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
-from llm_perf_opt.reports.kernels import CLASSES, RULE
+from llm_perf_opt.reports.kernels import CLASSES, NCU_COLUMN, RULES, SM_DRAM_COLUMN, rule_blocks
 from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import percent, significant
 
@@ -148,6 +149,7 @@ def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
     ]
     if capture.facts is not None and capture.facts.empty_metrics:
         remarks.append(f"{len(capture.facts.empty_metrics):,} metrics have no value in any result.")
+    remarks += [f"{remark}." for remark in capture.facts.remarks] if capture.facts is not None else []
     blocks += [Items(tuple(remarks))] if remarks else []
     if capture.facts is not None and capture.results:
         if len(capture.facts.processes) > 1:
@@ -155,8 +157,10 @@ def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
             blocks.append(Paragraph(f"Results by process: {', '.join(names)}."))
         left = capture.facts.results - len(capture.results[:limit])
         table = result_table(capture.results[:limit], capture.facts.metrics)
-        blocks += [table, *([Paragraph(RULE)] if "class" in table.columns else [])]
+        blocks += [table, *(map(Paragraph, RULES) if NCU_COLUMN in table.columns else [])]
         blocks += [Paragraph(f"{left:,} more results are in ncu/{RAW}.")] if left else []
+        said = [(result.id, rule) for result in capture.results[:limit] for rule in result.rules]
+        blocks += rule_blocks(said, messages=True) if said else []
     return blocks
 
 
@@ -182,19 +186,30 @@ def result_table(results: Sequence[NcuResult], metrics: Sequence[NcuMetric]) -> 
     """One row a result, in the order of their launch; its class, and a column for each metric that was kept."""
     units = {metric.name: metric.unit for metric in metrics}
     names = list(dict.fromkeys(name for result in results for name in result.values))
-    classified = {SM, MEMORY} <= set(names)
+    classified = SM in names and bool({MEMORY, *DRAM} & set(names))
     cells = tuple(
         (
             str(result.id),
             result.name,
-            *([CLASSES[classify(result.values[SM], result.values[MEMORY])]] if classified else []),
+            *(_classes(result) if classified else ()),
             *(significant(result.values.get(name)) for name in names),
         )
         for result in results
     )
-    head = ("ID", "name", "class") if classified else ("ID", "name")
+    head = ("ID", "name", NCU_COLUMN, SM_DRAM_COLUMN) if classified else ("ID", "name")
     columns = (*head, *(f"{name}, {units[name]}" if units.get(name) else name for name in names))
     return Table(columns, cells, numeric=frozenset({0, *range(len(head), len(columns))}))
+
+
+def _classes(result: NcuResult) -> tuple[str, str]:
+    """By both rules, from the percentages that were kept of it."""
+    dram = next((result.values[name] for name in DRAM if result.values.get(name) is not None), None)
+    figures = {
+        "sm_pct": Value(value=result.values.get(SM)),
+        "memory_pct": Value(value=result.values.get(MEMORY)),
+        "dram_pct": Value(value=dram),
+    }
+    return CLASSES[explain(figures, result.rules)[0]], CLASSES[by_dram(figures)[0]]
 
 
 SECTION = ReportSection(55, section, pages)

@@ -25,6 +25,26 @@ def test_files_of_one_folder_are_put_together(tmp_path: Path) -> None:
     assert found.problems == []
 
 
+def test_what_the_rules_said_is_put_together_too(tmp_path: Path) -> None:
+    one, two = (row("S", "", "", "", name, "OPT", "Words.", "local", "5") for name in ("A", "B"))
+    time = row(SOL, "Duration", "us", "1.0")
+    (tmp_path / "a.csv").write_text(DETAILS + time + one)
+    (tmp_path / "b.csv").write_text(DETAILS + time + one + two)
+    (launch,) = find_kernels([tmp_path], is_read).launches
+    assert [rule.name for rule in launch.rules] == ["A", "B"]
+
+
+def test_of_a_file_with_decimal_commas_nothing_is_kept(tmp_path: Path) -> None:
+    """`1,205` before the line that gives it away was 1.205, and not 1205."""
+    (tmp_path / "a.csv").write_text(
+        DETAILS + row(SOL, "Duration", "us", "1,205") + row(SOL, "Duration", "us", "0,25", number=1)
+    )
+    found = find_kernels([tmp_path], is_read)
+    assert found.launches == []
+    (problem,) = found.problems
+    assert problem.reason.startswith("line 3: 0,25 is not a number as ncu prints it")
+
+
 def test_a_run_without_kernels_says_why(tmp_path: Path) -> None:
     manifest = '{"stages": {"ncu": {"status": "failed", "reason": "no GPU"}}}'
     for name, text in (("a", manifest), ("b", '{"stages": {}}'), ("c", "{"), ("d", "[]")):

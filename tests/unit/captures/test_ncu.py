@@ -55,5 +55,7 @@ def test_a_broken_report_leaves_no_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["rtx3070-ncu2020.3", "gtx1660ti-ncu2022.4"])
 def test_recorded_reports_and_their_pages(shared_data: Path, tmp_path: Path, name: str) -> None:
     found = export_report(shared_data / "ncu" / f"{name}.ncu-rep", tmp_path / "raw.csv")
-    assert found == read_raw_csv(tmp_path / "raw.csv", ())
+    facts, results = found
+    without_rules = tuple(result.model_copy(update={"rules": ()}) for result in results)
+    assert (facts, without_rules) == read_raw_csv(tmp_path / "raw.csv", ())
     assert found[0].results == len(found[1]) > 0

@@ -40,7 +40,18 @@ def metric(name_id: int, value: int | float | str | None) -> bytes:
     return encode((1, name_id), (2, encode((number, value))))
 
 
-def kernel(name: str, metrics: Mapping[int, int | float | str | None], *, section: bytes = b"skipped") -> bytes:
+def rule(name: str, section: str, *items: bytes) -> bytes:
+    """A result of a rule; `items` are those of its body."""
+    return encode((1, name), (2, "shown name"), (3, encode(*((1, item) for item in items))), (4, section))
+
+
+def kernel(
+    name: str,
+    metrics: Mapping[int, int | float | str | None],
+    *,
+    section: bytes = b"skipped",
+    rules: Sequence[bytes] = (),
+) -> bytes:
     """A kernel result with grid (3, 2, 1), block (128, 1, 1), context 1 and stream 7."""
     fields: list[tuple[int, int | float | str | bytes]] = [
         (1, 10),
@@ -50,6 +61,7 @@ def kernel(name: str, metrics: Mapping[int, int | float | str | None], *, sectio
         (11, encode((1, 128), (2, 1), (3, 1))),
         *((13, metric(name_id, value)) for name_id, value in metrics.items()),
         (17, section),
+        *((19, item) for item in rules),
         (22, 1),
         (23, 7),
     ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llm_perf_opt.analysis.kernels.analyze import is_read
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.ncu_launches import ForeignTableError, csv_launches
+from llm_perf_opt.formats.ncu_raw import MisspeltError, number
 from llm_perf_opt.formats.ncu_units import to_base
 
 _WHO = "ID,Process ID,Process Name,Host Name,Kernel Name,Context,Stream,Block Size,Grid Size,Device,CC"
@@ -118,3 +121,119 @@ def test_a_raw_page_is_read_in_base_units_and_names_its_gpu() -> None:
 def test_what_is_no_whole_table(text: str, error: type[StageError], words: str) -> None:
     with pytest.raises(error, match=words):
         list(csv_launches(text.splitlines(keepends=True), "x.csv", is_read))
+
+
+RAW_HEADER = f'{IDENTITY},"gpu__time_duration.sum","lts__t_sector_hit_rate.pct"\n'
+RAW_UNITS = ",".join(f'"{unit}"' for unit in (*[""] * 11, "us", "%")) + "\n"
+OTHER_HEADER = f'{IDENTITY},"dram__bytes.sum"\n'
+OTHER_UNITS = ",".join(f'"{unit}"' for unit in (*[""] * 11, "Mbyte")) + "\n"
+COMMAND = "Command line profiler metrics"
+
+
+def test_a_second_header_begins_a_table_of_its_own() -> None:
+    lines = [RAW_HEADER, RAW_UNITS, row("1.0", "50"), "==PROF== Report\n", OTHER_HEADER, OTHER_UNITS, row("2", pid=9),
+             DETAILS, row(SOL, "Duration", "us", "3.0", pid=11)]  # fmt: skip
+    found = list(csv_launches(lines, "x.csv", is_read))
+    assert [(launch.process_id, launch.kernel) for launch in found] == [
+        (pid, "void f<int, float>(int)") for pid in ("7", "9", "11")
+    ]
+    assert [launch.metrics for launch in found] == [
+        {"gpu__time_duration.sum": 1000.0, "lts__t_sector_hit_rate.pct": 50.0},
+        {"dram__bytes.sum": 2e6},
+        {"gpu__time_duration.sum": 3000.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [RAW_HEADER, RAW_UNITS, row("1.0", "50"), row("1.0", "50"), row("2.0", "50", number=1), row("1.0", "50")],
+        [DETAILS, row(SOL, "Duration", "us", "1.0"), row(SOL, "Duration", "us", "1.0"),
+         row(SOL, "Duration", "us", "2.0", number=1), row(SOL, "Duration", "us", "1.0")],
+    ],
+)  # fmt: skip
+def test_a_repeated_row_is_one_launch(lines: list[str]) -> None:
+    assert [launch.id for launch in csv_launches(lines, "x.csv", is_read)] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([RAW_HEADER, RAW_UNITS, row("1.0", "50"), row("2.0", "50")], "line 4 has launch 0 of process 7 again"),
+        ([DETAILS, row(SOL, "Duration", "us", "1.0"), row(SOL, "Duration", "us", "2.0")], "line 3 has launch 0"),
+        (
+            [DETAILS, row(SOL, "Duration", "us", "1.0"), row(SOL, "Duration", "us", "2.0", number=1),
+             row(SOL, "Duration", "us", "3.0")],
+            "line 4 has launch 0 of process 7 again, with other values than line 2",
+        ),
+    ],
+)  # fmt: skip
+def test_two_values_for_one_launch_are_refused_with_the_line(lines: list[str], words: str) -> None:
+    with pytest.raises(StageError, match=words):
+        list(csv_launches(lines, "x.csv", is_read))
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        (["==PROF== x\n", RAW_HEADER, RAW_UNITS, row("12,5", "50")], 4),
+        ([RAW_HEADER, RAW_UNITS, row("1.205,00", "50")], 3),
+        ([DETAILS, row(SOL, "Duration", "us", "0,25")], 2),
+        ([DETAILS, row(COMMAND, "gpu__time_duration.sum", "us", "1,2")], 2),
+    ],
+)
+def test_a_decimal_comma_is_refused_with_the_line(lines: list[str], line: int) -> None:
+    with pytest.raises(MisspeltError, match=f"line {line}: .* is not a number as ncu prints it"):
+        list(csv_launches(lines, "x.csv", is_read))
+
+
+@given(st.floats(-1e12, 1e12), st.integers(0, 6))
+def test_a_number_is_read_as_it_is_printed_and_never_with_a_decimal_comma(value: float, digits: int) -> None:
+    printed = f"{value:,.{digits}f}"
+    assert number(printed) == float(f"{value:.{digits}f}")
+    assert number(printed.replace(",", "")) == number(printed)
+    european = printed.translate(str.maketrans(",.", ".,"))
+    if "," in european and len(european.partition(",")[2]) != 3:
+        with pytest.raises(MisspeltError):
+            number(european)
+
+
+@pytest.mark.parametrize(
+    ("shown", "kept", "words"),
+    [
+        ("100", 100.0, None),
+        ("101.5", 101.5, "line 3: lts__t_sector_hit_rate.pct is 101.50 %, more than all"),
+        ("140", None, "line 3: lts__t_sector_hit_rate.pct is 140.00 %, which no share can be: left out"),
+    ],
+)
+def test_a_share_above_all_is_said_or_left_out(shown: str, kept: float | None, words: str | None) -> None:
+    (launch,) = csv_launches([RAW_HEADER, RAW_UNITS, row("140", shown)], "x.csv", is_read)
+    assert launch.metrics.get("lts__t_sector_hit_rate.pct") == kept
+    assert launch.metrics["gpu__time_duration.sum"] == 140_000.0
+    assert len(launch.remarks) == (words is not None)
+    assert all(remark.startswith(words or "") for remark in launch.remarks)
+    (launch,) = csv_launches(
+        [DETAILS, row(SOL, "Duration", "us", "1"), row("Memory Workload Analysis", "L2 Hit Rate", "%", shown)],
+        "x.csv",
+        is_read,
+    )
+    assert launch.metrics.get("lts__t_sector_hit_rate.pct") == kept
+
+
+def test_results_of_rules_and_stalls_come_along() -> None:
+    lines = [
+        DETAILS,
+        row(SOL, "Duration", "us", "1.0"),
+        row("SpeedOfLight", "", "", "", "SOLBottleneck", "OPT", "Words, with a comma.", "", ""),
+        row("Occupancy", "", "", "", "AchievedOccupancy", "OPT", "More.", "global", "92.17"),
+        row("Warp State Statistics", "Stall Long Scoreboard", "inst", "5.21"),
+        row("Warp State Statistics", "Selected", "inst", "1.00"),
+    ]
+    (launch,) = csv_launches(lines, "x.csv", is_read)
+    assert [(rule.name, rule.kind, rule.message, rule.speedup_kind, rule.speedup_pct) for rule in launch.rules] == [
+        ("SOLBottleneck", "OPT", "Words, with a comma.", None, None),
+        ("AchievedOccupancy", "OPT", "More.", "global", 92.17),
+    ]
+    stalled = "smsp__average_warps_issue_stalled_{}_per_issue_active.ratio"
+    assert launch.metrics[stalled.format("long_scoreboard")] == 5.21
+    assert launch.metrics[stalled.format("selected")] == 1.0

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from llm_perf_opt.captures.ncu import copied
 from llm_perf_opt.errors import MissingError, StageError
 from llm_perf_opt.formats.ncu_raw import read_results
-from llm_perf_opt.formats.ncu_rep import read_report
+from llm_perf_opt.formats.ncu_rep import read_report, read_rules
 from llm_perf_opt.formats.ncu_units import base_unit
-from tests.unit.formats.ncu_rep_writer import block, encode, kernel, metric, report, varint
+from tests.unit.formats.ncu_rep_writer import block, encode, kernel, metric, report, rule, varint
 
 TIME, BYTES, MAJOR, MINOR, DEVICE = range(5)
 STRINGS = (
@@ -91,6 +91,31 @@ def test_values_come_as_they_are_stored(tmp_path: Path) -> None:
         (STRINGS[TIME], 1600.5, 12.0),
         (STRINGS[DEVICE], 1, None),
     ]
+
+
+def test_results_of_rules_with_their_estimates(tmp_path: Path) -> None:
+    said = "This grid is too small. Look at @section:LaunchStats:Launch Statistics@ or @url:the Guide:https://x.y/z#w@."
+    rules = [
+        rule("Silent", "SpeedOfLight"),
+        rule("SOLBottleneck", "SpeedOfLight", encode((1, encode((1, said), (2, 4))), (8, b"focus"))),
+        rule("Two", "Occupancy", encode((1, encode((1, "at @source:7f:0x7f@"), (2, 2)))),
+             encode((1, encode((1, "b"), (2, 1)))), encode((10, encode((1, 2), (2, 92.5))))),
+    ]  # fmt: skip
+    path = written(tmp_path, report(block(kernels=[kernel("f()", {}, rules=rules), kernel("g()", {})])))
+    (profiled, found), (_, nothing) = read_rules(path)
+    assert (profiled.name, profiled.id, nothing) == ("f()", "0", ())
+    assert [(item.section, item.name, item.kind, item.message) for item in found] == [
+        (
+            "SpeedOfLight",
+            "SOLBottleneck",
+            "OPT",
+            "This grid is too small. Look at Launch Statistics or the Guide (https://x.y/z#w).",
+        ),
+        ("Occupancy", "Two", "WRN", "at 0x7f"),
+        ("Occupancy", "Two", "INF", "b"),
+    ]
+    assert [(item.speedup_kind, item.speedup_pct) for item in found] == [(None, None), (None, None), ("global", 92.5)]
+    assert next(read_report(path).rows).rules == found
 
 
 def test_ranges_groups_and_metrics_without_a_value(tmp_path: Path) -> None:
@@ -231,6 +256,22 @@ def test_the_recorded_report_of_four_kernels(shared_data: Path) -> None:
         ("(1, 1, 1)", "(64, 1, 1)", "7.5", "0")
     }
     assert _digest(path) == (1052, "a9024d8e87852ea8")
+
+
+# What ncu 2024.1.1 prints of them with `--import FILE --csv --page details`: section, rule, type and message.
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "count", "digest"),
+    [("rtx3070-ncu2020.3", 5, "1588e40821c94203"), ("gtx1660ti-ncu2022.4", 12, "b7a4b6a97b32518e")],
+)
+def test_the_recorded_results_of_rules(shared_data: Path, name: str, count: int, digest: str) -> None:
+    found = read_rules(shared_data / "ncu" / f"{name}.ncu-rep")
+    lines = sorted(
+        "|".join((profiled.id, rule.section, rule.name, rule.kind, rule.message))
+        for profiled, rules in found
+        for rule in rules
+    )
+    assert (len(lines), hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]) == (count, digest)
 
 
 def _digest(path: Path) -> tuple[int, str]:

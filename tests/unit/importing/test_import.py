@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from llm_perf_opt.analysis.kernels.analyze import analyze_launch, is_read
 from llm_perf_opt.artifacts.files import copy_file
 from llm_perf_opt.artifacts.run_directory import read_manifest
+from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS, read_summary
 from llm_perf_opt.importing.execute import import_files, plan_import
@@ -28,7 +30,7 @@ from llm_perf_opt.records.tools import NcuCapture, NsysCapture
 from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.reports.facts import RunFacts, read_run
 from llm_perf_opt.run import plan_resumption
-from tests.unit.formats.ncu_rep_writer import block, kernel, report
+from tests.unit.formats.ncu_rep_writer import block, encode, kernel, report, rule
 from tests.unit.timeline.example import EVENTS, event
 
 T = TypeVar("T")
@@ -225,6 +227,38 @@ def test_a_raw_page(tmp_path: Path) -> None:
     assert ncu.results[0].values == {"gpu__time_duration.sum": 12.0}
 
 
+def test_a_details_page(tmp_path: Path) -> None:
+    header = "ID,Process ID,Kernel Name,Section Name,Metric Name,Metric Unit,Metric Value,Rule Name,Rule Type,"
+    header += "Rule Description,Estimated Speedup Type,Estimated Speedup\n"
+    command, time = "Command line profiler metrics", "gpu__time_duration.sum"
+    page = f"==PROF== Connected\n{header}0,7,f,{command},{time},us,12.5,\n1,7,g,{command},{time},ms,1,\n"
+    page += "1,7,g,SpeedOfLight,,,,SOLBottleneck,OPT,typically indicate latency issues,global,40.5\n"
+    manifest, facts = imported(tmp_path, made(tmp_path, "d", page))
+    assert statuses(manifest) == {"ncu": ("completed", 0)}
+    ncu = the(NcuCapture, facts)
+    assert [result.values for result in ncu.results] == [{time: 12_500.0}, {time: 1e6}]
+    assert [rule.speedup_pct for rule in ncu.results[1].rules] == [40.5]
+    assert "SOLBottleneck" in (facts.path / "report.md").read_text()
+    found = find_kernels([facts.path], is_read)
+    assert found.problems == []
+    assert [analyze_launch(launch).bound for launch in found.launches] == ["unknown", "latency_bound"]
+
+
+def test_rules_of_an_imported_report_are_found_beside_its_raw_page(tmp_path: Path) -> None:
+    rules = [rule("SOLBottleneck", "SpeedOfLight", encode((1, encode((1, "well said"), (2, 4)))))]
+    path = made(tmp_path, "r.ncu-rep", report(block(kernels=[kernel("f()", {0: 1.5}, rules=rules)], strings=["a__b"])))
+    _, facts = imported(tmp_path, path)
+    (launch,) = find_kernels([facts.path], is_read).launches
+    assert [item.message for item in launch.rules] == ["well said"]
+
+
+def test_two_tables_of_other_columns_are_refused_with_the_line(tmp_path: Path) -> None:
+    manifest, facts = imported(tmp_path, made(tmp_path, "r", RAW + RAW.replace("gpu__time_duration.sum", "sm__other")))
+    assert statuses(manifest) == {"ncu": ("failed", 1)}
+    assert "line 4 begins a second table" in (manifest.stages["ncu"].reason or "")
+    assert facts.first(NcuCapture) is None
+
+
 def test_a_file_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     good = export(tmp_path / "good.sqlite", [("f", 10)])
     cut = made(tmp_path, "cut.sqlite", good.read_bytes()[:5000])
@@ -304,7 +338,7 @@ def refusal(tmp_path: Path, *files: Path, output: Path | None = None) -> Llmperf
         ("model: demo\n", "none of the files"),
         ('{"a": 1}', "none of the files"),
         ("a,b\n1,2\n", "none of the files"),
-        ('"ID","Kernel Name","Metric Name","Metric Value"\n', "details page"),
+        ('"ID","Kernel Name","Metric Name","Metric Value"\n', "none of the files"),
         (gzip.compress(b"hello", mtime=0), "none of the files"),
         (b"\x1f\x8b broken", "none of the files"),
     ],
@@ -393,6 +427,21 @@ def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
         digest = copy_file(made(tmp_path, "s", content), tmp_path / "c", pack=True)
         assert digest == hashlib.sha256(content).hexdigest()
         assert gzip.decompress((tmp_path / "c").read_bytes()) == stored
+
+
+@pytest.mark.real_data
+def test_a_console_page_of_metrics(shared_data: Path, tmp_path: Path) -> None:
+    """The same kernels and times from the imported run as from the file itself."""
+    path = shared_data.parent / "cases" / "ncu" / "ncu-console-metrics.csv"
+    manifest, facts = imported(tmp_path, path)
+    assert statuses(manifest) == {"ncu": ("completed", 0)}
+    ncu = the(NcuCapture, facts)
+    times = [211_940.0, 203_020.0, 1_205_000.0]
+    assert [result.values["gpu__time_duration.sum"] for result in ncu.results] == pytest.approx(times)
+    for source in (path, facts.path):
+        found = find_kernels([source], is_read)
+        assert [(item.kernel, item.grid) for item in found.launches] == [("saxpy", "(16384, 1, 1)")] * 3
+        assert [item.metrics["gpu__time_duration.sum"] for item in found.launches] == pytest.approx(times)
 
 
 KINDS = {

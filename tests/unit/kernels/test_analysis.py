@@ -10,17 +10,16 @@ from hypothesis import strategies as st
 
 from llm_perf_opt.analysis.kernels.analyze import analyze_launch
 from llm_perf_opt.analysis.kernels.arithmetic import executed, tensor_paths, widest
-from llm_perf_opt.analysis.kernels.classify import classify, explain
 from llm_perf_opt.analysis.kernels.figures import dram_bytes
-from llm_perf_opt.records.kernels import KernelLaunch, Launch, Value
+from llm_perf_opt.records.kernels import KernelLaunch, Launch
 from llm_perf_opt.reports.kernels import kernel_roofline
 
 OP = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
 TENSOR = "sm__ops_path_tensor_src_"
 
 
-def made(metrics: dict[str, float], gpu: str | None = None) -> Launch:
-    return Launch("file", "1", "0", "gemm", "(1, 1, 1)", "(32, 1, 1)", "0", "9.0", metrics, gpu)
+def made(metrics: dict[str, float], gpu: str | None = None, grid: str = "") -> Launch:
+    return Launch("file", "1", "0", "gemm", grid, "(32, 1, 1)", "0", "9.0", metrics, gpu)
 
 
 def drawn(launches: list[KernelLaunch]) -> str:
@@ -31,48 +30,6 @@ def drawn(launches: list[KernelLaunch]) -> str:
 
 def point(found: KernelLaunch, kind: str) -> dict[str, object]:
     return next(item.model_dump() for item in found.points if item.kind == kind)
-
-
-@pytest.mark.parametrize(
-    ("sm", "memory", "expected"),
-    [
-        (59.99, 59.99, "latency_bound"),
-        (60.0, 59.0, "balanced"),
-        (60.0, 50.0, "compute_bound"),
-        (69.99, 60.0, "balanced"),
-        (20.0, 60.0, "memory_bound"),
-        (95.0, 86.0, "balanced"),
-        (95.0, 85.0, "compute_bound"),
-        (None, 90.0, "unknown"),
-        (90.0, None, "unknown"),
-    ],
-)
-def test_the_rule_at_its_edges(sm: float | None, memory: float | None, expected: str) -> None:
-    assert classify(sm, memory) == expected
-
-
-@given(st.floats(0, 100), st.floats(0, 100))
-def test_the_rule_is_symmetric_and_never_silent(sm: float, memory: float) -> None:
-    swapped = {"compute_bound": "memory_bound", "memory_bound": "compute_bound"}
-    here = classify(sm, memory)
-    assert classify(memory, sm) == swapped.get(here, here)
-    assert here != "unknown"
-    if here in swapped:
-        assert max(sm, memory) >= 60
-        assert abs(sm - memory) >= 10
-
-
-def test_why_says_the_figures_and_a_grid_that_is_too_small() -> None:
-    figures = {
-        name: Value(value=value) for name, value in (("sm_pct", 9.61), ("memory_pct", 20.5), ("waves_per_sm", 0.4))
-    }
-    bound, why = explain(figures)
-    assert bound == "latency_bound"
-    assert why == (
-        "SM 9.6 %, memory 20.5 % of peak: both below 60 %; the grid makes 0.40 waves, too few to fill the device"
-    )
-    unknown, why = explain({**figures, "sm_pct": Value(value=None, reason="no SM")})
-    assert (unknown, why) == ("unknown", "no SM")
 
 
 def test_counted_instructions_and_what_each_does() -> None:
