@@ -111,10 +111,18 @@ def welch(a: Sequence[float], b: Sequence[float]) -> WelchDifference | None:
     """
     if min(len(a), len(b)) < 2:
         return None
-    of_a, of_b = (statistics.variance(side) / len(side) for side in (a, b))
+    of_a, of_b = (variance(side) / len(side) for side in (a, b))
     if of_a + of_b == 0:
         return None
     # as shares, so that tiny variances do not vanish when squared
     share = of_a / (of_a + of_b)
     freedom = 1 / (share**2 / (len(a) - 1) + (1 - share) ** 2 / (len(b) - 1))
     return WelchDifference(statistics.fmean(b) - statistics.fmean(a), math.sqrt(of_a + of_b), freedom)
+
+
+def variance(values: Sequence[float]) -> float:
+    """Of a sample; exactly 0 where all are equal, which a rounded mean would miss."""
+    if min(values) == max(values):
+        return 0.0
+    mean = statistics.fmean(values)
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)

@@ -27,7 +27,7 @@ from typing import Literal
 
 from llm_perf_opt.analysis.power import Needed, launches_needed, smallest_change
 from llm_perf_opt.analysis.shift import hodges_lehmann_shift, interval_rank, rank_confidence
-from llm_perf_opt.analysis.student import welch
+from llm_perf_opt.analysis.student import variance, welch
 
 Outcome = Literal["faster", "slower", "same", "cannot tell"]
 """Of B; 'same' is within the tolerance."""
@@ -63,8 +63,9 @@ class Verdict:
     scatter_percent: float | None = None
     """Standard deviation from one replicate to the next, pooled over both sides; None where neither side has two."""
     smallest_change_percent: float | None = None
-    """That so many replicates find in 8 of 10 cases; only where the outcome is 'cannot tell', as is `needed`."""
+    """That so many replicates find in 8 of 10 cases; None where no interval could be made, or nothing scatters."""
     needed: Needed | None = None
+    """Only where the outcome is 'cannot tell'."""
 
 
 @dataclass(frozen=True)
@@ -108,26 +109,20 @@ def judge(
     known = replace(
         unknown, change_percent=as_percent(estimate), scatter_percent=None if scatter is None else as_percent(scatter)
     )
-    if change is not None:
-        known = replace(
-            known,
-            method=change.method,
-            change_percent_interval=_percents(change.interval),
-            confidence=change.confidence,
-        )
-        outcome, reason = _decided(change, tolerance, better)
-        if outcome != "cannot tell":
-            return replace(known, outcome=outcome, reason=reason)
-    else:
-        reason = _no_interval(a, b, replicate)
-    if not scatter:
-        return replace(known, reason=reason)
-    smallest = smallest_change(scatter, len(a), len(b), level) if change else None
+    needed = launches_needed(scatter, estimate, tolerance, level) if scatter else None
+    if change is None:
+        return replace(known, reason=_no_interval(a, b, replicate), needed=needed)
+    smallest = smallest_change(scatter, len(a), len(b), level) if scatter else None
+    outcome, reason = _decided(change, tolerance, better)
     return replace(
         known,
+        outcome=outcome,
         reason=reason,
+        method=change.method,
+        change_percent_interval=_percents(change.interval),
+        confidence=change.confidence,
         smallest_change_percent=None if smallest is None else as_percent(smallest),
-        needed=launches_needed(scatter, estimate, tolerance, level),
+        needed=needed if outcome == "cannot tell" else None,
     )
 
 
@@ -145,12 +140,18 @@ def judge_blocks(
     if min(len(a), len(b)) >= BLOCKS_NEEDED:
         return verdict
     reason = f"{AT_DIFFERENT_TIMES}: {counted((len(a), len(b)), 'block')}, and {BLOCKS_NEEDED} a side are needed"
-    needed = verdict.needed and replace(verdict.needed, launches=_at_least(verdict.needed.launches, BLOCKS_NEEDED))
-    return replace(verdict, outcome="cannot tell", reason=reason, needed=needed)
+    return replace(verdict, outcome="cannot tell", reason=reason, needed=_blocks_needed(verdict))
 
 
-def _at_least(count: int | None, least: int) -> int | None:
-    return None if count is None else max(count, least)
+def _blocks_needed(verdict: Verdict) -> Needed | None:
+    """No fewer than tell apart times; None where nothing is known of how far blocks differ."""
+    if verdict.needed is not None:
+        return replace(verdict.needed, launches=max(verdict.needed.launches, BLOCKS_NEEDED))
+    if verdict.outcome == "same":
+        return Needed(BLOCKS_NEEDED, verdict.tolerance_percent, "confirm")
+    if verdict.outcome == "cannot tell" or verdict.change_percent is None:
+        return None
+    return Needed(BLOCKS_NEEDED, abs(verdict.change_percent), "show")
 
 
 def check(values: Sequence[float], side: str) -> None:
@@ -195,12 +196,13 @@ def pooled_scatter(a: Sequence[float], b: Sequence[float]) -> float | None:
     freedom = len(a) + len(b) - 2
     if freedom < 1:
         return None
-    squares = sum((len(side) - 1) * statistics.variance(side) for side in (a, b) if len(side) > 1)
+    squares = sum((len(side) - 1) * variance(side) for side in (a, b) if len(side) > 1)
     return math.sqrt(squares / freedom)
 
 
 def as_percent(log_ratio: float) -> float:
-    return math.expm1(log_ratio) * 100
+    """Infinite where no float holds it, as at the end of an interval of two launches that differ by powers of ten."""
+    return math.expm1(log_ratio) * 100 if log_ratio < 700 else math.inf
 
 
 def _percents(interval: tuple[float, float]) -> tuple[float, float]:
