@@ -34,13 +34,13 @@ class Shift:
 
     estimate: float
     interval: tuple[float, float] | None
-    """95 % confidence interval; None where there are too few repeats for one."""
+    """Confidence interval; None where there are too few repeats for one."""
 
 
-def hodges_lehmann_shift(strata: Sequence[Stratum]) -> Shift:
+def hodges_lehmann_shift(strata: Sequence[Stratum], confidence: float = CONFIDENCE) -> Shift:
     """The Hodges–Lehmann shift from A to B and its interval: the narrowest symmetric pair of ordered differences."""
     differences = sorted(later - earlier for a, b in strata for earlier in a for later in b)
-    rank = interval_rank(tuple(sorted((len(a), len(b)) for a, b in strata)))
+    rank = interval_rank(tuple(sorted((len(a), len(b)) for a, b in strata)), confidence)
     interval = (differences[rank - 1], differences[-rank]) if rank else None
     return Shift(statistics.median(differences), interval)
 
@@ -65,6 +65,25 @@ def interval_rank(sizes: Sizes, confidence: float = CONFIDENCE) -> int:
     return rank
 
 
+def rank_confidence(sizes: Sizes, rank: int) -> float:
+    """With what probability the pair of rank `rank` holds the shift: what is attained, not what was asked for."""
+    return 1 - 2 * lower_tail(sizes, rank - 1)
+
+
+@functools.lru_cache(maxsize=4096)
+def lower_tail(sizes: Sizes, most: int) -> float:
+    """P(W ≤ `most`) where there is no shift; from the normal limit, corrected for continuity, where W has too many."""
+    pairs = sum(m * n for m, n in sizes)
+    if most < 0:
+        return 0.0
+    if sum(min(size) for size in sizes) * pairs > EXACT_STEPS:
+        return statistics.NormalDist(*_normal_limit(sizes)).cdf(most + 0.5)
+    if most >= pairs:
+        return 1.0
+    arrangements = math.prod(math.comb(m + n, m) for m, n in sizes)
+    return sum(null_counts(sizes, most)) / arrangements
+
+
 def null_counts(sizes: Sizes, limit: int) -> list[int]:
     """In how many of the equally likely arrangements W is 0, 1, … `limit`.
 
@@ -84,10 +103,15 @@ def null_counts(sizes: Sizes, limit: int) -> list[int]:
 
 def _normal_rank(sizes: Sizes, confidence: float) -> int:
     """From the normal limit of W, corrected for continuity."""
-    mean = sum(m * n for m, n in sizes) / 2
-    deviation = math.sqrt(sum(m * n * (m + n + 1) for m, n in sizes) / 12)
+    mean, deviation = _normal_limit(sizes)
     quantile = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
     return math.floor(mean + 0.5 - quantile * deviation)
+
+
+def _normal_limit(sizes: Sizes) -> tuple[float, float]:
+    """Mean and standard deviation of W where there is no shift."""
+    mean = sum(m * n for m, n in sizes) / 2
+    return mean, math.sqrt(sum(m * n * (m + n + 1) for m, n in sizes) / 12)
 
 
 def repeats_needed(batches: int) -> int:

@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_perf_opt.analysis import shift as module
-from llm_perf_opt.analysis.shift import Sizes, hodges_lehmann_shift, interval_rank, null_counts, repeats_needed
+from llm_perf_opt.analysis.shift import (
+    Sizes,
+    hodges_lehmann_shift,
+    interval_rank,
+    lower_tail,
+    null_counts,
+    rank_confidence,
+    repeats_needed,
+)
 
 SIZES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=3).filter(
     lambda sizes: math.prod(math.comb(m + n, m) for m, n in sizes) <= 3000
@@ -109,3 +117,20 @@ def test_the_normal_limit_is_within_two_ranks_of_the_exact_one(sizes: Sizes, mon
     exact = interval_rank.__wrapped__(sizes)
     monkeypatch.setattr(module, "EXACT_STEPS", 0)
     assert abs(interval_rank.__wrapped__(sizes) - exact) <= 2
+
+
+@settings(deadline=None, max_examples=40)
+@given(SIZES, st.integers(0, 8))
+def test_tail_and_confidence_against_counting(sizes: list[tuple[int, int]], most: int) -> None:
+    counted = [below_zero(strata) for strata in arrangements(tuple(sizes))]
+    assert lower_tail(tuple(sizes), most) == pytest.approx(sum(value <= most for value in counted) / len(counted))
+    pairs = sum(m * n for m, n in sizes)
+    if 1 <= 2 * most <= pairs:
+        holds = sum(most <= value <= pairs - most for value in counted) / len(counted)
+        assert rank_confidence(tuple(sizes), most) == pytest.approx(holds)
+
+
+def test_the_normal_limit_of_the_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = [lower_tail.__wrapped__(((30, 40),), most) for most in (400, 500, 600)]
+    monkeypatch.setattr(module, "EXACT_STEPS", 0)
+    assert [lower_tail.__wrapped__(((30, 40),), most) for most in (400, 500, 600)] == pytest.approx(exact, abs=2e-3)
