@@ -1,3 +1,3 @@
 """llmperf: why is this model not faster?"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

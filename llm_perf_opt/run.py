@@ -24,7 +24,7 @@ from llm_perf_opt.redact import HIDDEN, redact_argv
 from llm_perf_opt.registry import loaded_third_party
 from llm_perf_opt.runner import Ended, Listener, StageAction, run_stages
 from llm_perf_opt.stages.enabled import EnabledStage, enabled_stages
-from llm_perf_opt.workload.adapter import find_adapter
+from llm_perf_opt.workload.adapter import check_preprocess, find_adapter
 from llm_perf_opt.workload.inputs import find_inputs
 
 
@@ -111,8 +111,12 @@ def _inputs(config: Config, stages: Sequence[EnabledStage]) -> Inputs:
     if needs == {"nothing"}:
         return Inputs(samples=(), epochs=())
     adapter = find_adapter(config.model.name)
-    adapter.model_config(config)  # a model that is not there is refused now, not after a minute of imports
-    if "samples" not in needs:
+    # A model that is not there, or may not run, is refused now, not after a minute of imports.
+    adapter.model_config(config)
+    check_preprocess(adapter, config)
+    if "samples" in needs and adapter.permit is not None:
+        adapter.permit(config)
+    if not needs & {"files", "samples"}:
         return Inputs(samples=(), epochs=())
     return find_inputs(config.dataset, adapter.modality)
 

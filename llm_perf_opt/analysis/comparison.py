@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from llm_perf_opt.analysis.shift import Stratum, repeats_needed, shift
+from llm_perf_opt.analysis.shift import Stratum, hodges_lehmann_shift, repeats_needed
 from llm_perf_opt.records.comparison import FigureChange, FigureOfRun, Verdict
 from llm_perf_opt.records.metrics import Metric
 
@@ -90,10 +90,10 @@ def _percent(a: float, b: float) -> tuple[float | None, str | None]:
 
 def _repeated(shown: FigureChange, strata: Sequence[Stratum]) -> FigureChange:
     """A figure of every timed repeat."""
-    absolute = shift(strata)
+    absolute = hodges_lehmann_shift(strata)
     changes: dict[str, object] = {"difference": absolute.estimate, "difference_ci95": absolute.interval}
     if all(sample > 0 for stratum in strata for run in stratum for sample in run):
-        ratio = shift([(_each(math.log, a), _each(math.log, b)) for a, b in strata])
+        ratio = hodges_lehmann_shift([(_each(math.log, a), _each(math.log, b)) for a, b in strata])
         changes["change_percent"] = _as_percent(ratio.estimate)
         if ratio.interval is not None:
             changes["change_percent_ci95"] = (_as_percent(ratio.interval[0]), _as_percent(ratio.interval[1]))

@@ -8,21 +8,21 @@ from typing import Any
 
 from llm_perf_opt.config.dump import to_dict
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.records.comparison import Difference, Work
+from llm_perf_opt.records.comparison import Difference, WorkComparison
 from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.workload import BatchResult, Workload
 
 
-def compare_work(a: Workload, a_inputs: Inputs, b: Workload, b_inputs: Inputs) -> Work:
+def compare_work(a: Workload, a_inputs: Inputs, b: Workload, b_inputs: Inputs) -> WorkComparison:
     """Whether what two runs measured may be compared, and the facts of the model that are not the same."""
     facts = differences(_facts(a), _facts(b))
     if a.work_fingerprint is not None and a.work_fingerprint == b.work_fingerprint:
-        return Work(relation="same", differences=facts)
+        return WorkComparison(relation="same", differences=facts)
     reason = _different_work(a, a_inputs, b, b_inputs)
     if reason is not None:
-        return Work(relation="different", reason=reason, differences=facts)
-    return Work(relation="comparable", differences=facts)
+        return WorkComparison(relation="different", reason=reason, differences=facts)
+    return WorkComparison(relation="comparable", differences=facts)
 
 
 def _different_work(a: Workload, a_inputs: Inputs, b: Workload, b_inputs: Inputs) -> str | None:

@@ -5,10 +5,11 @@ Definitions (SPEC of the figures: docs/metrics.md): every timed repeat of every 
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from llm_perf_opt.analysis.statistics import summarize, unmeasured
+from llm_perf_opt.analysis.statistics import percentile, summarize, unmeasured
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.metrics import Metric, Metrics
 from llm_perf_opt.records.workload import BatchResult, Repeat, Workload
@@ -33,6 +34,42 @@ class Peaks:
     bytes_per_s: float | None
     source: str
     reason: str | None = None
+
+
+SLOW = 2.0
+"""A decode step is slow above so many medians."""
+
+
+@dataclass(frozen=True)
+class DecodeSteps:
+    """How evenly a run decoded: all decode steps of all timed repeats, which one mean would hide."""
+
+    n: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    slow: int
+    """Steps over `SLOW` times the median."""
+    slow_share: float
+    """Of the time of all steps, in the slow ones."""
+
+
+def decode_steps(batches: Sequence[BatchResult]) -> DecodeSteps | None:
+    """The decode steps of a run; None where there are none."""
+    steps = [step_ms for _, repeat in _runs(batches) for step_ms in repeat.step_ms]
+    if not steps:
+        return None
+    median = statistics.median(steps)
+    slow = [step_ms for step_ms in steps if step_ms > SLOW * median]
+    total = sum(steps)
+    return DecodeSteps(
+        n=len(steps),
+        p50_ms=median,
+        p95_ms=percentile(steps, 0.95),
+        p99_ms=percentile(steps, 0.99),
+        slow=len(slow),
+        slow_share=sum(slow) / total if total > 0 else 0.0,
+    )
 
 
 NOTHING_TIMED = "nothing was timed: no sample could be run"
@@ -61,11 +98,22 @@ def stage_metrics(record: Workload, hardware: HardwareState, work_of: WorkOf, pe
             return unmeasured(unit, NONE_DECODED if runs else NOTHING_TIMED)
         return summarize(unit, samples, note, [index for index, _ in decoded])
 
+    steps = decode_steps(record.batches)
+
+    def of_steps(unit: str, pick: Callable[[DecodeSteps], float]) -> Metric:
+        if steps is None:
+            return unmeasured(unit, NONE_DECODED if runs else NOTHING_TIMED)
+        return summarize(unit, [pick(steps)], note or f"over all {steps.n:,} decode steps of the timed repeats")
+
     metrics = {
         "ttft_ms": timed("ms", [repeat.ttft_ms for _, repeat in runs]),
         "preprocess.latency_ms": timed("ms", [repeat.preprocess_ms for _, repeat in runs]),
         "prefill.latency_ms": timed("ms", [repeat.prefill_ms for _, repeat in runs]),
         "decode.tpot_ms": after_first("ms", [_tpot_ms(repeat) for _, repeat in decoded]),
+        "decode.step_p50_ms": of_steps("ms", lambda found: found.p50_ms),
+        "decode.step_p95_ms": of_steps("ms", lambda found: found.p95_ms),
+        "decode.step_p99_ms": of_steps("ms", lambda found: found.p99_ms),
+        "decode.slow_step_share": of_steps("share", lambda found: found.slow_share),
         "decode.tokens_per_s": after_first("tokens/s", [_tokens_per_s(repeat) for _, repeat in decoded]),
         "decode.host_sync_ms": after_first("ms", [repeat.host_sync_ms for _, repeat in decoded]),
         "e2e.latency_ms": timed("ms", [repeat.e2e_ms for _, repeat in runs]),

@@ -37,7 +37,7 @@ class Shift:
     """95 % confidence interval; None where there are too few repeats for one."""
 
 
-def shift(strata: Sequence[Stratum]) -> Shift:
+def hodges_lehmann_shift(strata: Sequence[Stratum]) -> Shift:
     """The Hodges–Lehmann shift from A to B and its interval: the narrowest symmetric pair of ordered differences."""
     differences = sorted(later - earlier for a, b in strata for earlier in a for later in b)
     rank = interval_rank(tuple(sorted((len(a), len(b)) for a, b in strata)))

@@ -26,7 +26,7 @@ def work_of(record: Workload, infer: Infer, attention_flops: str, logits: str) -
                 prompt_tokens=batch.prompt_tokens,
                 padded_tokens=batch.padded_tokens,
                 new_tokens=steps + 1,
-                views=batch.views[0] if batch.views else None,
+                views=[view for row in batch.views for view in row],
                 dtype=record.model.dtype,
                 attention_flops=attention_flops,
                 logits=logits,

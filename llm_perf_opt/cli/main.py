@@ -79,9 +79,9 @@ def _explain(error: Exception, debug: bool) -> int:
 
 def _usage(error: typer.TyperException) -> int:
     """A mistake on the command line, in the words of every other error."""
-    from llm_perf_opt.cli.usage import explain
+    from llm_perf_opt.cli.usage import usage_error
 
-    message, remedy, code = explain(error)
+    message, remedy, code = usage_error(error)
     if remedy is None:
         console.plain(message)
     else:

@@ -13,10 +13,14 @@ from llm_perf_opt.cli import console
 from llm_perf_opt.errors import ConfigError, MissingError
 
 if TYPE_CHECKING:
+    from llm_perf_opt.analysis.static.stored import StoredWeights
+    from llm_perf_opt.config.schema import Config
     from llm_perf_opt.hardware.gpu import Gpu
     from llm_perf_opt.records.static import StaticRecord, StaticRequest
 
 app = typer.Typer()
+
+YAML = (".yaml", ".yml")
 
 EXAMPLES = """
 Examples:
@@ -24,7 +28,7 @@ Examples:
   llmperf static config.json --sweep batch=1,2,4,...,256 --sweep context=1k,...,128k --gpu l4 --gpu h200-sxm
 
 MODEL is a config.json, the directory of a Hugging Face model, a .gguf file, a configuration of
-llmperf (.yaml), or the name of a model preset such as demo. No weights are read.
+llmperf (.yaml), or the name of a model preset such as demo. Of weights only the sizes are read.
 """
 
 
@@ -55,16 +59,38 @@ def _request(values: Mapping[str, object]) -> StaticRequest:
         raise ConfigError(f"{option} {first['input']}: {first['msg']}", "see llmperf static --help") from error
 
 
-def _of_config(path: Path | None, overrides: list[str]) -> Mapping[str, Any]:
+def _loaded(path: Path | None, *overrides: str) -> Config:
     from llm_perf_opt.config.load import load_config
+
+    return load_config(path, list(overrides)).config
+
+
+def _of_config(config: Config) -> Mapping[str, Any]:
+    from llm_perf_opt.workload.adapter import check_preprocess, find_adapter
+
+    adapter = find_adapter(config.model.name)
+    check_preprocess(adapter, config)
+    return adapter.model_config(config)
+
+
+def _with_views(request: StaticRequest, model: str) -> StaticRequest:
+    """The request with its images as the configuration has them prepared, where MODEL is one of llmperf's own."""
+    from llm_perf_opt.analysis.static.pages import together
     from llm_perf_opt.workload.adapter import find_adapter
 
-    config = load_config(path, overrides).config
-    return find_adapter(config.model.name).model_config(config)
+    path = Path(model)
+    if not request.images or not (path.suffix in YAML or _names_preset(path)):
+        return request
+    config = _loaded(path) if path.suffix in YAML else _preset(model)
+    pages = find_adapter(config.model.name).pages
+    if pages is None:
+        return request
+    prepared = together([pages(config).of(image) for image in request.images])
+    return request.model_copy(update={"views": prepared.views, "image_tokens": prepared.tokens})
 
 
-def _preset(name: str) -> Mapping[str, Any]:
-    """The config of a model preset."""
+def _preset(name: str) -> Config:
+    """The configuration that a model preset makes."""
     from llm_perf_opt.registry import ADAPTERS
 
     if name not in ADAPTERS.builtin():
@@ -72,24 +98,29 @@ def _preset(name: str) -> Mapping[str, Any]:
             f"{name}: no such file, directory or model preset",
             f"give a config.json, a model directory, or one of {', '.join(ADAPTERS.builtin())}",
         )
-    return _of_config(None, [f"model/{name}/arch@model={name}.default"])
+    return _loaded(None, f"model/{name}/arch@model={name}.default")
 
 
-def _model_config(model: str) -> tuple[Mapping[str, Any], str]:
-    """The model's config.json, or what stands for it, and what to call it in errors."""
+def _names_preset(path: Path) -> bool:
+    return not (path.exists() or path.suffix or len(path.parts) > 1)
+
+
+def _model_config(model: str) -> tuple[Mapping[str, Any], str, StoredWeights | None]:
+    """The model's config.json, or what stands for it, what to call it in errors, and its weights where they are."""
     from llm_perf_opt.analysis.static.source import read_config
+    from llm_perf_opt.analysis.static.stored import stored_weights
 
     path = Path(model)
-    if path.suffix in (".yaml", ".yml"):
-        return _of_config(path, []), model
+    if path.suffix in YAML:
+        return _of_config(_loaded(path)), model, None
     if path.suffix == ".gguf" and path.is_file():
-        from llm_perf_opt.workload.gguf_config import read_gguf_config
+        from llm_perf_opt.workload.gguf_config import read_gguf_config, stored_in_gguf
 
-        return read_gguf_config(path), model
-    if path.exists() or path.suffix or len(path.parts) > 1:
+        return read_gguf_config(path), model, stored_in_gguf(path)
+    if not _names_preset(path):
         config, file = read_config(path)
-        return config, str(file)
-    return _preset(model), f"model preset {model}"
+        return config, str(file), stored_weights(file.parent)
+    return _of_config(_preset(model)), f"model preset {model}", None
 
 
 def _gpus(names: list[str]) -> list[Gpu]:
@@ -208,13 +239,14 @@ def static(
         }
     )
     gpus = _gpus(gpu or [])
-    config, where = _model_config(model)
+    config, where, stored = _model_config(model)
+    if method not in ("auto", "analytic", "traced"):
+        raise ConfigError(f"--method {method!r} is unknown", "one of auto, analytic, traced")
+    request = _with_views(request, model)
     if sweep:
-        if method == "traced":
-            raise ConfigError("--sweep needs the closed form", "leave out --method traced")
-        _run_sweep(config, request, gpus, sweep, where=where, output=output, as_json=as_json)
+        _run_sweep(config, request, gpus, sweep, method, where=where, stored=stored, output=output, as_json=as_json)
     else:
-        _run_once(config, request, gpus, method, where=where, output=output, as_json=as_json)
+        _run_once(config, request, gpus, method, where=where, stored=stored, output=output, as_json=as_json)
 
 
 def _run_once(
@@ -224,14 +256,21 @@ def _run_once(
     method: str,
     *,
     where: str,
+    stored: StoredWeights | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
     from llm_perf_opt.analysis.static.methods import static_record
 
-    if method not in ("auto", "analytic", "traced"):
-        raise ConfigError(f"--method {method!r} is unknown", "one of auto, analytic, traced")
-    record = static_record(config, request, gpus, method=method, fallback=False, where=where)  # type: ignore[arg-type]
+    record = static_record(
+        config,
+        request,
+        gpus,
+        method=method,  # type: ignore[arg-type]
+        fallback=False,
+        where=where,
+        stored=stored,
+    )
     if output is not None:
         _write(output, _report_files(record))
     if as_json:
@@ -254,18 +293,22 @@ def _run_sweep(
     request: StaticRequest,
     gpus: list[Gpu],
     axes: list[str],
+    method: str,
     *,
     where: str,
+    stored: StoredWeights | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
+    from llm_perf_opt.analysis.static.methods import description_by
     from llm_perf_opt.analysis.static.sweep import parse_axis, sweep
     from llm_perf_opt.reports.static_sweep import SWEEP_CSV, SWEEP_ROOFLINE, sweep_document, sweep_roofline
 
     parsed = [parse_axis(text) for text in axes]
     if len({name for name, _ in parsed}) != len(parsed):
         raise ConfigError("--sweep names an axis twice", "give each axis once, with all its values")
-    done = sweep(config, request, dict(parsed), gpus, where=where)
+    description = description_by(config, request, method=method, where=where)  # type: ignore[arg-type]
+    done = sweep(config, request, dict(parsed), gpus, where=where, description=description, stored=stored)
     files = {SWEEP_CSV: done.to_csv()}
     roofline = sweep_roofline(done)
     if roofline is not None:

@@ -9,7 +9,7 @@ from llm_perf_opt.cli.vendored_click import ClickException, NoArgsIsHelpError, N
 from llm_perf_opt.nearest import nearest
 
 
-def explain(error: typer.TyperException) -> tuple[str, str | None, int]:
+def usage_error(error: typer.TyperException) -> tuple[str, str | None, int]:
     """Message, remedy (None: print the message as it is) and exit code."""
     if isinstance(error, NoArgsIsHelpError):
         return error.message, None, 2

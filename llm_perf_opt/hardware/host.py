@@ -15,8 +15,8 @@ from llm_perf_opt.redact import redact_env
 
 # Every version that can change a number or a result; nvidia-* wheels are added as found.
 LIBRARIES = (
-    "llmperf", "torch", "triton", "transformers", "tokenizers", "safetensors", "accelerate", "kernels", "flash-attn",
-    "numpy", "pillow", "gguf", "nvtx", "pydantic", "pyyaml", "typer", "rich",
+    "llm-perf-opt", "torch", "triton", "transformers", "tokenizers", "safetensors", "accelerate", "kernels",
+    "flash-attn", "numpy", "pillow", "gguf", "nvtx", "pydantic", "pyyaml", "typer", "rich",
 )  # fmt: skip
 VARIABLES = ("CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTORCH_", "TORCH_", "HF_", "LLMPERF_", "NCCL_")
 

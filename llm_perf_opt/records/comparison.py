@@ -63,7 +63,7 @@ class FigureChange(Record):
     """Why there is no percentage though there is a difference."""
 
 
-class Work(Record):
+class WorkComparison(Record):
     """Whether a stage did in both runs what may be compared."""
 
     relation: WorkRelation
@@ -78,7 +78,7 @@ class StageComparison(Record):
     """One stage of both runs."""
 
     stage: str
-    work: Work
+    work: WorkComparison
     remarks: tuple[str, ...] = ()
     """What to know of either run's figures: that its GPU was throttled, that samples failed."""
     figures: tuple[FigureChange, ...]

@@ -24,6 +24,16 @@ class Sample(Record):
         return self.path if self.path is not None else "dataset.prompt"
 
 
+class SampleSizes(Record):
+    """What a sample becomes when it is prepared for the model."""
+
+    prompt_tokens: int
+    """Image tokens included."""
+    image_tokens: int = 0
+    views: tuple[tuple[int, int], ...] = ()
+    """(width, height) of every view that goes through the vision tower, pixels; empty where the input does not tell."""
+
+
 class Inputs(Record):
     """The samples, and the order they are run in."""
 

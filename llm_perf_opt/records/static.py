@@ -39,6 +39,8 @@ class StaticRequest(_Record):
     """Width and height in pixels of the images of each prompt."""
     views: tuple[tuple[Count, Count], ...] | None = None
     """Instead of `images`: sizes of the views that go through the encoder, as a run has prepared them."""
+    image_tokens: Natural | None = None
+    """With `views`: tokens that they become in each prompt; null is one for each feature of the encoder."""
     dtype: str | None = None
     """Type of weights and activations; null is the checkpoint's."""
     kv_dtype: str | None = None
@@ -75,6 +77,7 @@ class ModuleFigures(_Record):
     weight_bytes: int
     kv_bytes: int
     activation_bytes: int | None
+    state_bytes: int = 0
 
 
 class OperatorFigures(_Record):
@@ -84,6 +87,7 @@ class OperatorFigures(_Record):
     weight_bytes: int
     kv_bytes: int
     activation_bytes: int | None
+    state_bytes: int = 0
 
 
 class Phase(_Record):
@@ -93,12 +97,16 @@ class Phase(_Record):
     """Tokens that go through the model (for vision: image tokens handed to the decoder)."""
     flops: int
     bytes: int
-    """Least bytes moved: weights and cache, each once; activations stay on chip."""
+    """Least bytes moved: weights, cache and state, each once; activations stay on chip."""
     weight_bytes: int
     """Weights read, under the routing that reads the fewest experts."""
     weight_bytes_routing: Routing
     kv_bytes: int
     """Cache read and written."""
+    state_bytes: int = 0
+    """Recurrent and convolution state read and written."""
+    implemented_flops: int | None = None
+    """FLOPs of transformers' own code where it multiplies what the router did not choose; null where it does not."""
     activation_bytes: int | None
     """Inputs read and outputs written by every operator when nothing is fused; not in `bytes`."""
     arithmetic_intensity: float | None
@@ -120,6 +128,26 @@ class Phases(_Record):
     """Prefill and the `new_tokens` - 1 decode steps after it, each at its own context."""
 
 
+class StateFigures(_Record):
+    """State of one kind, of one sequence and all layers: of a fixed size, whatever the context."""
+
+    dtype: str
+    resident_bytes: int
+    moved_bytes: int
+    """Read and written by one decode step."""
+    flops: int
+    """Arithmetic of one decode step."""
+    context_tokens: int | None
+    """Tokens it depends on: the kernel of a convolution; null for all there were."""
+
+
+class State(_Record):
+    """What a model keeps of a sequence beside or instead of a KV cache; null where it has no such state."""
+
+    recurrent: StateFigures | None
+    convolution: StateFigures | None
+
+
 class ModelFacts(_Record):
     """The model itself."""
 
@@ -134,6 +162,8 @@ class ModelFacts(_Record):
     quantization: str | None
     kv_bytes_per_token: int | None
     """Cache that one more token adds while no window is full."""
+    state: State | None = None
+    """State of a fixed size a sequence; null for a model that keeps keys and values alone."""
 
 
 class Bound(_Record):
@@ -160,6 +190,8 @@ class MemoryFit(_Record):
     weight_bytes: int
     kv_bytes: int
     """Cache of the whole batch after the last token."""
+    state_bytes: int = 0
+    """Recurrent and convolution state of the whole batch."""
     activation_bytes: int
     """Input and output of the widest operator of prefill, and the logits: an estimate of the working set."""
     total_bytes: int

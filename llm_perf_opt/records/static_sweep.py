@@ -24,6 +24,7 @@ class SweepPoint:
     weight_bytes: int
     """Under the routing that reads the fewest experts."""
     kv_bytes: int
+    state_bytes: int
     bytes: int
     arithmetic_intensity: float
     gpu: str | None = None

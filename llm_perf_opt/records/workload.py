@@ -200,6 +200,10 @@ class Profile(Record):
     schema_version: Literal[1] = 1
     sample: int | None
     """None for an imported trace: what ran is not known; nor is what else is None here."""
+    decode_steps: int | None = None
+    """Profiled after prefill."""
+    whole: bool | None = None
+    """Whether they are all that the sample takes, not the first of them."""
     activities: tuple[str, ...]
     events: int
     """Operators, calls and kernels that the profiler recorded."""

@@ -43,12 +43,33 @@ def _facts(record: StaticRecord) -> tuple[str, ...]:
         f"parameters: {_amount(model.parameters, '')}; active per token: {_amount(model.active_parameters, '')}",
         f"weights: {_amount(model.weight_bytes, ' bytes')} ({model.quantization or model.dtype})",
         f"KV cache: {_amount(model.kv_bytes_per_token, ' bytes')} per token and sequence",
-        f"asked: {request.prompt_tokens} prompt tokens, {request.context} cached at the decode step, "
-        f"{request.new_tokens} new, batch {request.batch}",
+        *_state(record),
+        f"asked: {_prompt(record)}, {request.context} cached at the decode step, {request.new_tokens} new, "
+        f"batch {request.batch}",
     ]
+    if request.views:
+        facts.append("views: " + ", ".join(f"{width}x{height}" for width, height in request.views))
     if request.images:
         facts.append("images: " + ", ".join(f"{width}x{height}" for width, height in request.images))
     return tuple(facts)
+
+
+def _prompt(record: StaticRecord) -> str:
+    """The tokens of one prompt."""
+    request, vision = record.request, record.phases.vision
+    text = f"{request.prompt_tokens:,} prompt tokens"
+    return text if vision is None else f"{text} beside {vision.tokens // request.batch:,} of images"
+
+
+def _state(record: StaticRecord) -> Iterator[str]:
+    state = record.model.state
+    named = {"recurrent": state.recurrent, "convolution": state.convolution} if state is not None else {}
+    for name, kept in named.items():
+        if kept is not None:
+            yield (
+                f"{name} state: {kept.resident_bytes:,} bytes per sequence ({kept.dtype}), {kept.moved_bytes:,} moved "
+                f"and {kept.flops:,} FLOPs a step"
+            )
 
 
 def _amount(value: int | None, unit: str) -> str:
@@ -56,18 +77,26 @@ def _amount(value: int | None, unit: str) -> str:
 
 
 def _phase_section(record: StaticRecord) -> Section:
-    columns = ("phase", "FLOPs", "bytes", "weights", "KV cache", "activations", "FLOP/B")
+    state = any(phase.state_bytes for _, phase in _phases(record))
+    kept = ("KV cache", "state") if state else ("KV cache",)
+    columns = ("phase", "tokens", "FLOPs", "bytes", "weights", *kept, "activations", "FLOP/B")
     rows = tuple(
         (
             name,
+            f"{phase.tokens:,}",
             f"{phase.flops:,}",
             *(scaled(amount, "B") for amount in (phase.bytes, phase.weight_bytes, phase.kv_bytes)),
+            *((scaled(phase.state_bytes, "B"),) if state else ()),
             scaled(phase.activation_bytes, "B"),
             significant(phase.arithmetic_intensity),
         )
         for name, phase in _phases(record)
     )
-    blocks: list[Block] = [Table(columns, rows, numeric=frozenset(range(1, 7)), important=(0, 1, 2, 6))] if rows else []
+    blocks: list[Block] = (
+        [Table(columns, rows, numeric=frozenset(range(1, len(columns))), important=(0, 2, 1, 3, len(columns) - 1))]
+        if rows
+        else []
+    )
     remarks = [*_routing(record), *(f"{path}: {reason}" for path, reason in sorted(record.reasons.items()))]
     return Section("Phases", (*blocks, *([Items(tuple(remarks))] if remarks else [])))
 
@@ -97,7 +126,8 @@ def _gpu_section(gpu: GpuFigures) -> Section:
         remarks.append(
             f"memory: needs {scaled(need.total_bytes, 'B')} of {scaled(need.memory_bytes, 'B')} "
             f"(weights {scaled(need.weight_bytes, 'B')}, cache {scaled(need.kv_bytes, 'B')}, "
-            f"working set {scaled(need.activation_bytes, 'B')}): {_FIT[need.fits]}; "
+            + (f"state {scaled(need.state_bytes, 'B')}, " if need.state_bytes else "")
+            + f"working set {scaled(need.activation_bytes, 'B')}): {_FIT[need.fits]}; "
             f"largest batch at these lengths: {need.largest_batch}"
         )
     if any(bound.memory_bound_valid is False for bound in bounds.values()):
@@ -130,7 +160,7 @@ def _operators(record: StaticRecord) -> Table:
         for phase in phases.values():
             figures = phase.by_operator.get(kind)
             row.append(f"{figures.flops:,}" if figures else "—")
-            row.append(scaled(figures.weight_bytes + figures.kv_bytes, "B") if figures else "—")
+            row.append(scaled(figures.weight_bytes + figures.kv_bytes + figures.state_bytes, "B") if figures else "—")
         rows.append(tuple(row))
     columns = ("operator", *(f"{name} {what}" for name in phases for what in ("FLOPs", "bytes")))
     flops_first = (*range(1, len(columns), 2), *range(2, len(columns), 2))
@@ -147,7 +177,7 @@ def _modules(phase: Phase) -> Table:
             f"{figures.flops:,}",
             percent(figures.flops / phase.flops) if phase.flops else "—",
             f"{figures.parameters:,}",
-            scaled(figures.weight_bytes + figures.kv_bytes, "B"),
+            scaled(figures.weight_bytes + figures.kv_bytes + figures.state_bytes, "B"),
         )
         for name, figures in phase.by_module.items()
         if figures.flops or figures.parameters

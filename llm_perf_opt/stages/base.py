@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from llm_perf_opt.records.outcome import Outcome
 
 S_co = TypeVar("S_co", bound=StageSettings, covariant=True)
-Needs = Literal["nothing", "model", "samples"]
-"""What must be there before a run starts: nothing, the model's configuration, or that and the samples."""
+Needs = Literal["nothing", "model", "files", "samples"]
+"""What must be there before a run starts: nothing, the model's configuration, that and the samples as files, or that
+and leave to run the model on them."""
 
 
 class Progress(Protocol):

@@ -29,7 +29,7 @@ CHILD_ENVIRONMENT = {
 
 
 @dataclass
-class Watch:
+class ChildWatch:
     """Follows a child's events: shows progress, keeps its last word, and notices when nothing moves any more.
 
     Under a tool that says itself how far it is, what is written to `log` is a move too: replaying one decode step can
@@ -102,7 +102,7 @@ def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = ST
         MissingError: something it needs is missing.
     """
     argv, log = write_order(order), order.scratch_dir / CHILD_LOG
-    watch = Watch(EventReader(order.scratch_dir / EVENTS), progress, stall_limit_s)
+    watch = ChildWatch(EventReader(order.scratch_dir / EVENTS), progress, stall_limit_s)
     finished = run(
         argv,
         log=log,
@@ -116,7 +116,7 @@ def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = ST
         raise error
 
 
-def own_words(watch: Watch) -> LlmperfError | None:
+def own_words(watch: ChildWatch) -> LlmperfError | None:
     """The error that the child itself gave, or None."""
     if watch.failure is None:
         return None
@@ -126,7 +126,7 @@ def own_words(watch: Watch) -> LlmperfError | None:
     return kind(fields["error"], fields["remedy"])
 
 
-def stall_error(watch: Watch, what: str, log: Path) -> StageError:
+def stall_error(watch: ChildWatch, what: str, log: Path) -> StageError:
     """The error of a child, or a tool around it, that was stopped because nothing moved."""
     return StageError(
         f"{what} made no progress for {watch.stall_limit_s:.0f} s in phase {watch.phase[0]!r} and was stopped"
@@ -139,7 +139,7 @@ def _last_lines(log: Path) -> str:
     return f"; the last lines of {log}:\n{tail(log)}"
 
 
-def _error(watch: Watch, finished: Finished, log: Path) -> LlmperfError | None:
+def _error(watch: ChildWatch, finished: Finished, log: Path) -> LlmperfError | None:
     if watch.failure is not None:
         return own_words(watch)
     if watch.done and finished.returncode == 0:

@@ -22,7 +22,7 @@ from llm_perf_opt.stages.base import PlanContext, StageContext
 from llm_perf_opt.stages.child import (
     CHILD_ENVIRONMENT,
     STALL_LIMIT_S,
-    Watch,
+    ChildWatch,
     own_words,
     stall_error,
     write_order,
@@ -76,7 +76,7 @@ def planned_tool(name: ToolName, environ: Mapping[str, str]) -> tuple[str, str, 
     )
 
 
-class Launch:
+class ToolRun:
     """The program that a tool runs for one stage, with its environment and its log."""
 
     def __init__(self, context: StageContext[Any], config: Config, inputs: Inputs, capture: Capture) -> None:
@@ -93,7 +93,7 @@ class Launch:
         self.environment, self.left_out = profiled_environment(os.environ)
         self.changed = changed_environment(config)
         self._config = config
-        self._watch: Watch | None = None
+        self._watch: ChildWatch | None = None
         # Not the stage's own results: what a child under a tool writes is never reported.
         self._result = workload_dir(context.run_path, context.name)
         with writing(context.output_dir):
@@ -160,7 +160,7 @@ class Launch:
         progress = self.context.progress
         if self.own:
             events = EventReader(self.context.scratch_dir / EVENTS)
-            self._watch = Watch(events, progress, STALL_LIMIT_S, log=self.log)
+            self._watch = ChildWatch(events, progress, STALL_LIMIT_S, log=self.log)
         else:
             progress.update("capture", 0, 1, 0)
         tick = self._watch.tick if self._watch is not None else None

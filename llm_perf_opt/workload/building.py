@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
@@ -106,6 +106,23 @@ def checkpoint_source(config: Config) -> dict[str, Any]:
     if path.suffix == ".gguf":
         source["gguf_file"] = path.name
     return source
+
+
+def tokenizer_without_code(config: Config) -> Any:
+    """The tokenizer at `model.path`, read without running code that came with the model.
+
+    Raises:
+        MissingError, StageError: as `load_checkpoint` says.
+    """
+    source = {**checkpoint_source(config), "trust_remote_code": False}
+    with explaining_load(model_path(config.model)):
+        try:
+            return AutoTokenizer.from_pretrained(**source)
+        except ValueError as error:
+            if "trust_remote_code" not in str(error):
+                raise
+            # The class is the model's own; the file says the same to transformers' general one.
+            return PreTrainedTokenizerFast.from_pretrained(**source)
 
 
 @contextlib.contextmanager

@@ -69,14 +69,19 @@ class Loop:
         self.execution = Execution(loaded, infer)
 
     @torch.inference_mode()
-    def generate(self, batch: Batch, ranges: Ranges) -> Generation:
+    def generate(self, batch: Batch, ranges: Ranges, *, most_steps: int | None = None) -> Generation:
         """Generate up to `infer.max_new_tokens` for every row of `batch`, or up to the model's window.
+
+        Args:
+            most_steps: end after so many decode steps; None has no such limit.
 
         Raises:
             OutOfMemoryInPhase: naming the phase and the bytes.
         """
         loaded, clock = self.loaded, self.clock
         most_new = loaded.most_new(batch, self.infer.max_new_tokens)
+        if most_steps is not None:
+            most_new = min(most_new, most_steps + 1)
         torch.manual_seed(self.infer.seed)
         select = self.selector.for_batch(batch)
         history = History(batch.input_ids, most_new)

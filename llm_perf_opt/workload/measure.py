@@ -182,8 +182,10 @@ class Session:
     def _error(self, epoch: int, sample: int, text: str) -> SampleError:
         return SampleError(epoch=epoch, sample=sample, source=self.order.inputs.samples[sample].source, error=text)
 
-    def run_once(self, samples: tuple[int, ...], ranges: Ranges | None = None) -> BatchWork:
-        """Preprocess and generate once, timed from the start of preprocessing."""
+    def run_once(
+        self, samples: tuple[int, ...], ranges: Ranges | None = None, *, most_steps: int | None = None
+    ) -> BatchWork:
+        """Preprocess and generate once, timed from the start of preprocessing; at most `most_steps` decode steps."""
         ranges = ranges or self.make_ranges()
         inputs = self.order.inputs.samples
         start = self.clock.now()
@@ -191,7 +193,7 @@ class Session:
             batch = self.loaded.prepare([inputs[index] for index in samples])
             self.clock.synchronize()
             prepared = self.clock.now()
-            generation = self.loop.generate(batch, ranges)
+            generation = self.loop.generate(batch, ranges, most_steps=most_steps)
         self.spans += [
             PhaseSpan("preprocess", start, prepared),
             PhaseSpan("prefill", prepared, generation.first_token_at),

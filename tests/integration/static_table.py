@@ -31,6 +31,54 @@ _LATENT = {
     "qk_rope_head_dim": 4,
     "v_head_dim": 12,
 }
+_LATENT_SPARSE = {**_LATENT, "index_topk": 64, "index_n_heads": 3, "index_head_dim": 14}
+_DELTA = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 14,
+    "linear_value_head_dim": 10,
+    "linear_conv_kernel_dim": 3,
+    "head_dim": 12,
+    "num_hidden_layers": 5,
+    "pad_token_id": 0,
+}
+_SHARED = {"shared_expert_intermediate_size": 36}
+_SCAN = {
+    "mamba_n_heads": 6,
+    "mamba_d_head": 16,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 14,
+    "mamba_d_conv": 3,
+    "mamba_expand": 2,
+}
+_STATE = {"vocab_size": 96, "hidden_size": 48, "num_hidden_layers": 3, "state_size": 14, "conv_kernel": 3}
+_NEMOTRON_H = {
+    "mamba_num_heads": 6,
+    "mamba_head_dim": 14,
+    "n_groups": 2,
+    "ssm_state_size": 10,
+    "conv_kernel": 3,
+    "head_dim": 12,
+    "n_routed_experts": 5,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 28,
+    "moe_shared_expert_intermediate_size": 36,
+}
+_GEMMA3N = {
+    "head_dim": 10,
+    "vocab_size_per_layer_input": 90,
+    "hidden_size_per_layer_input": 14,
+    "laurel_rank": 8,
+    "num_hidden_layers": 7,
+    "num_kv_shared_layers": 2,
+}
+_GEMMA4 = {
+    "head_dim": 10,
+    "global_head_dim": 14,
+    "vocab_size_per_layer_input": 90,
+    "hidden_size_per_layer_input": 14,
+    "num_hidden_layers": 7,
+}
 _GPT2 = {"vocab_size": 96, "n_positions": 64, "n_embd": 48, "n_layer": 3, "n_head": 6}
 _WINDOW = {"sliding_window": 8}
 
@@ -104,6 +152,74 @@ DECODERS: tuple[Case, ...] = (
     _case("granitemoeshared", "granitemoeshared", shared_intermediate_size=20, **_LOCAL),
     _case("deepseek_v2", "deepseek_v2", **(_ROUTED | _LATENT | {"q_lora_rank": None})),
     _case("deepseek_v3", "deepseek_v3", n_group=2, topk_group=1, **(_ROUTED | _LATENT)),
+    _case("deepseek_v32", "deepseek_v32", n_group=2, topk_group=1, **(_ROUTED | _LATENT_SPARSE)),
+    _case("glm_moe_dsa", "glm_moe_dsa", index_topk_freq=2, index_skip_topk_offset=1, **(_ROUTED | _LATENT_SPARSE)),
+    _case("llama4_text", "llama4_text", head_dim=10, intermediate_size_mlp=64, attention_chunk_size=7, **_LOCAL),
+    _case(
+        "llama4_text-interleaved",
+        "llama4_text",
+        head_dim=10,
+        intermediate_size_mlp=64,
+        attention_chunk_size=7,
+        interleave_moe_layer_step=2,
+        no_rope_layer_interval=2,
+        **_LOCAL,
+    ),
+    ("mamba", "mamba", {**_STATE, "time_step_rank": 5}),
+    ("falcon_mamba", "falcon_mamba", {**_STATE, "use_bias": True, "use_conv_bias": False}),
+    ("mamba2", "mamba2", {**_STATE, "num_heads": 6, "head_dim": 16, "n_groups": 2}),
+    _case("qwen3_next", "qwen3_next", mlp_only_layers=[1], **(_EXPERTS | _DELTA | _SHARED)),
+    _case("qwen3_5_text", "qwen3_5_text", full_attention_interval=2, **_DELTA),
+    _case("qwen3_5_moe_text", "qwen3_5_moe_text", attention_bias=True, **(_EXPERTS | _DELTA | _SHARED)),
+    _case("falcon_h1", "falcon_h1", mamba_d_ssm=96, mamba_rms_norm=True, projectors_bias=True, **_SCAN),
+    _case("falcon_h1-plain", "falcon_h1", mamba_d_ssm=96, mamba_conv_bias=False, attention_bias=True, **_SCAN),
+    _case(
+        "granitemoehybrid",
+        "granitemoehybrid",
+        shared_intermediate_size=20,
+        layer_types=["mamba", "attention", "mamba"],
+        **(_LOCAL | _SCAN),
+    ),
+    _case(
+        "granitemoehybrid-dense",
+        "granitemoehybrid",
+        shared_intermediate_size=20,
+        num_local_experts=0,
+        layer_types=["attention"] * 3,
+        **_SCAN,
+    ),
+    _case("nemotron_h", "nemotron_h", hybrid_override_pattern="M-M*E", mlp_bias=True, **_NEMOTRON_H),
+    _case(
+        "nemotron_h-latent",
+        "nemotron_h",
+        layers_block_type=["linear_attention", "moe", "full_attention", "moe"],
+        moe_latent_size=20,
+        use_bias=True,
+        **_NEMOTRON_H,
+    ),
+    _case("gemma3n_text", "gemma3n_text", **(_GEMMA3N | _WINDOW)),
+    _case(
+        "gemma4_text-moe-shared",
+        "gemma4_text",
+        enable_moe_block=True,
+        num_experts=5,
+        top_k_experts=2,
+        moe_intermediate_size=28,
+        num_kv_shared_layers=1,
+        **(_GEMMA4 | _WINDOW),
+    ),
+    _case("gemma4_text", "gemma4_text", num_kv_shared_layers=1, use_double_wide_mlp=True, **(_GEMMA4 | _WINDOW)),
+    _case(
+        "gemma4_text-moe",
+        "gemma4_text",
+        enable_moe_block=True,
+        num_experts=5,
+        top_k_experts=2,
+        moe_intermediate_size=28,
+        attention_k_eq_v=True,
+        num_global_key_value_heads=1,
+        **(_GEMMA4 | _WINDOW | {"hidden_size_per_layer_input": 0}),
+    ),
 )
 
 VisionCase = tuple[str, str, dict[str, Any], tuple[tuple[int, int], ...]]
@@ -123,6 +239,15 @@ _QWEN = {**_SIZES, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4
 _GEMMA = {**_SIZES, "head_dim": 10}
 _TWO = ((28, 28), (50, 30))
 _GRIDS = ((64, 48), (40, 24))
+_NO_MLP = {key: value for key, value in _SIZES.items() if key != "intermediate_size"}
+_AXES = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 1]}
+_QWEN3_TOWER = {
+    **_GRID,
+    "hidden_size": 32,
+    "intermediate_size": 44,
+    "out_hidden_size": 48,
+    "num_position_embeddings": 64,
+}
 _SAM_SIZES = {"num_hidden_layers": 4, "num_attention_heads": 2, "global_attn_indexes": [1, 3], "mlp_dim": 72}
 
 VISION: tuple[VisionCase, ...] = (
@@ -200,6 +325,49 @@ VISION: tuple[VisionCase, ...] = (
             },
         },
         _GRIDS,
+    ),
+    (
+        "qwen3_vl_moe",
+        "qwen3_vl_moe",
+        {
+            "text_config": {**_GEMMA, **_EXPERTS, "rope_parameters": _AXES},
+            "vision_config": {**_QWEN3_TOWER, "deepstack_visual_indexes": [1, 2]},
+        },
+        _GRIDS,
+    ),
+    (
+        "qwen3_5",
+        "qwen3_5",
+        {"text_config": {**_SIZES, **_DELTA, "rope_parameters": _AXES}, "vision_config": _QWEN3_TOWER},
+        _GRIDS,
+    ),
+    (
+        "qwen3_5_moe",
+        "qwen3_5_moe",
+        {
+            "text_config": {**_NO_MLP, **_EXPERTS, **_DELTA, **_SHARED, "rope_parameters": _AXES},
+            "vision_config": _QWEN3_TOWER,
+        },
+        _GRIDS,
+    ),
+    (
+        "llama4",
+        "llama4",
+        {
+            "text_config": {**_GEMMA, **_LOCAL, "intermediate_size_mlp": 64, "attention_chunk_size": 7},
+            "vision_config": {
+                "hidden_size": 32,
+                "intermediate_size": 128,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "image_size": 28,
+                "patch_size": 7,
+                "projector_input_dim": 40,
+                "projector_output_dim": 40,
+                "vision_output_dim": 40,
+            },
+        },
+        ((28, 28), (28, 28)),
     ),
     (
         "got_ocr2",

@@ -54,7 +54,7 @@ def test_an_adapter_that_cannot_be_imported_names_its_distribution(installed: Pa
     extra = {"PYTHONPATH": str(broken)}
     finished = llmperf(["infer", "model.name=tiny_llama", "dataset.prompt=Hello"], tmp_path, timeout_s=60, **extra)
     assert finished.returncode == 3
-    assert "'tiny_llama' of llmperf-adapter-example cannot be imported" in finished.stderr
+    assert "'tiny_llama' of llmperf-adapter-example 0.1.0 cannot be imported" in finished.stderr
     assert llmperf(["config", "show"], tmp_path, timeout_s=60, **extra).returncode == 0
 
 

@@ -10,18 +10,24 @@ from llm_perf_opt.analysis.static import per_layer, walk
 from llm_perf_opt.analysis.static.bounds import Footprint, PhaseRows, footprint, on_gpu
 from llm_perf_opt.analysis.static.description import Block, Description, Options, Vision
 from llm_perf_opt.analysis.static.families import every_family, find_family
+from llm_perf_opt.analysis.static.heads import check_decoder
+from llm_perf_opt.analysis.static.operators import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.passes import Pass, decode_run, decode_step, prefill, prefill_chunks
 from llm_perf_opt.analysis.static.precision import Precision, resolve
 from llm_perf_opt.analysis.static.reader import NotCovered, Reader
+from llm_perf_opt.analysis.static.stored import StoredWeights
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.records.static import (
+    GpuFigures,
     ModelFacts,
     ModuleFigures,
     OperatorFigures,
     Phase,
     Phases,
     Routing,
+    State,
+    StateFigures,
     StaticRecord,
     StaticRequest,
 )
@@ -53,6 +59,7 @@ def describe(config: Mapping[str, Any], options: Options | None = None, *, where
         ConfigError: sizes that are missing, wrong or contradictory.
     """
     model_type = model_type_of(config, where)
+    check_decoder(config, where)
     family = find_family(model_type)
     if family is None:
         raise NotCovered(
@@ -70,7 +77,7 @@ def describe(config: Mapping[str, Any], options: Options | None = None, *, where
             reader.check_experts()
         return described.describe(reader, chosen)
 
-    if config.get(per_layer.KEY) is None:
+    if config.get(per_layer.KEY) is None or per_layer.KEY in described.defaults:
         return read(config)
     blocks = per_layer.apply(config, where, lambda values: read(values).blocks)
     return replace(read({**config, per_layer.KEY: None}), blocks=blocks)
@@ -79,12 +86,13 @@ def describe(config: Mapping[str, Any], options: Options | None = None, *, where
 def _phase(rows: Sequence[walk.Row], tokens: int) -> Phase:
     by_operator: dict[str, list[float]] = {}
     for row in rows:
-        sums = by_operator.setdefault(row.kind, [0, 0.0, 0.0, 0.0])
-        for position, value in enumerate((row.flops, row.weight_least, row.kv, row.activation)):
+        sums = by_operator.setdefault(row.kind, [0, 0.0, 0.0, 0.0, 0.0])
+        for position, value in enumerate((row.flops, row.weight_least, row.kv, row.activation, row.state)):
             sums[position] += value
     weights, kv = round(sum(r.weight_least for r in rows)), round(sum(r.kv for r in rows))
-    flops = sum(r.flops for r in rows)
-    moved = weights + kv
+    state = round(sum(r.state for r in rows))
+    flops, implemented = sum(r.flops for r in rows), sum(r.implemented for r in rows)
+    moved = weights + kv + state
     return Phase(
         tokens=tokens,
         flops=flops,
@@ -96,6 +104,8 @@ def _phase(rows: Sequence[walk.Row], tokens: int) -> Phase:
             most=round(sum(r.weight_most for r in rows)),
         ),
         kv_bytes=kv,
+        state_bytes=state,
+        implemented_flops=None if implemented == flops else implemented,
         activation_bytes=round(sum(r.activation for r in rows)),
         arithmetic_intensity=flops / moved if moved else None,
         by_module={
@@ -107,6 +117,7 @@ def _phase(rows: Sequence[walk.Row], tokens: int) -> Phase:
                 weight_bytes=round(r.weight_least),
                 kv_bytes=round(r.kv),
                 activation_bytes=round(r.activation),
+                state_bytes=round(r.state),
             )
             for r in rows
         },
@@ -116,6 +127,7 @@ def _phase(rows: Sequence[walk.Row], tokens: int) -> Phase:
                 weight_bytes=round(sums[1]),
                 kv_bytes=round(sums[2]),
                 activation_bytes=round(sums[3]),
+                state_bytes=round(sums[4]),
             )
             for kind, sums in by_operator.items()
         },
@@ -127,6 +139,26 @@ def _prefill_passes(request: StaticRequest, tokens: int) -> tuple[Pass, ...]:
     if request.prefill_chunk is None:
         return (prefill(request.batch, tokens, all_logits=every, full=full),)
     return prefill_chunks(request.batch, tokens, request.prefill_chunk, all_logits=every, full=full)
+
+
+def _state_of(prepared: Prepared, kind: type[Recurrence | CausalConvolution]) -> StateFigures | None:
+    held = [(op, block.repeat) for block in prepared.decoder for op in block.operators if isinstance(op, kind)]
+    if not held:
+        return None
+    first, step = held[0][0], decode_step(1, 1)
+    resident = walk.state_bytes(prepared.decoder, prepared.precision, kind)
+    return StateFigures(
+        dtype=prepared.precision.state_dtype(first.state_type),
+        resident_bytes=resident,
+        moved_bytes=2 * resident,
+        flops=sum(operator.flops(step) * repeat for operator, repeat in held),
+        context_tokens=first.kernel if isinstance(first, CausalConvolution) else None,
+    )
+
+
+def _state(prepared: Prepared) -> State | None:
+    recurrent, convolution = _state_of(prepared, Recurrence), _state_of(prepared, CausalConvolution)
+    return State(recurrent=recurrent, convolution=convolution) if recurrent or convolution else None
 
 
 _BOUNDS = (
@@ -147,6 +179,8 @@ def _assumptions(request: StaticRequest, prepared: Prepared, *, bounds: bool) ->
     positions = "every position" if request.logits == "all" else "the last position"
     lines.append(f"the output head of prefill runs for {positions} (logits = {request.logits})")
     lines.append("active_parameters leave out the experts a token is not routed to; embeddings are counted whole")
+    if prepared.stored is not None:
+        lines.append(f"weights held are those of {prepared.stored.source}: {prepared.stored.bytes:,} bytes")
     if prepared.vision is not None:
         lines.extend(prepared.vision.notes)
         lines.append("vision is nested in prefill: its figures are part of prefill's")
@@ -167,6 +201,8 @@ class Prepared:
     """Blocks of the vision path, with the images of the request or with none."""
     parameters: tuple[int, int]
     reasons: dict[str, str]
+    stored: StoredWeights | None = None
+    """The weights as files hold them, where there are files."""
 
     @property
     def decoder(self) -> tuple[Block, ...]:
@@ -178,19 +214,37 @@ class Prepared:
         """All blocks whose weights are part of the model."""
         return (*self.encoders, *self.description.blocks)
 
+    @property
+    def weight_bytes(self) -> int:
+        """All weights as stored: by the files where there are some, else by types and quantization."""
+        return self.stored.bytes if self.stored else walk.stored_bytes(self.blocks, self.precision)
+
     def prompt(self, request: StaticRequest) -> int:
         """Tokens of a prompt, those of its images included."""
         return request.prompt_tokens + (self.vision.tokens if self.vision else 0)
 
 
-def prepare(model_config: Mapping[str, Any], request: StaticRequest, *, where: str = "config.json") -> Prepared:
+def prepare(
+    model_config: Mapping[str, Any],
+    request: StaticRequest,
+    *,
+    where: str = "config.json",
+    description: Description | None = None,
+    stored: StoredWeights | None = None,
+) -> Prepared:
     """Read a config and describe its model for the images and types of a request.
+
+    Args:
+        description: the model, where it is known from somewhere else than its closed form.
+        stored: the weights as files hold them.
 
     Raises:
         ConfigError: the config is malformed, or (`NotCovered`) its model type has no closed form.
     """
-    description = describe(model_config, Options(mla_form=request.mla_form, views=request.views), where=where)
-    precision = resolve(model_config, request.dtype, request.kv_dtype)
+    description = description or describe(
+        model_config, Options(request.mla_form, request.views, request.images), where=where
+    )
+    precision = resolve(model_config, request.dtype, request.kv_dtype, stored.dtype if stored else None)
     vision: Vision | None = None
     encoders: tuple[Block, ...] = ()
     reasons: dict[str, str] = {}
@@ -201,18 +255,27 @@ def prepare(model_config: Mapping[str, Any], request: StaticRequest, *, where: s
             raise ConfigError(f"{where}: images were asked for, but {description.vision_reason}", "leave out --image")
     elif seen:
         vision = description.vision(request.images)
+        if request.image_tokens is not None:
+            vision = replace(vision, tokens=request.image_tokens)
         encoders = vision.blocks
     else:
         encoders = description.vision(()).blocks
         reasons["phases.vision"] = "no images were asked for"
+    parameters = walk.parameters((*encoders, *description.blocks))
+    if stored is not None and stored.parameters not in (None, parameters[0]):
+        raise ConfigError(
+            f"{where}: its sizes make {parameters[0]:,} parameters, its tensors hold {stored.parameters:,}",
+            "the two contradict each other: no figure is given rather than a wrong one",
+        )
     return Prepared(
         model_type=model_type_of(model_config, where),
         description=description,
         precision=precision,
         vision=vision,
         encoders=encoders,
-        parameters=walk.parameters((*encoders, *description.blocks)),
-        reasons=reasons,
+        parameters=parameters,
+        stored=stored if request.dtype is None else None,
+        reasons=reasons | ({"model.parameters": description.uncounted} if description.uncounted else {}),
     )
 
 
@@ -260,9 +323,9 @@ def need_of(prepared: Prepared, request: StaticRequest) -> Footprint:
     prompt = prepared.prompt(request)
     step = min(prompt, request.prefill_chunk or prompt)
     return footprint(
-        prepared.blocks,
         prepared.decoder,
         prepared.precision,
+        weights=prepared.weight_bytes,
         end=max(prompt + request.new_tokens, (request.context or 0) + 1),
         step=step,
         logits=step if request.logits == "all" else 1,
@@ -275,35 +338,41 @@ def analyze(
     gpus: Sequence[Gpu] = (),
     *,
     where: str = "config.json",
+    description: Description | None = None,
+    stored: StoredWeights | None = None,
 ) -> StaticRecord:
-    """FLOPs, parameters and bytes of a model in closed form.
+    """FLOPs, parameters and bytes of a model, from its closed form or from a traced description.
 
     Args:
         model_config: a `config.json` as a mapping.
         request: sizes and conventions; the defaults of `StaticRequest` where left out.
         gpus: GPUs to give bounds and memory fit for.
         where: what to call the config in errors.
+        description: the model as traced; None reads its closed form.
+        stored: the weights as files hold them, where there are files.
 
     Raises:
         ConfigError: the config is malformed, or (`NotCovered`) its model type has no closed form.
     """
     request = request or StaticRequest()
-    prepared = prepare(model_config, request, where=where)
+    prepared = prepare(model_config, request, where=where, description=description, stored=stored)
     phases, precision = phase_rows(prepared, request), prepared.precision
-    need = need_of(prepared, request) if gpus else None
     context = context_of(prepared, request)
+    whole = not prepared.description.uncounted
     return StaticRecord(
-        method="analytic",
+        method="analytic" if description is None else "traced",
         assumptions=tuple(_assumptions(request, prepared, bounds=bool(gpus))),
         request=request.model_copy(update={"context": context}),
         model=ModelFacts(
             model_type=prepared.model_type,
-            parameters=prepared.parameters[0],
-            active_parameters=prepared.parameters[1],
-            weight_bytes=walk.stored_bytes(prepared.blocks, precision),
+            parameters=prepared.parameters[0] if whole else None,
+            active_parameters=prepared.parameters[1] if whole else None,
+            weight_bytes=prepared.weight_bytes if whole or prepared.stored else None,
             dtype=precision.dtype,
-            quantization=precision.layout.label if precision.layout else None,
-            kv_bytes_per_token=walk.cache_bytes(prepared.decoder, 1, precision),
+            quantization=precision.scheme.label if precision.scheme else None,
+            kv_bytes_per_token=walk.cache_bytes(prepared.decoder, 1, precision)
+            - walk.cache_bytes(prepared.decoder, 0, precision),
+            state=_state(prepared),
         ),
         phases=Phases(
             vision=_phase(*phases.vision) if phases.vision else None,
@@ -311,9 +380,22 @@ def analyze(
             decode=_phase(*phases.decode),
             generation=_phase(_merged(phases.prefill[0], phases.later[0]), phases.prefill[1] + phases.later[1]),
         ),
-        gpus=tuple(on_gpu(gpu, phases, precision, need, request.batch) for gpu in gpus) if need else (),
+        gpus=_on_gpus(gpus, prepared, request, phases),
         reasons=prepared.reasons,
     )
+
+
+def _on_gpus(
+    gpus: Sequence[Gpu], prepared: Prepared, request: StaticRequest, phases: PhaseRows
+) -> tuple[GpuFigures, ...]:
+    if not gpus:
+        return ()
+    need = need_of(prepared, request)
+    found = [on_gpu(gpu, phases, prepared.precision, need, request.batch) for gpu in gpus]
+    unknown = prepared.description.uncounted
+    if unknown:
+        found = [f.model_copy(update={"memory": None, "reasons": {**f.reasons, "memory": unknown}}) for f in found]
+    return tuple(found)
 
 
 def _merged(first: Sequence[walk.Row], second: Sequence[walk.Row]) -> list[walk.Row]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from llm_perf_opt.analysis.static import walk
 from llm_perf_opt.analysis.static.description import Block
+from llm_perf_opt.analysis.static.operators import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.precision import BITS, Precision
 from llm_perf_opt.hardware.gpu import Dtype, Gpu
-from llm_perf_opt.records.static import Bound, GpuFigures, GpuPhases, MemoryFit, Phase, StaticRecord
+from llm_perf_opt.records.static import Bound, GpuFigures, GpuPhases, MemoryFit
 
 # float32 counts against the vector units: torch leaves TF32 off unless asked
 # (https://docs.pytorch.org/docs/stable/notes/cuda.html, "TensorFloat-32 (TF32) on Ampere").
@@ -52,11 +53,11 @@ def bound(rows: Sequence[walk.Row], tokens: int, limit: Limits) -> Bound:
     known = all(row.compute in limit.peaks for row in rows if row.flops)
     seconds = [row.flops / limit.peaks[row.compute] if row.flops else 0.0 for row in rows] if known else []
     weights = sum(row.weight_least for row in rows)
-    memory_s = (weights + sum(row.kv for row in rows)) / limit.bandwidth
+    memory_s = (weights + sum(row.kv + row.state for row in rows)) / limit.bandwidth
     compute_s = sum(seconds) if known else None
     unfused_s: float | None = None
     if known:
-        moved = [(row.weight_least + row.kv + row.activation) / limit.bandwidth for row in rows]
+        moved = [(row.weight_least + row.kv + row.state + row.activation) / limit.bandwidth for row in rows]
         unfused_s = sum(map(max, seconds, moved))
     bound_s = None if compute_s is None else max(compute_s, memory_s)
     return Bound(
@@ -101,15 +102,17 @@ class Footprint:
     weights: int
     kv_per_sequence: int
     activations_per_sequence: int
+    state_per_sequence: int = 0
 
     def fit(self, gpu: Gpu, batch: int) -> MemoryFit:
         """Whether `batch` sequences fit, and how many would."""
-        each = self.kv_per_sequence + self.activations_per_sequence
+        each = self.kv_per_sequence + self.state_per_sequence + self.activations_per_sequence
         total = self.weights + batch * each
         room = gpu.memory_bytes - self.weights
         return MemoryFit(
             weight_bytes=self.weights,
             kv_bytes=batch * self.kv_per_sequence,
+            state_bytes=batch * self.state_per_sequence,
             activation_bytes=batch * self.activations_per_sequence,
             total_bytes=total,
             memory_bytes=gpu.memory_bytes,
@@ -119,12 +122,12 @@ class Footprint:
 
 
 def footprint(
-    stored: Sequence[Block], decoder: Sequence[Block], precision: Precision, *, end: int, step: int, logits: int
+    decoder: Sequence[Block], precision: Precision, *, weights: int, end: int, step: int, logits: int
 ) -> Footprint:
     """What a generation keeps.
 
     Args:
-        stored: all blocks whose weights are resident, encoders included.
+        weights: bytes of all that is resident, encoders included.
         end: tokens of a sequence after the last step.
         step: most tokens of a sequence in one pass (the prompt, or a chunk of it).
         logits: positions whose logits exist at once.
@@ -135,8 +138,9 @@ def footprint(
     plain = BITS[precision.dtype] / 8
     working = walk.widest(decoder[:-1]) * step * plain + vocabulary * logits * (plain + 4)
     return Footprint(
-        weights=walk.stored_bytes(stored, precision),
+        weights=weights,
         kv_per_sequence=walk.cache_bytes(decoder, end, precision),
+        state_per_sequence=sum(walk.state_bytes(decoder, precision, kind) for kind in (Recurrence, CausalConvolution)),
         activations_per_sequence=round(working),
     )
 
@@ -175,47 +179,5 @@ def on_gpu(gpu: Gpu, phases: PhaseRows, precision: Precision, need: Footprint, b
         ),
         memory=need.fit(gpu, batch),
         reasons=limit.reasons,
-        sources=tuple(dict.fromkeys((*gpu.sources["compute"], *gpu.sources["memory"]))),
-    )
-
-
-def on_gpu_from_totals(gpu: Gpu, record: StaticRecord) -> GpuFigures:
-    """Bounds of a record that has totals alone (a traced one): every product at the peak of the one type."""
-    dtype = record.model.dtype
-    peak = gpu.peak_flops(_DTYPES[dtype])
-    bandwidth = gpu.memory_bandwidth_bytes_per_s
-    reasons = {"memory": "not known for traced models", "phases.*.unfused_ms": "not known for traced models"}
-    if peak is None:
-        reasons[f"peak_flops.{dtype}"] = gpu.why_no_peak(_DTYPES[dtype])
-
-    def of(phase: Phase | None) -> Bound | None:
-        if phase is None:
-            return None
-        compute_s = phase.flops / peak.flops_per_s if peak else None
-        memory_s = phase.bytes / bandwidth
-        larger = None if compute_s is None else max(compute_s, memory_s)
-        return Bound(
-            compute_ms=None if compute_s is None else compute_s * 1e3,
-            memory_ms=memory_s * 1e3,
-            memory_bound_valid=None if gpu.l2_bytes is None else phase.weight_bytes > gpu.l2_bytes,
-            bound_ms=None if larger is None else larger * 1e3,
-            limited_by=None if compute_s is None else "compute" if compute_s >= memory_s else "memory",
-            unfused_ms=None,
-            tokens_per_s=phase.tokens / larger if larger else None,
-        )
-
-    phases = record.phases
-    return GpuFigures(
-        name=gpu.id,
-        title=gpu.title,
-        peak_flops={dtype: peak.flops_per_s if peak else None},
-        memory_bandwidth_bytes_per_s=bandwidth,
-        l2_bytes=gpu.l2_bytes,
-        ridge=peak.flops_per_s / bandwidth if peak else None,
-        phases=GpuPhases(
-            vision=of(phases.vision), prefill=of(phases.prefill), decode=of(phases.decode), generation=None
-        ),
-        memory=None,
-        reasons=reasons,
         sources=tuple(dict.fromkeys((*gpu.sources["compute"], *gpu.sources["memory"]))),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llm_perf_opt.analysis.static.description import Block
@@ -49,6 +49,7 @@ class Sizes:
     kv_heads: int
     head_dim: int
     inner: int
+    """Of the dense MLP; 0 for a type that has none."""
 
 
 def sizes(config: Reader, *, divides: bool = False) -> Sizes:
@@ -67,7 +68,7 @@ def sizes(config: Reader, *, divides: bool = False) -> Sizes:
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_size(config) if own else config.divides("hidden_size", "num_attention_heads"),
-        inner=config.size("intermediate_size"),
+        inner=config.size("intermediate_size") if "intermediate_size" in config.defaults else 0,
     )
 
 
@@ -80,20 +81,41 @@ def attention(
     fused: str | None = None,
     output: str = "o_proj",
     module: str = "self_attn",
+    gated: bool = False,
+    chunked: bool = False,
     extra: Sequence[Operator] = (),
 ) -> tuple[Operator, ...]:
-    """Projections and attention of one layer. `fused` names a single query-key-value projection."""
+    """Projections and attention of one layer.
+
+    Args:
+        fused: the name of a single query-key-value projection.
+        gated: the query projection yields a gate of the same width too.
+        chunked: the window cuts the positions into chunks instead of sliding.
+    """
     query, key_value = size.heads * size.head_dim, size.kv_heads * size.head_dim
     if fused:
         projections: tuple[Operator, ...] = (Linear(f"{module}.{fused}", size.hidden, query + 2 * key_value, qkv_bias),)
     else:
         projections = (
-            Linear(f"{module}.q_proj", size.hidden, query, qkv_bias),
+            Linear(f"{module}.q_proj", size.hidden, 2 * query if gated else query, qkv_bias),
             Linear(f"{module}.k_proj", size.hidden, key_value, qkv_bias),
             Linear(f"{module}.v_proj", size.hidden, key_value, qkv_bias),
         )
-    scores = Attention(f"{module}.attention", size.heads, size.head_dim, size.head_dim, 2 * key_value, window)
+    scores = Attention(f"{module}.attention", size.heads, size.head_dim, size.head_dim, 2 * key_value, window, chunked)
     return (*projections, *extra, scores, Linear(f"{module}.{output}", query, size.hidden, out_bias))
+
+
+def last_positions(operators: Sequence[Operator]) -> tuple[Operator, ...]:
+    """The same layer run for the positions whose logits are wanted alone."""
+    done: list[Operator] = []
+    for operator in operators:
+        if isinstance(operator, Linear | Experts) and operator.rows is Rows.TOKENS:
+            done.append(replace(operator, rows=Rows.LOGITS))
+        elif isinstance(operator, Attention):
+            done.append(replace(operator, last_only=True))
+        else:
+            done.append(operator)
+    return tuple(done)
 
 
 def head_norms(size: Sizes, *, per_head: bool = True) -> tuple[Operator, ...]:
@@ -105,12 +127,14 @@ def head_norms(size: Sizes, *, per_head: bool = True) -> tuple[Operator, ...]:
     )
 
 
-def gated_mlp(hidden: int, inner: int, *, bias: bool = False, module: str = "mlp") -> tuple[Operator, ...]:
+def gated_mlp(
+    hidden: int, inner: int, *, bias: bool = False, module: str = "mlp", rows: Rows | int = Rows.TOKENS
+) -> tuple[Operator, ...]:
     """gate, up and down projections."""
     return (
-        Linear(f"{module}.gate_proj", hidden, inner, bias),
-        Linear(f"{module}.up_proj", hidden, inner, bias),
-        Linear(f"{module}.down_proj", inner, hidden, bias),
+        Linear(f"{module}.gate_proj", hidden, inner, bias, rows),
+        Linear(f"{module}.up_proj", hidden, inner, bias, rows),
+        Linear(f"{module}.down_proj", inner, hidden, bias, rows),
     )
 
 
@@ -127,6 +151,18 @@ def plain_mlp(
     return Linear(f"{prefix}{up}", hidden, inner, bias), Linear(f"{prefix}{down}", inner, hidden, bias)
 
 
+def checked_top_k(config: Reader, count: str, top_k: str) -> tuple[int, int]:
+    """How many experts there are and how many a token visits."""
+    total, chosen = config.size(count), config.size(top_k)
+    if chosen > total:
+        raise config.error(
+            top_k,
+            f"is {chosen}, above {config.name(count)} = {total}",
+            "a token cannot visit more experts than there are: correct one of the two",
+        )
+    return total, chosen
+
+
 def routed_experts(
     config: Reader,
     hidden: int,
@@ -140,13 +176,7 @@ def routed_experts(
     bias: bool = False,
 ) -> tuple[Operator, ...]:
     """Router and gated experts; `count` and `top_k` are the keys of their numbers."""
-    total, chosen = config.size(count), config.size(top_k)
-    if chosen > total:
-        raise config.error(
-            top_k,
-            f"is {chosen}, above {config.name(count)} = {total}",
-            "a token cannot visit more experts than there are: correct one of the two",
-        )
+    total, chosen = checked_top_k(config, count, top_k)
     return (
         Linear(router, hidden, total, router_bias, quantizable=False),
         Experts(experts, total, chosen, ((hidden, 2 * inner), (inner, hidden)), bias),

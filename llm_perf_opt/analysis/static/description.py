@@ -22,6 +22,8 @@ class Block:
     repeat: int = 1
     layers: tuple[int, ...] = ()
     """Which decoder layers these are; empty for anything else."""
+    borrowed: bool = False
+    """The weights are those of another block, counted and read there: a shared block at a further depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Description:
     vision_reason: str = "this model takes no images"
     """Why there is no vision path."""
     notes: tuple[str, ...] = ()
+    uncounted: str = ""
+    """Parts of the model whose weights are not known here, so that its parameters are not either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Options:
     mla_form: str = "reexpanded"
     views: tuple[ImageSize, ...] | None = None
     """Sizes of the views that go through the encoder, where a run knows them; None follows the processor."""
+    images: tuple[ImageSize, ...] = ()
+    """Images of each prompt, for a decoder whose layers depend on them."""
 
 
 @dataclass(frozen=True, slots=True)

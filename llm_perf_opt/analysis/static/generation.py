@@ -42,17 +42,21 @@ class GenerationWork:
 
 def _weights(blocks: Sequence[Block], step: Pass, precision: Precision) -> float:
     return sum(
-        operator.weights_read(step)[0] * block.repeat * precision.weight_bytes(operator)
-        for block in blocks
+        operator.weights_read(step)[0] * block.repeat * precision.weight_bytes(block, operator)
+        for block in walk.owned(blocks)
         for operator in block.operators
     )
 
 
 def _work(blocks: Sequence[Block], whole: Pass, parts: Sequence[Pass], precision: Precision) -> Work:
     """Weights read once for the `whole` batch; FLOPs and cache of the `parts` it consists of."""
-    cached = sum(walk.cache_traffic(blocks, part) for part in parts) * precision.kv_element_bytes()
+    cached = sum(walk.remembered_traffic(blocks, part, precision) for part in parts)
     flops = sum(walk.flops(blocks, part) for part in parts)
     return Work(flops, round(_weights(blocks, whole, precision) + cached))
+
+
+def _options(mla_form: str, views: Sequence[ImageSize] | None, images: Sequence[ImageSize]) -> Options:
+    return Options(mla_form, tuple(views) if views else None, tuple(images))
 
 
 def generation_work(
@@ -70,7 +74,7 @@ def generation_work(
     mla_form: str = "reexpanded",
     where: str = "config.json",
 ) -> GenerationWork:
-    """Exact FLOPs and least bytes of one generated batch.
+    """Exact FLOPs of transformers' own code, and least bytes, of one generated batch.
 
     Args:
         model_config: `config.json` as a mapping.
@@ -78,14 +82,14 @@ def generation_work(
         new_tokens: tokens generated per sequence; the first comes from prefill.
         padded_tokens: length the prompts were padded to; None is the longest of them.
         images: sizes of the images of each prompt, resized and tiled as the model's processor does by default.
-        views: instead of `images`: sizes of the views that really went through the encoder, for each prompt.
+        views: instead of `images`: sizes of the views of the whole batch that really went through the encoder.
 
     Raises:
         ConfigError: the config is malformed, or its model type has no closed form (`NotCovered`).
     """
     if not prompt_tokens or min(prompt_tokens) < 1 or new_tokens < 1:
         raise ConfigError("a generation needs prompts and new tokens of at least one token", "give real token counts")
-    description = describe(model_config, Options(mla_form=mla_form, views=tuple(views) if views else None), where=where)
+    description = describe(model_config, _options(mla_form, views, images), where=where)
     precision = resolve(model_config, dtype, kv_dtype)
     batch, padded = len(prompt_tokens), padded_tokens or max(prompt_tokens)
     every, full = logits == "all", attention_flops == "full"
@@ -95,7 +99,7 @@ def generation_work(
     if images or views:
         if description.vision is None:
             raise ConfigError(f"{where}: images were given, but {description.vision_reason}", "leave the images out")
-        once = Pass(batch, 0, 0, 0, full=full)
+        once = Pass(1 if views else batch, 0, 0, 0, full=full)
         seen = _work(description.vision(tuple(images)).blocks, once, (once,), precision)
 
     def phase(whole: Pass, parts: Sequence[Pass], extra: Work | None = None) -> Work:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from llm_perf_opt.analysis.static.analyze import analyze
-from llm_perf_opt.analysis.static.bounds import on_gpu_from_totals
+from llm_perf_opt.analysis.static.analyze import analyze, describe
+from llm_perf_opt.analysis.static.description import Description
 from llm_perf_opt.analysis.static.estimate import estimate
+from llm_perf_opt.analysis.static.heads import check_decoder
 from llm_perf_opt.analysis.static.reader import NotCovered
+from llm_perf_opt.analysis.static.stored import StoredWeights
 from llm_perf_opt.errors import ConfigError, LlmperfError
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
@@ -24,12 +26,14 @@ def static_record(
     method: Choice = "auto",
     fallback: bool = True,
     where: str = "config.json",
+    stored: StoredWeights | None = None,
 ) -> StaticRecord:
     """The record of a model by the method asked for.
 
     Args:
         method: `auto` takes the closed form, and traces where there is none.
         fallback: with `auto`, let a marked estimate stand in where tracing fails too.
+        stored: the weights as files hold them, where there are files.
 
     Raises:
         ConfigError: the config is malformed, or no method covers the model.
@@ -37,12 +41,13 @@ def static_record(
     """
     if method != "traced":
         try:
-            return analyze(config, request, gpus, where=where)
+            return analyze(config, request, gpus, where=where, stored=stored)
         except NotCovered:
             if method == "analytic":
                 raise
     try:
-        return _traced(config, request, gpus, where)
+        description = traced_description(config, request, where=where)
+        return analyze(config, request, gpus, where=where, description=description, stored=stored)
     except LlmperfError as error:
         if method == "traced" or not fallback:
             raise
@@ -52,8 +57,40 @@ def static_record(
             raise ConfigError(f"{error.message}; {refusal.message}", error.remedy or refusal.remedy) from error
 
 
-def _traced(config: Mapping[str, Any], request: StaticRequest, gpus: Sequence[Gpu], where: str) -> StaticRecord:
+def description_by(
+    config: Mapping[str, Any], request: StaticRequest, *, method: Choice, where: str = "config.json"
+) -> Description | None:
+    """The traced description of a model, or None where its closed form is to be read.
+
+    Raises:
+        ConfigError: the config is malformed, or the method does not cover the model.
+        StageError: the tracing child died.
+    """
+    if method != "traced":
+        try:
+            describe(config, where=where)
+        except NotCovered:
+            if method == "analytic":
+                raise
+        else:
+            return None
+    return traced_description(config, request, where=where)
+
+
+def traced_description(config: Mapping[str, Any], request: StaticRequest, *, where: str) -> Description:
+    """A model as tracing finds it, for the images of a request.
+
+    Raises:
+        ConfigError: tracing does not cover the model, or what the request asks of it.
+        StageError: the tracing child died.
+    """
     from llm_perf_opt.analysis.traced.launch import traced
 
-    record = traced(config, request, where=where)
-    return record.model_copy(update={"gpus": tuple(on_gpu_from_totals(gpu, record) for gpu in gpus)})
+    check_decoder(config, where)
+    if request.mla_form != "reexpanded":
+        raise ConfigError(
+            f"{where}: --mla-form {request.mla_form} needs a closed form, and this model is traced",
+            "leave it out: tracing runs latent attention as transformers does (reexpanded)",
+        )
+    images = request.images if request.views is None else request.views
+    return traced(config, images, where=where)

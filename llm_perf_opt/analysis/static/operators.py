@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from llm_perf_opt.analysis.static.passes import Pass
+
+StateType = Literal["float32", "scan", "activations"]
+"""Type a state is kept in: float32 always, the type of state-space scans of this model, that of the activations."""
 
 
 class Rows(Enum):
@@ -24,6 +27,13 @@ class Rows(Enum):
     """Each position in sight, cached ones too (latent attention expanding its cache)."""
     KEYS_IN_PREFILL = "keys in prefill"
     """Each position in sight in a pass of many queries, the new token alone in a decode step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Rows that only the first pass over a sequence has: what a later step finds in its cache."""
+
+    rows: int
 
 
 class Operator(Protocol):
@@ -55,9 +65,11 @@ class Operator(Protocol):
         """Elements read as input and written as output, nothing fused."""
 
 
-def _rows(rows: Rows | int, step: Pass) -> int:
+def _rows(rows: Rows | Once | int, step: Pass) -> int:
     if isinstance(rows, int):
         return rows * step.batch
+    if isinstance(rows, Once):
+        return 0 if step.past else rows.rows * step.batch
     if rows is Rows.TOKENS:
         return step.tokens
     if rows is Rows.LOGITS:
@@ -80,7 +92,7 @@ class Linear:
     inputs: int
     outputs: int
     bias: bool = False
-    rows: Rows | int = Rows.TOKENS
+    rows: Rows | Once | int = Rows.TOKENS
     shared: bool = False
     """The weight belongs to another module (tied embeddings): read here, counted there."""
     quantizable: bool = True
@@ -120,6 +132,9 @@ class Experts:
     projections: tuple[tuple[int, int], ...]
     bias: bool = False
     quantizable: bool = True
+    dense: bool = False
+    """transformers multiplies every token by every expert and leaves out what the router did not choose."""
+    rows: Rows = Rows.TOKENS
 
     kind: ClassVar[str] = "grouped_linear"
 
@@ -133,7 +148,11 @@ class Experts:
         return self.top_k * self._expert()
 
     def flops(self, step: Pass) -> int:
-        return 2 * step.tokens * self.top_k * sum(i * o for i, o in self.projections)
+        return 2 * _rows(self.rows, step) * self.top_k * sum(i * o for i, o in self.projections)
+
+    def implemented_flops(self, step: Pass) -> int:
+        """What transformers multiplies, chosen by the router or not."""
+        return self.flops(step) * self.count // self.top_k if self.dense else self.flops(step)
 
     def experts_read(self, tokens: int) -> tuple[float, float, float]:
         """Experts touched by `tokens` tokens at once: least, expected, most."""
@@ -144,11 +163,11 @@ class Experts:
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
         expert = self._expert() * step.steps
-        least, expected, most = self.experts_read(step.tokens_per_step)
+        least, expected, most = self.experts_read(_rows(self.rows, step) // step.steps)
         return least * expert, expected * expert, most * expert
 
     def activations(self, step: Pass) -> int:
-        return step.tokens * self.top_k * sum(i + o for i, o in self.projections)
+        return _rows(self.rows, step) * self.top_k * sum(i + o for i, o in self.projections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +181,18 @@ class Attention:
     cache_elements: int
     """Elements one cached position of one layer holds; the keys and values of all its heads, or a latent."""
     window: int | None = None
+    chunked: bool = False
+    """The window does not slide: it cuts the positions into chunks, none of which sees another."""
+    selected: int | None = None
+    """Keys that an indexer lets each query see at most; all of them stay cached."""
+    owns_cache: bool = True
+    """False where the layer reads the keys and values that another layer has cached."""
     decode_dims: tuple[int, int] | None = None
     """Query-key and value widths of a decode step where they differ (absorbed latent attention)."""
     bidirectional_prompt: bool = False
     """The positions of a prompt see each other whatever their order (prefix language models)."""
+    last_only: bool = False
+    """Only the positions whose logits are wanted ask; the keys are those of another layer."""
 
     kind: ClassVar[str] = "attention"
     quantizable: ClassVar[bool] = False
@@ -183,7 +210,11 @@ class Attention:
 
     def flops(self, step: Pass) -> int:
         seen = replace(step, full=True) if self.bidirectional_prompt and not step.decoding else step
-        return 2 * seen.pairs(self.window) * self.heads * self._width(step)
+        if self.last_only:
+            seen = replace(seen, past=step.past + step.queries - step.logits, queries=step.logits)
+        if self.selected is not None and not seen.full:
+            return 2 * seen.pairs(self.selected) * self.heads * self._width(step)
+        return 2 * seen.pairs(self.window, chunked=self.chunked) * self.heads * self._width(step)
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
         return 0, 0, 0
@@ -193,22 +224,158 @@ class Attention:
         return step.tokens * self.heads * self._width(step)
 
     def cache_read(self, step: Pass) -> int:
-        """Cache elements read."""
-        return step.cached_read(self.window) * self.cache_elements
+        """Cache elements read; where two layers use the same keys and values, by the one that owns them."""
+        if not self.owns_cache:
+            return 0
+        # Where a decode step runs on the cache as it is, only what the indexer selects is read.
+        window = self.selected if self.decode_dims is not None and step.decoding else self.window
+        return step.cached_read(window or self.window, chunked=self.chunked) * self.cache_elements
 
     def cache_written(self, step: Pass) -> int:
         """Cache elements written."""
-        return step.cached_written(self.window) * self.cache_elements
+        return step.cached_written(self.window) * self.cache_elements if self.owns_cache else 0
 
     def cache_held(self, tokens: int) -> int:
         """Elements one sequence keeps in this layer's cache after `tokens` tokens."""
+        if not self.owns_cache:
+            return 0
         kept = tokens if self.window is None else min(tokens, max(1, self.window - 1))
         return kept * self.cache_elements
 
 
 @dataclass(frozen=True, slots=True)
+class CrossAttention:
+    """Attention of every token to `keys` positions that do not grow (of an image), cached by the first pass."""
+
+    name: str
+    heads: int
+    head_dim: int
+    keys: int
+    cache_elements: int
+
+    kind: ClassVar[str] = "attention"
+    quantizable: ClassVar[bool] = False
+
+    def parameters(self) -> int:
+        return 0
+
+    def active_parameters(self) -> int:
+        return 0
+
+    def flops(self, step: Pass) -> int:
+        return 4 * step.tokens * self.keys * self.heads * self.head_dim
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        return 0, 0, 0
+
+    def activations(self, step: Pass) -> int:
+        return 2 * step.tokens * self.heads * self.head_dim
+
+    def cache_read(self, step: Pass) -> int:
+        """Cache elements read: all of them at every step but the first."""
+        return step.batch * (step.steps if step.past else step.steps - 1) * self.keys * self.cache_elements
+
+    def cache_written(self, step: Pass) -> int:
+        """Cache elements written."""
+        return 0 if step.past else step.batch * self.keys * self.cache_elements
+
+    def cache_held(self, tokens: int) -> int:
+        """Elements one sequence keeps, however many tokens it has."""
+        return self.keys * self.cache_elements
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What one layer remembers of a sequence in a fixed size, read and written at every step."""
+
+    name: str
+
+    quantizable: ClassVar[bool] = False
+
+    def state_elements(self) -> int:
+        """Elements one sequence keeps."""
+        raise NotImplementedError
+
+    def state_read(self, step: Pass) -> int:
+        """State elements read; the first pass over a sequence has none to read."""
+        readings = step.steps if step.past else step.steps - 1
+        return step.batch * readings * self.state_elements()
+
+    def state_written(self, step: Pass) -> int:
+        """State elements written."""
+        return step.batch * step.steps * self.state_elements()
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence(_State):
+    """A recurrent state of `elements` that every token updates and reads: linear attention, state spaces.
+
+    Counted as the recurrence itself, `products` multiply-adds an element and token, whether the library writes them
+    as matrix products, as multiply and sum, or multiplies more in chunks.
+    """
+
+    elements: int
+    products: int
+    """2 for a scan (update with an outer product, read-out); 3 where the update first reads what it corrects."""
+    width: int
+    """Elements a token brings in and takes out."""
+    state_type: StateType = "scan"
+
+    kind: ClassVar[str] = "recurrence"
+
+    def state_elements(self) -> int:
+        return self.elements
+
+    def parameters(self) -> int:
+        return 0
+
+    def active_parameters(self) -> int:
+        return 0
+
+    def flops(self, step: Pass) -> int:
+        return 2 * self.products * step.tokens * self.elements
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        return 0, 0, 0
+
+    def activations(self, step: Pass) -> int:
+        return step.tokens * self.width
+
+
+@dataclass(frozen=True, slots=True)
+class CausalConvolution(_State):
+    """A depth-wise convolution along the sequence, whose last inputs are kept for the next step."""
+
+    channels: int
+    kernel: int
+    bias: bool = False
+
+    kind: ClassVar[str] = "convolution"
+    state_type: ClassVar[StateType] = "activations"
+
+    def state_elements(self) -> int:
+        return self.channels * self.kernel
+
+    def parameters(self) -> int:
+        return self.channels * (self.kernel + (1 if self.bias else 0))
+
+    def active_parameters(self) -> int:
+        return self.parameters()
+
+    def flops(self, step: Pass) -> int:
+        return 2 * step.tokens * self.channels * self.kernel
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        read = self.parameters() * step.steps
+        return read, read, read
+
+    def activations(self, step: Pass) -> int:
+        return step.tokens * 2 * self.channels
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
-    """Products of two activations outside the cache: `count` of (m x k)·(k x n), per sequence."""
+    """Products of two activations outside the cache: `count` of (m x k)·(k x n) for each of `rows`."""
 
     name: str
     count: int
@@ -217,6 +384,8 @@ class Product:
     k: int
     weights: int = 0
     """Learned elements that enter the product (relative position tables)."""
+    rows: Rows | Once | int = 1
+    """What one count belongs to; a number is per sequence."""
 
     kind: ClassVar[str] = "product"
     quantizable: ClassVar[bool] = False
@@ -228,14 +397,17 @@ class Product:
         return self.weights
 
     def flops(self, step: Pass) -> int:
-        return 2 * step.batch * self.count * self.m * self.n * self.k
+        return 2 * self._products(step) * self.m * self.n * self.k
+
+    def _products(self, step: Pass) -> int:
+        return _rows(self.rows, step) * self.count
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
         read = self.weights * _steps_with(self.count, step)
         return read, read, read
 
     def activations(self, step: Pass) -> int:
-        return step.batch * self.count * (self.m * self.k + self.n * self.k + self.m * self.n)
+        return self._products(step) * (self.m * self.k + self.n * self.k + self.m * self.n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +520,8 @@ class Vector:
 
     name: str
     size: int
+    skipped: bool = False
+    """Part of a layer that does not run."""
 
     kind: ClassVar[str] = "elementwise"
     quantizable: ClassVar[bool] = False
@@ -362,7 +536,7 @@ class Vector:
         return 0
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
-        read = self.size * step.steps
+        read = 0 if self.skipped else self.size * step.steps
         return read, read, read
 
     def activations(self, step: Pass) -> int:

@@ -15,6 +15,12 @@ def _arithmetic(first: int, count: int) -> int:
     return count * first + count * (count - 1) // 2
 
 
+def _chunked_pairs(positions: int, chunk: int) -> int:
+    """Pairs of the first positions, each of which sees its chunk up to itself."""
+    whole, rest = divmod(positions, chunk)
+    return whole * (chunk * (chunk + 1) // 2) + rest * (rest + 1) // 2
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One forward pass, or `steps` consecutive single-token passes, of `batch` equally long sequences.
@@ -46,15 +52,18 @@ class Pass:
         """Whether each step adds one token to what is cached."""
         return self.queries == self.steps
 
-    def pairs(self, window: int | None = None) -> int:
+    def pairs(self, window: int | None = None, *, chunked: bool = False) -> int:
         """Query-key pairs of one head over all sequences.
 
         Args:
             window: keys a query sees at most, its own included; None sees all before it.
+            chunked: the window does not slide: positions are cut into chunks of it, none of which sees another.
         """
         if self.full and self.steps == 1:
             past = self.past if window is None else min(self.past, window - 1)
             return self.batch * self.queries * (past + self.queries)
+        if window is not None and chunked:
+            return self.batch * (_chunked_pairs(self.past + self.queries, window) - _chunked_pairs(self.past, window))
         # Causal: query i sees past + i + 1 keys, at most the window.
         growing = self.queries if window is None else min(self.queries, max(0, window - self.past))
         total = _arithmetic(self.past + 1, growing)
@@ -68,12 +77,13 @@ class Pass:
             return self.batch * (self.past + self.queries)
         return self.batch * _arithmetic(self.past + 1, self.queries)
 
-    def cached_read(self, window: int | None = None) -> int:
+    def cached_read(self, window: int | None = None, *, chunked: bool = False) -> int:
         """Cached positions read by one layer, summed over steps and sequences."""
         if self.steps == 1:
-            held = self.past if window is None else min(self.past, window - 1)
-            return self.batch * held
-        return self.pairs(window) - self.tokens
+            if window is None:
+                return self.batch * self.past
+            return self.batch * (self.past % window if chunked else min(self.past, window - 1))
+        return self.pairs(window, chunked=chunked) - self.tokens
 
     def cached_written(self, window: int | None = None) -> int:
         """New positions one layer writes and keeps: a sliding layer drops all but the last window - 1."""

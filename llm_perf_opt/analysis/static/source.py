@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llm_perf_opt.analysis.static.quantization import quantization_of
 from llm_perf_opt.errors import ConfigError, MissingError
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -80,4 +81,15 @@ def read_config(path: Path) -> tuple[Mapping[str, Any], Path]:
         raise ConfigError(f"{file}: not UTF-8 text", "give the model's config.json") from error
     except OSError as error:
         raise MissingError(f"{file}: cannot be read: {error.strerror}", "check the path and its permissions") from error
-    return parse_config(text, str(file)), file
+    return _with_modelopt(parse_config(text, str(file)), file), file
+
+
+def _with_modelopt(config: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The config with the quantization that ModelOpt writes into a file of its own beside it."""
+    beside = file.parent / "hf_quant_config.json"
+    if quantization_of(config) is not None or not beside.is_file() or beside.stat().st_size > MAX_BYTES:
+        return config
+    written = parse_config(beside.read_text(encoding="utf-8-sig", errors="replace"), str(beside)).get("quantization")
+    if not isinstance(written, dict):
+        return config
+    return {**config, "quantization_config": {"quant_method": "modelopt", **written}}

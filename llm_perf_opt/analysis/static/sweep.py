@@ -11,6 +11,8 @@ from typing import Any
 from llm_perf_opt.analysis.static import walk
 from llm_perf_opt.analysis.static.analyze import context_of, decode_rows, need_of, prefill_rows, prepare
 from llm_perf_opt.analysis.static.bounds import Limits, bound, limits
+from llm_perf_opt.analysis.static.description import Description
+from llm_perf_opt.analysis.static.stored import StoredWeights
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.records.static import StaticRequest
@@ -92,8 +94,14 @@ def sweep(
     gpus: Sequence[Gpu] = (),
     *,
     where: str = "config.json",
+    description: Description | None = None,
+    stored: StoredWeights | None = None,
 ) -> StaticSweep:
     """Prefill and decode of a model at every combination of the axes' values.
+
+    Args:
+        description: the model as traced; None reads its closed form.
+        stored: the weights as files hold them, where there are files.
 
     Raises:
         ConfigError: a malformed config, or more combinations than `MOST_POINTS`.
@@ -103,7 +111,7 @@ def sweep(
         count *= len(values)
     if count > MOST_POINTS:
         raise ConfigError(f"--sweep: {count:,} combinations, more than {MOST_POINTS:,}", "sweep fewer values")
-    prepared = prepare(model_config, base, where=where)
+    prepared = prepare(model_config, base, where=where, description=description, stored=stored)
     known: dict[str, Limits] = {}
     points: list[SweepPoint] = []
     done: set[tuple[int, int]] = set()
@@ -142,6 +150,7 @@ def sweep(
 def _point(request: StaticRequest, context: int | None, name: str, rows: Sequence[walk.Row]) -> SweepPoint:
     flops = sum(row.flops for row in rows)
     weights, kv = round(sum(row.weight_least for row in rows)), round(sum(row.kv for row in rows))
+    state = round(sum(row.state for row in rows))
     return SweepPoint(
         batch=request.batch,
         prompt_tokens=request.prompt_tokens,
@@ -150,6 +159,7 @@ def _point(request: StaticRequest, context: int | None, name: str, rows: Sequenc
         flops=flops,
         weight_bytes=weights,
         kv_bytes=kv,
-        bytes=weights + kv,
-        arithmetic_intensity=flops / (weights + kv),
+        state_bytes=state,
+        bytes=weights + kv + state,
+        arithmetic_intensity=flops / (weights + kv + state),
     )

@@ -67,6 +67,7 @@ def encoder_layer(
     mlp: tuple[str, str] = ("mlp.fc1", "mlp.fc2"),
     mixed_rows: int | None = None,
     qkv_bias: bool = True,
+    out_bias: bool = True,
     extra: Sequence[Operator] = (),
 ) -> tuple[Operator, ...]:
     """A pre-norm encoder layer of multi-head attention and a plain MLP.
@@ -86,7 +87,7 @@ def encoder_layer(
         *projections,
         *extra,
         EncoderAttention(f"{module}.attention", heads, width // heads, groups),
-        Linear(f"{module}.{output}", width, width, True, mixed),
+        Linear(f"{module}.{output}", width, width, out_bias, mixed),
         Linear(mlp[0], width, inner, True, rows),
         Linear(mlp[1], inner, width, True, rows),
     )
@@ -248,6 +249,18 @@ def strided_convolutions(name: str, channels: Sequence[int], grids: Sequence[int
         sides = [-(-side // 2) for side in sides]
         operators.append(Convolution(f"conv{position}", inputs, outputs, 9, sum(side * side for side in sides)))
     return Block(name, tuple(operators)), sides
+
+
+def tiled_canvas(image: ImageSize, tile: int, most: int) -> tuple[int, int]:
+    """Columns and rows of tiles that an image is scaled into undistorted, as Llama's processors choose them.
+
+    The canvas that enlarges least, else the one that shrinks least; of equal ones the smallest.
+    """
+    grids = [(c, r) for c in range(1, most + 1) for r in range(1, most + 1) if c * r <= most]
+    scales = {grid: min(grid[0] * tile / image[0], grid[1] * tile / image[1]) for grid in grids}
+    enlarging = [scale for scale in scales.values() if scale >= 1]
+    chosen = min(enlarging) if enlarging else max(scales.values())
+    return min((grid for grid in grids if scales[grid] == chosen), key=lambda grid: grid[0] * grid[1])
 
 
 def best_grid(image: ImageSize, tile: int, least: int, most: int) -> tuple[int, int]:

@@ -6,7 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llm_perf_opt.analysis.static.description import Block
-from llm_perf_opt.analysis.static.operators import Attention, Operator
+from llm_perf_opt.analysis.static.operators import (
+    Attention,
+    CausalConvolution,
+    CrossAttention,
+    Experts,
+    Operator,
+    Recurrence,
+)
 from llm_perf_opt.analysis.static.passes import Pass
 from llm_perf_opt.analysis.static.precision import Precision
 
@@ -27,6 +34,9 @@ class Row:
     weight_most: float
     kv: float
     activation: float
+    state: float = 0.0
+    implemented: int = 0
+    """FLOPs that transformers' own code runs, where it multiplies more than the model asks; else those of `flops`."""
 
 
 def _label(block: Block, operator: Operator) -> str:
@@ -36,29 +46,41 @@ def _label(block: Block, operator: Operator) -> str:
 def row(block: Block, operator: Operator, passes: Sequence[Pass], precision: Precision) -> Row:
     """Figures of one operator."""
     repeat = block.repeat
-    least = expected = most = 0.0
-    count = activations = cached = 0
+    least = expected = most = state = 0.0
+    count = activations = cached = implemented = 0
     for step in passes:
-        count += operator.flops(step)
-        read = operator.weights_read(step)
+        flops = operator.flops(step)
+        count += flops
+        implemented += operator.implemented_flops(step) if isinstance(operator, Experts) else flops
+        read = (0, 0, 0) if block.borrowed else operator.weights_read(step)
         least, expected, most = least + read[0], expected + read[1], most + read[2]
         activations += operator.activations(step)
-        if isinstance(operator, Attention):
+        if isinstance(operator, Attention | CrossAttention):
             cached += operator.cache_read(step) + operator.cache_written(step)
-    scale = precision.weight_bytes(operator) * repeat
+        elif isinstance(operator, Recurrence | CausalConvolution):
+            moved = operator.state_read(step) + operator.state_written(step)
+            state += moved * precision.state_element_bytes(operator.state_type)
+    scale = precision.weight_bytes(block, operator) * repeat
     return Row(
         name=_label(block, operator),
         kind=operator.kind,
-        compute=precision.compute_dtype(operator),
+        compute=precision.compute_dtype(block, operator),
         repeat=repeat,
-        parameters=operator.parameters() * repeat,
+        parameters=0 if block.borrowed else operator.parameters() * repeat,
         flops=count * repeat,
         weight_least=least * scale,
         weight_expected=expected * scale,
         weight_most=most * scale,
         kv=cached * repeat * precision.kv_element_bytes(),
         activation=activations * repeat * precision.activation_element_bytes(),
+        state=state * repeat,
+        implemented=implemented * repeat,
     )
+
+
+def owned(blocks: Iterable[Block]) -> list[Block]:
+    """The blocks without those that run another one's weights again."""
+    return [block for block in blocks if not block.borrowed]
 
 
 def rows(blocks: Iterable[Block], passes: Sequence[Pass], precision: Precision) -> list[Row]:
@@ -69,7 +91,7 @@ def rows(blocks: Iterable[Block], passes: Sequence[Pass], precision: Precision) 
 def parameters(blocks: Iterable[Block]) -> tuple[int, int]:
     """All parameters, and those one token goes through."""
     total = active = 0
-    for block in blocks:
+    for block in owned(blocks):
         for operator in block.operators:
             total += operator.parameters() * block.repeat
             active += operator.active_parameters() * block.repeat
@@ -79,9 +101,9 @@ def parameters(blocks: Iterable[Block]) -> tuple[int, int]:
 def stored_bytes(blocks: Iterable[Block], precision: Precision) -> int:
     """Bytes of all weights as stored."""
     total = 0.0
-    for block in blocks:
+    for block in owned(blocks):
         for operator in block.operators:
-            total += operator.parameters() * block.repeat * precision.weight_bytes(operator)
+            total += operator.parameters() * block.repeat * precision.weight_bytes(block, operator)
     return round(total)
 
 
@@ -90,14 +112,30 @@ def cache_bytes(blocks: Iterable[Block], tokens: int, precision: Precision) -> i
     held = 0
     for block in blocks:
         for operator in block.operators:
-            if isinstance(operator, Attention):
+            if isinstance(operator, Attention | CrossAttention):
                 held += operator.cache_held(tokens) * block.repeat
     return round(held * precision.kv_element_bytes())
 
 
+def state_bytes(blocks: Iterable[Block], precision: Precision, kind: type[Recurrence | CausalConvolution]) -> int:
+    """State of one kind that one sequence keeps."""
+    held = 0.0
+    for block in blocks:
+        for operator in block.operators:
+            if isinstance(operator, kind):
+                each = precision.state_element_bytes(operator.state_type)
+                held += operator.state_elements() * block.repeat * each
+    return round(held)
+
+
 def flops(blocks: Iterable[Block], step: Pass) -> int:
-    """FLOPs of one pass."""
-    return sum(operator.flops(step) * block.repeat for block in blocks for operator in block.operators)
+    """FLOPs that transformers' own code runs in one pass."""
+    total = 0
+    for block in blocks:
+        for operator in block.operators:
+            one = operator.implemented_flops(step) if isinstance(operator, Experts) else operator.flops(step)
+            total += one * block.repeat
+    return total
 
 
 def add(first: Row, second: Row) -> Row:
@@ -114,17 +152,23 @@ def add(first: Row, second: Row) -> Row:
         weight_most=first.weight_most + second.weight_most,
         kv=first.kv + second.kv,
         activation=first.activation + second.activation,
+        state=first.state + second.state,
+        implemented=first.implemented + second.implemented,
     )
 
 
-def cache_traffic(blocks: Iterable[Block], step: Pass) -> int:
-    """Cache elements read and written in one pass."""
-    return sum(
-        (operator.cache_read(step) + operator.cache_written(step)) * block.repeat
-        for block in blocks
-        for operator in block.operators
-        if isinstance(operator, Attention)
-    )
+def remembered_traffic(blocks: Iterable[Block], step: Pass, precision: Precision) -> float:
+    """Bytes of cache and state read and written in one pass."""
+    moved = 0.0
+    for block in blocks:
+        for operator in block.operators:
+            if isinstance(operator, Attention | CrossAttention):
+                elements = operator.cache_read(step) + operator.cache_written(step)
+                moved += elements * block.repeat * precision.kv_element_bytes()
+            elif isinstance(operator, Recurrence | CausalConvolution):
+                elements = operator.state_read(step) + operator.state_written(step)
+                moved += elements * block.repeat * precision.state_element_bytes(operator.state_type)
+    return moved
 
 
 def widest(blocks: Iterable[Block]) -> int:

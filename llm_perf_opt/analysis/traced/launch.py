@@ -1,4 +1,4 @@
-"""The parent's side of tracing: starts the child, and keeps its answers by config and library versions."""
+"""The parent's side of tracing: starts the child, and keeps its descriptions by config and library versions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from llm_perf_opt.analysis.static.description import Description, ImageSize
+from llm_perf_opt.analysis.traced.wire import description_from_wire
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
-from llm_perf_opt.records.static import SCHEMA, StaticRecord, StaticRequest
 
 TIMEOUT_S = 300.0
+_FORMAT = 2
+"""Of what the child answers; kept answers of another format are traced again."""
 
 
 def cache_directory() -> Path:
-    """Where traced records are kept: `$XDG_CACHE_HOME/llmperf/static`, or `~/.cache/llmperf/static`."""
+    """Where traced descriptions are kept: `$XDG_CACHE_HOME/llmperf/static`, or `~/.cache/llmperf/static`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "llmperf" / "static"
 
@@ -35,27 +38,27 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def cache_key(config: Mapping[str, Any], request: StaticRequest) -> str:
-    """What decides a traced record: the config, the request, the versions that trace."""
-    parts = {"config": config, "request": request.model_dump(), "versions": _versions(), "schema": SCHEMA}
+def cache_key(config: Mapping[str, Any], images: Sequence[ImageSize]) -> str:
+    """What decides a traced description: the config, the images, the versions that trace."""
+    parts = {"config": config, "images": images, "versions": _versions(), "format": _FORMAT}
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _read(file: Path) -> StaticRecord | None:
+def _read(file: Path) -> Description | None:
     try:
-        return StaticRecord.model_validate_json(file.read_bytes())
-    except (OSError, ValueError):
+        return description_from_wire(json.loads(file.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
         # Absent, or written by something else: traced again.
         return None
 
 
-def _write(file: Path, record: StaticRecord) -> None:
+def _write(file: Path, answer: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
             "w", dir=file.parent, suffix=".tmp", delete=False, encoding="utf-8"
         ) as partial:
-            partial.write(record.to_json(indent=None))
+            partial.write(answer)
         Path(partial.name).replace(file)
     except OSError:
         # The cache is a convenience: a read-only home must not fail the analysis.
@@ -64,27 +67,28 @@ def _write(file: Path, record: StaticRecord) -> None:
 
 def traced(
     config: Mapping[str, Any],
-    request: StaticRequest,
+    images: Sequence[ImageSize] = (),
     *,
     where: str = "config.json",
     cache: Path | None = None,
     timeout_s: float = TIMEOUT_S,
-) -> StaticRecord:
-    """A model's record by tracing it in a child process; from the cache where it was traced before.
+) -> Description:
+    """A model's description by tracing it in a child process; from the cache where it was traced before.
 
     Args:
-        cache: directory of kept records; None is `cache_directory()`.
+        images: sizes of the images of a prompt, pixels.
+        cache: directory of kept descriptions; None is `cache_directory()`.
 
     Raises:
         ConfigError: transformers cannot build or trace the model.
         MissingError: torch or transformers is not installed.
         StageError: the child died or took too long.
     """
-    file = (cache or cache_directory()) / f"{cache_key(config, request)}.json"
+    file = (cache or cache_directory()) / f"{cache_key(config, images)}.json"
     kept = _read(file)
     if kept is not None:
         return kept
-    order = json.dumps({"config": config, "request": request.model_dump(), "where": where})
+    order = json.dumps({"config": config, "images": images, "where": where}, default=list)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     try:
         child = subprocess.run(
@@ -106,6 +110,5 @@ def traced(
         raise StageError(
             f"{where}: the tracing child ended with {child.returncode}: {tail[0]}", "use --method analytic"
         )
-    record = StaticRecord.model_validate_json(child.stdout)
-    _write(file, record)
-    return record
+    _write(file, child.stdout)
+    return description_from_wire(json.loads(child.stdout))

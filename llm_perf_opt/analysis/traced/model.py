@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from llm_perf_opt.analysis.traced.counter import AttentionRecorder, Call, Counter
+from llm_perf_opt.analysis.traced.counter import AttentionRecorder, Call, Counter, Scores
 from llm_perf_opt.errors import ConfigError
 
 Key = tuple[object, ...]
@@ -21,10 +21,16 @@ class Built:
 
     model: nn.Module
     config: Any
+    where: str
     recorder: AttentionRecorder | None
     """None where the model's own attention code runs and its products are counted whole."""
     layers: Mapping[str, Key]
     """Path of a repeated layer -> what it has in common with those equal to it."""
+
+    @property
+    def text_config(self) -> Any:
+        """The part of the config that its decoder is built from."""
+        return _text_config(self.config)
 
 
 def _transformers_config(config: Mapping[str, Any], where: str) -> Any:
@@ -36,19 +42,41 @@ def _transformers_config(config: Mapping[str, Any], where: str) -> Any:
             f"{where}: the installed transformers knows no model_type {model_type!r}",
             "install a transformers that has it; code beside the weights is never run for static analysis",
         )
-    return CONFIG_MAPPING[model_type].from_dict(dict(config))
+    made = CONFIG_MAPPING[model_type].from_dict(dict(config))
+    _refuse_others(made, where)
+    return made
+
+
+def _refuse_others(config: Any, where: str) -> None:
+    """Refuse what transformers has no language model for, and what it has one for by name alone."""
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+        MODEL_FOR_MASKED_LM_MAPPING,
+    )
+
+    kind, remedy = type(config), "static analysis counts prefill and decoding of a language model: give one of those"
+    if getattr(config, "is_encoder_decoder", False):
+        raise ConfigError(f"{where}: {config.model_type} is an encoder-decoder: its decoder alone is no model", remedy)
+    generating = kind in MODEL_FOR_CAUSAL_LM_MAPPING or kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    masked = kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
+    if not generating or masked:
+        raise ConfigError(f"{where}: {config.model_type} is no language model: there is no decoder to count", remedy)
 
 
 def _instantiate(config: Any, attention: str) -> nn.Module:
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, initialization
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, initialization
     from transformers.models.auto.modeling_auto import AutoModelForCausalLM, AutoModelForImageTextToText
 
-    known = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
-    factory = AutoModelForCausalLM if known else AutoModelForImageTextToText
+    # Some types with a tower load as their decoder alone too: the whole of it is what the config describes.
+    seeing = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
     with torch.device("meta"), initialization.no_init_weights():
         model: nn.Module = factory.from_config(config, attn_implementation=attention).eval()
     # Weights are tied while they are initialised, which was skipped.
     model.tie_weights()  # type: ignore[operator]
+    # Some look for padding in the tokens, which have no values here.
+    model.config.pad_token_id = None  # type: ignore[union-attr]
     return model
 
 
@@ -93,7 +121,7 @@ def build(config: Mapping[str, Any], where: str, *, own_attention: bool = False)
             f"{where}: transformers cannot build this model: {type(error).__name__}: {error}",
             "check the sizes in the config",
         ) from error
-    return Built(model, prepared, recorder, _repeated_layers(model, prepared))
+    return Built(model, prepared, where, recorder, _repeated_layers(model, prepared))
 
 
 def _plain(value: object) -> bool:
@@ -142,19 +170,30 @@ def _shapes(value: object) -> object:
 class Once:
     """Runs the first of equal layers and repeats its result and its counts for the others.
 
-    A repeated layer keeps no cache of its own: what is cached is asked of the first (see `representatives`).
+    A repeated layer keeps no cache of its own: what is cached is asked of the first (see `positions`).
     """
 
     def __init__(self, built: Built, counter: Counter) -> None:
         self._counter = counter
         self._seen: dict[Key, tuple[str, list[Call], set[str], Any]] = {}
-        self.representatives: dict[str, str] = {}
+        self._ran: dict[str, str] = {}
         for path in built.layers:
             self._wrap(built.model.get_submodule(path), path, built.layers[path])
 
     def forget(self) -> None:
         """Begin a new pass: its layers must run, since each pass extends the cache."""
         self._seen.clear()
+
+    def positions(self, cached: int) -> list[int] | None:
+        """The layer that stands for each of `cached` layers; None where no stack of layers is that deep."""
+        stacks: dict[str, dict[int, int]] = {}
+        for path, first in self._ran.items():
+            name, _, index = path.rpartition(".")
+            stacks.setdefault(name, {})[int(index)] = int(first.rpartition(".")[2])
+        for stack in stacks.values():
+            if sorted(stack) == list(range(cached)):
+                return [stack[index] for index in range(cached)]
+        return None
 
     def _wrap(self, layer: nn.Module, path: str, signature: Key) -> None:
         own: Callable[..., Any] = layer.forward
@@ -164,23 +203,32 @@ class Once:
             counter = self._counter
             known = self._seen.get(key)
             if known is not None:
-                first, calls, entered, result = known
-                self.representatives[path] = first
+                first, calls, touched, result = known
+                self._ran[path] = first
                 counter.calls.extend(_moved(call, first, path) for call in calls)
-                counter.entered.update(path + name[len(first) :] for name in entered)
+                counter.touched.update(_under(path, name, first) for name in touched)
                 return result
-            before, outer = len(counter.calls), counter.entered
-            counter.entered = set()
+            before, outer = len(counter.calls), counter.touched
+            counter.touched = set()
             result = own(*args, **kwargs)
-            self._seen[key] = (path, counter.calls[before:], counter.entered, result)
-            self.representatives[path] = path
-            counter.entered = outer | counter.entered
+            self._seen[key] = (path, counter.calls[before:], counter.touched, result)
+            self._ran[path] = path
+            counter.touched = outer | counter.touched
             return result
 
         layer.forward = forward
 
 
+def _under(path: str, name: str, first: str) -> str:
+    """The name of the same thing inside the layer at `path`."""
+    return path + name[len(first) :] if name == first or name.startswith(f"{first}.") else name
+
+
 def _moved(call: Call, first: str, path: str) -> Call:
-    if not call.path.startswith(first):
-        return call
-    return Call(path + call.path[len(first) :], call.kind, call.flops, call.causal, call.experts)
+    weight = None if call.weight is None else _under(path, call.weight, first)
+    detail = call.detail
+    if isinstance(detail, Scores) and detail.layer is not None:
+        here, there = first.rpartition(".")[2], path.rpartition(".")[2]
+        if detail.layer == int(here):
+            detail = replace(detail, layer=int(there))
+    return replace(call, path=_under(path, call.path, first), weight=weight, detail=detail)

@@ -75,5 +75,11 @@ def run_vision(model: nn.Module, inputs: dict[str, Any]) -> int:
     features: Any = model.get_image_features
     found = features(**inputs)
     pooled = getattr(found, "pooler_output", found)
+    if pooled is None:
+        # Some leave the projector to the forward pass of the whole model.
+        projector: Any = model.get_submodule(
+            "model.multi_modal_projector" if hasattr(model, "model") else "multi_modal_projector"
+        )
+        pooled = projector(found.last_hidden_state)
     rows = [pooled] if isinstance(pooled, torch.Tensor) else list(pooled)
     return sum(row.shape[:-1].numel() for row in rows)

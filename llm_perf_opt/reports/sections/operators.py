@@ -44,7 +44,7 @@ def pages(facts: RunFacts) -> Iterator[tuple[PurePosixPath, Document]]:
             sections.append(Section("Figures", tuple(metric_blocks(stage, measured.metrics))))
         tables = facts.of_stage(stage, ProfileTables)
         if profile is not None and tables is not None:
-            what = "the recorded trace" if profile.sample is None else "one profiled sample"
+            what = "the recorded trace" if profile.sample is None else f"one profiled sample{_covered(profile)}"
             intro = Paragraph(f"Sums over {what}; self time leaves out what an operator called.")
             blocks: list[Block] = [intro, operator_table(tables.operators)]
             blocks += [kernel_table(tables.kernels)] if tables.kernels else []
@@ -59,7 +59,17 @@ def _what(profile: Profile) -> str:
     recorded = f"{', '.join(profile.activities)}; {profile.events:,} events"
     if profile.wall_ms is None:
         return f"A trace recorded elsewhere ({recorded})"
-    return f"One sample under the profiler ({recorded}) took {significant(profile.wall_ms)} ms"
+    return f"One sample under the profiler{_covered(profile)} ({recorded}) took {significant(profile.wall_ms)} ms"
+
+
+def _covered(profile: Profile) -> str:
+    """Which part of the sample was profiled."""
+    if profile.decode_steps is None:
+        return ""
+    steps = f"{profile.decode_steps:,} decode step{'' if profile.decode_steps == 1 else 's'}"
+    if profile.whole:
+        return f", prefill and all of its {steps},"
+    return f", prefill and only the first {steps} (pipeline.torch_profiler.steps),"
 
 
 def operator_table(rows: Sequence[OperatorRow], limit: int | None = None) -> Table:

@@ -24,11 +24,12 @@ def section(facts: RunFacts) -> Section | None:
         "decode step": static.phases.decode,
     }
     rows = tuple(
-        (name, f"{phase.flops:,}", in_bytes(phase.bytes), significant(phase.arithmetic_intensity))
+        (name, f"{phase.tokens:,}", f"{phase.flops:,}", in_bytes(phase.bytes), significant(phase.arithmetic_intensity))
         for name, phase in phases.items()
         if phase is not None
     )
-    blocks: list[Block] = [Table(("phase", "FLOPs", "least bytes", "FLOP/B"), rows, numeric=frozenset({1, 2, 3}))]
+    columns = ("phase", "tokens", "FLOPs", "least bytes", "FLOP/B")
+    blocks: list[Block] = [Table(columns, rows, numeric=frozenset({1, 2, 3, 4}))]
     if static.gpus:
         blocks.append(_bounds(static.gpus))
     reasons = tuple(f"{name}: not covered: {reason}" for name, reason in static.reasons.items())

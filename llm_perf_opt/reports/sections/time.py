@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from llm_perf_opt.analysis.metrics import throttle_note
+from llm_perf_opt.analysis.metrics import SLOW, decode_steps, throttle_note
 from llm_perf_opt.records.metrics import Metric
 from llm_perf_opt.records.tables import OperatorRow, ProfileTables
 from llm_perf_opt.reports.document import Items, Section
@@ -48,6 +48,26 @@ def _phases(measured: Measured) -> list[str]:
         f"A batch takes {significant(e2e)} ms from the start of reading it to its last token (median of "
         f"{len(repeats)} timed runs that made {tokens} tokens): {shares}.",
         *_host_sync(measured, parts["decode"]),
+        *_steps(measured),
+    ]
+
+
+def _steps(measured: Measured) -> list[str]:
+    """How far the mean time per token is from the usual step, and what makes the difference."""
+    steps, tpot = decode_steps(measured.workload.batches), measured.metrics.metrics["decode.tpot_ms"].median
+    if steps is None or tpot is None:
+        return []
+    off = tpot / steps.p50_ms - 1 if steps.p50_ms > 0 else 0.0
+    distance = f"{percent(abs(off))} {'above' if off >= 0 else 'below'} the median step"
+    slow = (
+        f"{percent(steps.slow_share)} of decode time is in {steps.slow:,} of {steps.n:,} steps that took over {SLOW:g} "
+        "times the median"
+        if steps.slow
+        else f"none of {steps.n:,} steps took over {SLOW:g} times the median"
+    )
+    return [
+        f"TPOT, a mean of {significant(tpot)} ms a token, is {distance} (p50 {significant(steps.p50_ms)}, p95 "
+        f"{significant(steps.p95_ms)}, p99 {significant(steps.p99_ms)} ms): {slow}."
     ]
 
 

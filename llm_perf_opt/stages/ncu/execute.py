@@ -13,10 +13,10 @@ from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure, NcuCapture, NcuFacts, NcuRegion, NcuResult
 from llm_perf_opt.stages.base import StageContext
 from llm_perf_opt.stages.ncu import argv
-from llm_perf_opt.stages.ncu.request import Request, child_work, dropped_words, make_request
+from llm_perf_opt.stages.ncu.request import NcuRequest, child_work, dropped_words, make_request
 from llm_perf_opt.stages.ncu.settings import Ncu
 from llm_perf_opt.stages.range_check import explained
-from llm_perf_opt.stages.wrapped import Launch
+from llm_perf_opt.stages.wrapped import ToolRun
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.discovery import require_tool
 from llm_perf_opt.tools.failures import judge_ncu, workload_remark
@@ -27,7 +27,7 @@ def execute(context: StageContext[Ncu]) -> Outcome:
     tool = require_tool("ncu")
     request = make_request(context.settings, context.config, tool.path)
     settings = request.settings
-    launch = Launch(context, *child_work(request, context.config, context.inputs), request.capture)
+    launch = ToolRun(context, *child_work(request, context.config, context.inputs), request.capture)
     directory = context.output_dir
     _make_room(directory, settings.ncu_cli.force_overwrite)
     command = argv.profile_argv(tool.path, settings, request.options, directory, launch.command)
@@ -90,7 +90,7 @@ def _make_room(directory: Path, force_overwrite: bool) -> None:
         report.unlink()
 
 
-def _without_gpu(failure: Failure | None, launch: Launch) -> Failure | None:
+def _without_gpu(failure: Failure | None, launch: ToolRun) -> Failure | None:
     """Where the workload ran on a CPU, no filter is to blame for there being no kernels."""
     if failure is None or failure.code not in ("no-kernels", "filter-never-matched") or launch.on_gpu:
         return failure
@@ -104,7 +104,7 @@ def _without_gpu(failure: Failure | None, launch: Launch) -> Failure | None:
 class Export:
     """What ncu prints of its report: whole, and region by region."""
 
-    def __init__(self, launch: Launch, program: str, report: Path, request: Request) -> None:
+    def __init__(self, launch: ToolRun, program: str, report: Path, request: NcuRequest) -> None:
         self.results: tuple[NcuResult, ...] = ()
         self._launch = launch
         self._program = program

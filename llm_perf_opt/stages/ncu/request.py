@@ -32,7 +32,7 @@ from llm_perf_opt.workload.order import STEADY_STEP, Capture
 
 
 @dataclass(frozen=True)
-class Request:
+class NcuRequest:
     """One run of ncu."""
 
     settings: Ncu
@@ -77,7 +77,7 @@ class Request:
         return self.steady_step and not self.settings.gating_nvtx
 
 
-def make_request(asked_settings: Ncu, config: Config, program: str | None) -> Request:
+def make_request(asked_settings: Ncu, config: Config, program: str | None) -> NcuRequest:
     """The request of a configuration.
 
     Args:
@@ -105,7 +105,7 @@ def make_request(asked_settings: Ncu, config: Config, program: str | None) -> Re
         cli.sections or (), known_sections(program) if program and cli.sections else _NONE
     )
     folders = folder_names(list(asked)) if len(asked) > 1 else {}
-    return Request(
+    return NcuRequest(
         settings=settings,
         replay_reason=replay_reason,
         own=own,
@@ -122,7 +122,7 @@ def make_request(asked_settings: Ncu, config: Config, program: str | None) -> Re
 _NONE: frozenset[str] = frozenset()
 
 
-def child_work(request: Request, config: Config, inputs: Inputs) -> tuple[Config, Inputs]:
+def child_work(request: NcuRequest, config: Config, inputs: Inputs) -> tuple[Config, Inputs]:
     """What the child runs: one repeat, since its times mean nothing; and what must repeat itself exactly is one batch,
     decoded greedily to its full length."""
     changes: dict[str, object] = {"measure": config.measure.model_copy(update={"repeats": 1})}
@@ -160,7 +160,7 @@ def plan(context: PlanContext[Ncu]) -> PlannedStage:
     )
 
 
-def _notes(request: Request) -> list[str]:
+def _notes(request: NcuRequest) -> list[str]:
     found = []
     mode = request.settings.ncu_cli.replay_mode
     by_range = mode in ("range", "app-range")
@@ -194,7 +194,7 @@ def _notes(request: Request) -> list[str]:
     return found + dropped_words(request)
 
 
-def dropped_words(request: Request) -> list[str]:
+def dropped_words(request: NcuRequest) -> list[str]:
     """What was asked for and is not sent."""
     kinds = {"metrics": request.dropped_metrics, "sections": request.dropped_sections}
     return [
@@ -202,7 +202,7 @@ def dropped_words(request: Request) -> list[str]:
     ]
 
 
-def _estimate(request: Request, program: str | None) -> PassEstimate:
+def _estimate(request: NcuRequest, program: str | None) -> PassEstimate:
     cli = request.settings.ncu_cli
     formula = f"{PASSES_OF_FULL} for the set full, fewer by its share of the metrics; a rule of thumb, the GPU decides"
     what = "profiled range" if cli.replay_mode in ("range", "app-range") else "profiled launch"

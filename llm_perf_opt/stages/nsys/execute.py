@@ -30,7 +30,7 @@ from llm_perf_opt.stages.known_ranges import check_trigger
 from llm_perf_opt.stages.nsys import argv
 from llm_perf_opt.stages.nsys.settings import Nsys
 from llm_perf_opt.stages.range_check import check_ranges, explained, range_remarks
-from llm_perf_opt.stages.wrapped import Launch, changed_environment, foreign_command, launched_command, planned_tool
+from llm_perf_opt.stages.wrapped import ToolRun, changed_environment, foreign_command, launched_command, planned_tool
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import require_tool
@@ -78,7 +78,7 @@ def execute(context: StageContext[Nsys]) -> Outcome:
     waits_for_range = settings.capture_range == "nvtx" and settings.gating_nvtx
     bracketed = settings.capture_range == "cudaProfilerApi"
     capture = Capture(profiler_api="measured" if bracketed else None, needs_ranges=waits_for_range)
-    launch = Launch(context, context.config, context.inputs, capture)
+    launch = ToolRun(context, context.config, context.inputs, capture)
     directory = context.output_dir
     _remove_old(directory)
     command = argv.profile_argv(tool.path, settings, directory, launch.command, parse_version(tool.version) or None)
@@ -141,7 +141,7 @@ def _remove_old(directory: Path) -> None:
 class _Exports:
     """The reports of a capture as SQLite, and what they hold."""
 
-    def __init__(self, launch: Launch, program: str, settings: Nsys) -> None:
+    def __init__(self, launch: ToolRun, program: str, settings: Nsys) -> None:
         self.files: list[Path] = []
         self.read: list[Read] = []
         self.output = ""

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from llm_perf_opt.analysis.static import NotCovered
 from llm_perf_opt.analysis.static.methods import static_record
+from llm_perf_opt.analysis.static.stored import StoredWeights, stored_weights
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import STATIC
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.errors import StageError
 from llm_perf_opt.hardware.catalogue import find_gpu, gpu_named
 from llm_perf_opt.hardware.detect import detect_gpus
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.plan.model import PlannedStage
-from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.static import StaticRequest
 from llm_perf_opt.stages.base import PlanContext, StageContext
 from llm_perf_opt.stages.static_analysis import StaticAnalysis
+from llm_perf_opt.stages.static_analysis.sizes import (
+    INSTRUCTION_TOKENS,
+    TEXT_PROMPT_TOKENS,
+    sizes_of,
+    synthetic_image,
+)
 from llm_perf_opt.workload.adapter import Adapter, find_adapter
-
-# Sizes of a synthetic sample; the report repeats them beside the figures.
-TEXT_PROMPT_TOKENS = 2048
-INSTRUCTION_TOKENS = 32
-"""The words that go with an image."""
-IMAGE_SIDE = 1024
-"""Pixels, where the configuration names no size."""
 
 
 def plan(context: PlanContext[StaticAnalysis]) -> PlannedStage:
@@ -44,12 +43,25 @@ def execute(context: StageContext[StaticAnalysis]) -> Outcome:
             _gpus(config.hardware.gpu),
             fallback=settings.use_analytic_fallback,
             where=config.model.path or f"model {config.model.name}",
+            stored=_stored(config),
         )
     except NotCovered as error:
         return Outcome.skipped(error.message)
     if settings.write_reports:
         write_text(context.output_dir / STATIC, record.to_json() + "\n")
     return Outcome.completed()
+
+
+def _stored(config: Config) -> StoredWeights | None:
+    """The weights as the model's files hold them, where it has files."""
+    path = Path(config.model.path) if config.model.path else None
+    if path is None or config.model.dtype != "auto":
+        return None
+    if path.suffix == ".gguf":
+        from llm_perf_opt.workload.gguf_config import stored_in_gguf
+
+        return stored_in_gguf(path)
+    return stored_weights(path) if path.is_dir() else None
 
 
 def _gpus(name: str) -> list[Gpu]:
@@ -64,49 +76,40 @@ def request_of(context: StageContext[StaticAnalysis], adapter: Adapter) -> Stati
     """Sizes from the configuration, or those of the first sample with `use_synthetic_inputs: false`.
 
     Raises:
-        StageError: the sizes of the first sample cannot be found.
+        StageError, ConfigError: the first sample cannot be prepared.
     """
     config, settings = context.config, context.settings
-    if settings.use_synthetic_inputs:
-        tokens, images = _synthetic_sizes(config, adapter)
-    else:
-        tokens, images = _sizes_of(context.inputs.samples[0], config)
-    return StaticRequest(
-        prompt_tokens=tokens,
+    sizes = _synthetic(config, adapter) if settings.use_synthetic_inputs else _first(context, adapter)
+    common = StaticRequest(
         batch=config.infer.batch_size,
         new_tokens=config.infer.max_new_tokens,
         context=config.infer.context_len_fixed,
-        images=images,
         dtype=None if config.model.dtype == "auto" else config.model.dtype,
         attention_flops=settings.attention_flops,
         logits=settings.logits,
     )
+    return common.model_copy(update=sizes)
 
 
-def _synthetic_sizes(config: Config, adapter: Adapter) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Prompt tokens beside the image tokens, and images: one of the global view's size for models that read images."""
+def _first(context: StageContext[StaticAnalysis], adapter: Adapter) -> dict[str, Any]:
+    """Of the sample that runs first."""
+    inputs = context.inputs
+    sizes = sizes_of(inputs.samples[inputs.epochs[0][0]], context.config, adapter)
+    seen = {"views": sizes.views, "image_tokens": sizes.image_tokens} if sizes.views else {}
+    return {"prompt_tokens": sizes.prompt_tokens - (sizes.image_tokens if seen else 0), **seen}
+
+
+def _synthetic(config: Config, adapter: Adapter) -> dict[str, Any]:
+    """Prompt tokens beside the image tokens, and for models that read images one of the global view's size."""
     if adapter.modality == "text":
-        return TEXT_PROMPT_TOKENS, ()
-    side = config.model.preprocess.base_size or IMAGE_SIDE
-    return INSTRUCTION_TOKENS, ((side, side),)
-
-
-def _sizes_of(sample: Sample, config: Config) -> tuple[int, tuple[tuple[int, int], ...]]:
-    if sample.kind == "image":
-        from PIL import Image
-
-        try:
-            with Image.open(str(sample.path)) as image:
-                return INSTRUCTION_TOKENS, (image.size,)
-        except OSError as error:
-            raise StageError(f"the size of {sample.path} cannot be read: {error}", "repair or remove it") from error
-    tokenizer = Path(config.model.path or "") / "tokenizer.json"
-    if not tokenizer.is_file():
-        raise StageError(
-            "the tokens of the first sample cannot be counted: the model has no tokenizer.json",
-            "set pipeline.static_analysis.use_synthetic_inputs: true",
-        )
-    from tokenizers import Tokenizer
-
-    text = sample.text if sample.text is not None else Path(str(sample.path)).read_text(encoding="utf-8")
-    return len(Tokenizer.from_file(str(tokenizer)).encode(text).ids), ()
+        return {"prompt_tokens": TEXT_PROMPT_TOKENS}
+    image = synthetic_image(config)
+    if adapter.pages is None:
+        return {"prompt_tokens": INSTRUCTION_TOKENS, "images": (image,)}
+    page = adapter.pages(config).of(image)
+    return {
+        "prompt_tokens": INSTRUCTION_TOKENS,
+        "images": (image,),
+        "views": page.views,
+        "image_tokens": page.tokens,
+    }

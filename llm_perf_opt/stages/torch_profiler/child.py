@@ -70,7 +70,7 @@ def profile_sample(session: Session, settings: TorchProfiler, sample: int, outpu
         session.events.phase("profile", 0, 1)
         start = time.perf_counter()
         with module_ranges(_hooked_modules(session, ranges), ranges):
-            session.run_once((sample,), ranges)
+            work = session.run_once((sample,), ranges, most_steps=settings.steps)
         session.clock.synchronize()
         wall_ms = (time.perf_counter() - start) * 1e3
     session.events.phase("tables", 0, 1)
@@ -78,8 +78,13 @@ def profile_sample(session: Session, settings: TorchProfiler, sample: int, outpu
     captured = analyse(events, TRACE)
     write_profile_tables(captured, output_dir)
     _export_trace(profiler, output_dir / TRACE)
+    steps = len(work.repeat.step_ms)
+    most_steps = session.loaded.most_new(work.batch, session.infer.max_new_tokens) - 1
     return Profile(
         sample=sample,
+        decode_steps=steps,
+        # Fewer than it was allowed: the text ended.
+        whole=settings.steps is None or steps < settings.steps or steps == most_steps,
         activities=tuple(activities),
         events=event_count(events),
         wall_ms=wall_ms,
@@ -97,7 +102,7 @@ def _hooked_modules(session: Session, ranges: Ranges) -> Mapping[str, torch.nn.M
 def _profiler_warm_up(session: Session, settings: TorchProfiler) -> None:
     batch = session.loaded.synthetic() if settings.warmup_synthetic else session.first_readable()
     if batch is not None:
-        session.loop.generate(batch, Ranges(()))
+        session.loop.generate(batch, Ranges(()), most_steps=settings.steps)
 
 
 def _export_trace(profiler: torch.profiler.profile, path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from llm_perf_opt.config.base import NonNegative, Output, TimedSettings, inconsistent
+from llm_perf_opt.config.base import Count, NonNegative, Output, TimedSettings, inconsistent
 
 
 class TorchProfiler(TimedSettings):
@@ -33,6 +33,9 @@ class TorchProfiler(TimedSettings):
     """Untimed runs before the profiled sample."""
     warmup_synthetic: bool = True
     """Warm up on a synthetic sample instead of the first real one."""
+    steps: Count | None = 16
+    """Decode steps of the profiled sample, after its prefill; null profiles all, in gigabytes of host memory where they
+    are a thousand."""
     output: Output = Field(default_factory=Output)
     """What the stage leaves behind beside its tables."""
 

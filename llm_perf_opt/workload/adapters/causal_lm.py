@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_perf_opt.analysis.static.source import read_config
 from llm_perf_opt.config.schema import Config
+from llm_perf_opt.records.inputs import Sample, SampleSizes
 from llm_perf_opt.workload.adapter import Adapter
 from llm_perf_opt.workload.weights import model_path
 
@@ -26,10 +27,17 @@ def model_config(config: Config) -> Mapping[str, Any]:
     return read_config(path)[0]
 
 
+def sizes(config: Config, sample: Sample) -> SampleSizes:
+    from llm_perf_opt.workload.building import tokenizer_without_code
+    from llm_perf_opt.workload.families.causal_lm import prompt_sizes
+
+    return prompt_sizes(tokenizer_without_code(config), sample)
+
+
 def load(config: Config, device: torch.device) -> LoadedModel:
     from llm_perf_opt.workload.families.causal_lm import load_causal_lm
 
     return load_causal_lm(config, device)
 
 
-ADAPTER = Adapter(modality="text", model_config=model_config, load=load, modules=(), anybodys_code=True)
+ADAPTER = Adapter(modality="text", model_config=model_config, load=load, sizes=sizes, modules=(), anybodys_code=True)

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llm_perf_opt.analysis.static.pages import TiledPages
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.records.inputs import Sample, SampleSizes
 from llm_perf_opt.workload.adapter import Adapter
+from llm_perf_opt.workload.preprocess import tiled_pages_of
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +82,17 @@ def model_config(config: Config) -> Mapping[str, Any]:
     }
 
 
+def pages(config: Config) -> TiledPages:
+    """As `model.preprocess` says, with few tiles."""
+    return tiled_pages_of(config, TiledPages(most=MAX_TILES))
+
+
+def sizes(config: Config, sample: Sample) -> SampleSizes:
+    from llm_perf_opt.workload.families.deepseek_ocr import sample_sizes
+
+    return sample_sizes(processor(), config, pages(config), sample)
+
+
 def load(config: Config, device: torch.device) -> LoadedModel:
     import torch
     from transformers import AutoModelForImageTextToText, DeepseekOcr2Config
@@ -99,7 +113,7 @@ def load(config: Config, device: torch.device) -> LoadedModel:
         dtype,
         device,
     )
-    return DeepseekOcrModel(built, processor(), config, max_tiles=MAX_TILES)
+    return DeepseekOcrModel(built, processor(), config, pages(config))
 
 
 def processor() -> Any:
@@ -129,6 +143,8 @@ ADAPTER = Adapter(
     modality="image",
     model_config=model_config,
     load=load,
+    pages=pages,
+    sizes=sizes,
     output_family="deepseek_ocr",
     modules=("sam", "clip", "projector"),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_perf_opt.analysis.static.source import read_config
 from llm_perf_opt.config.schema import Config
+from llm_perf_opt.records.inputs import Sample, SampleSizes
 from llm_perf_opt.workload.adapter import Adapter
 from llm_perf_opt.workload.weights import model_path
 
@@ -21,6 +22,12 @@ def model_config(config: Config) -> Mapping[str, Any]:
     return read_config(model_path(config.model))[0]
 
 
+def sizes(config: Config, sample: Sample) -> SampleSizes:
+    from llm_perf_opt.workload.families.image_text import sample_sizes
+
+    return sample_sizes(config, sample)
+
+
 def load(config: Config, device: torch.device) -> LoadedModel:
     from llm_perf_opt.workload.families.image_text import load_image_text
 
@@ -28,5 +35,10 @@ def load(config: Config, device: torch.device) -> LoadedModel:
 
 
 ADAPTER = Adapter(
-    modality="image", model_config=model_config, load=load, modules=("vision", "projector"), anybodys_code=True
+    modality="image",
+    model_config=model_config,
+    load=load,
+    sizes=sizes,
+    modules=("vision", "projector"),
+    anybodys_code=True,
 )

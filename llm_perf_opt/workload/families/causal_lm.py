@@ -10,8 +10,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.records.inputs import Sample
-from llm_perf_opt.workload.building import Built, checkpoint_source, explaining_load, load_checkpoint
+from llm_perf_opt.records.inputs import Sample, SampleSizes
+from llm_perf_opt.workload.building import (
+    Built,
+    checkpoint_source,
+    explaining_load,
+    load_checkpoint,
+)
 from llm_perf_opt.workload.inputs import BadSampleError
 from llm_perf_opt.workload.loaded import Batch, LoadedModel, padded_positions
 from llm_perf_opt.workload.weights import model_path
@@ -27,7 +32,9 @@ class CausalLm(LoadedModel):
         self.tokenizer.padding_side = "left"
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
-        rows = [self._encode(_text(sample), sample.source) for sample in samples]
+        rows = [encode(self.tokenizer, _text(sample), sample.source) for sample in samples]
+        for row, sample in zip(rows, samples, strict=True):
+            self.check_window(len(row), sample.source)
         longest = max(len(row) for row in rows)
         ids = torch.full((len(rows), longest), self.pad_token_id)
         mask = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -50,17 +57,31 @@ class CausalLm(LoadedModel):
     def modules(self) -> Mapping[str, torch.nn.Module]:
         return {}
 
-    def _encode(self, text: str, source: str) -> list[int]:
-        if self.tokenizer.chat_template is not None:
-            messages = [{"role": "user", "content": text}]
-            encoded = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
-            ids = list(encoded["input_ids"])
-        else:
-            ids = list(self.tokenizer(text)["input_ids"])
-        if not ids:
-            raise BadSampleError(f"{source} holds no text")
-        self.check_window(len(ids), source)
-        return ids
+
+def encode(tokenizer: Any, text: str, source: str) -> list[int]:
+    """The ids of a prompt, in the chat format of the tokenizer where it has one.
+
+    Raises:
+        BadSampleError: there are none.
+    """
+    if tokenizer.chat_template is not None:
+        messages = [{"role": "user", "content": text}]
+        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        ids = list(encoded["input_ids"])
+    else:
+        ids = list(tokenizer(text)["input_ids"])
+    if not ids:
+        raise BadSampleError(f"{source} holds no text")
+    return ids
+
+
+def prompt_sizes(tokenizer: Any, sample: Sample) -> SampleSizes:
+    """The tokens of a prompt.
+
+    Raises:
+        BadSampleError: it cannot be read.
+    """
+    return SampleSizes(prompt_tokens=len(encode(tokenizer, _text(sample), sample.source)))
 
 
 def _text(sample: Sample) -> str:

@@ -7,7 +7,6 @@ a global view padded to a square, local tiles beside it, and a row of image toke
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,35 +17,27 @@ import torch
 from PIL import Image, ImageOps
 from transformers import AutoModel, AutoTokenizer
 
-from llm_perf_opt.config.schema import Config, Preprocess
+from llm_perf_opt.analysis.static.pages import GundamPages
+from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import MissingError
-from llm_perf_opt.records.inputs import Sample
-from llm_perf_opt.workload.building import Built, checkpoint_source, explaining_load, load_checkpoint
+from llm_perf_opt.records.inputs import Sample, SampleSizes
+from llm_perf_opt.workload.building import (
+    Built,
+    checkpoint_source,
+    explaining_load,
+    load_checkpoint,
+    tokenizer_without_code,
+)
 from llm_perf_opt.workload.families.deepseek_ocr import DEFAULT_PROMPT, with_image, without_ends
 from llm_perf_opt.workload.images import read_image
 from llm_perf_opt.workload.loaded import Batch, LoadedModel, padded_positions
+from llm_perf_opt.workload.preprocess import gundam_pages
 from llm_perf_opt.workload.weights import model_path
 
 IMAGE_TOKEN = "<image>"
 GREY = (127, 127, 127)
-FEWEST_TILES, MOST_TILES = 2, 9
 STRETCHED_UP_TO = 640
 """Without tiles, a view of at most this side is stretched to a square, a larger one padded."""
-
-
-@dataclass(frozen=True)
-class ViewSizes:
-    """How a page is cut up; the defaults are those of `infer`."""
-
-    base: int = 1024
-    tile: int = 640
-    crop: bool = True
-    patch: int = 16
-    downsample: int = 4
-
-    def queries(self, side: int) -> int:
-        """Image tokens along one side of a view."""
-        return math.ceil(side // self.patch / self.downsample)
 
 
 @dataclass(frozen=True)
@@ -69,9 +60,8 @@ class DeepseekOcrV1Model(LoadedModel):
         if generation.eos_token_id is None:
             generation.eos_token_id = tokenizer.eos_token_id
         super().__init__(built, tokenizer)
-        self.prompt = with_image(config.dataset.prompt or DEFAULT_PROMPT).strip()
-        self.sizes = _sizes(config.model.preprocess)
-        self._image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.prompt = instruction_of(config)
+        self.pages = gundam_pages(config)
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         batch = self._batch([read_image(Path(str(sample.path))) for sample in samples])
@@ -90,7 +80,7 @@ class DeepseekOcrV1Model(LoadedModel):
         return without_ends(self, ids)
 
     def _batch(self, images: list[Image.Image]) -> Batch:
-        pages = [self._page(image) for image in images]
+        pages = [page_of(image, self.tokenizer, self.prompt, self.pages) for image in images]
         lengths = tuple(len(page.ids) for page in pages)
         longest = max(lengths)
         ids = torch.full((len(pages), longest), self.pad_token_id)
@@ -117,62 +107,51 @@ class DeepseekOcrV1Model(LoadedModel):
             },
         )
 
-    def _page(self, image: Image.Image) -> Page:
-        sizes = self.sizes
-        tiles: list[Image.Image] = []
-        grid = (1, 1)
-        if sizes.crop:
-            view = ImageOps.pad(image, (sizes.base, sizes.base), color=GREY)
-            if max(image.size) > sizes.tile:
-                grid = tile_grid(image.size, sizes.tile)
-                tiles = cut(image, grid, sizes.tile)
-        elif sizes.tile <= STRETCHED_UP_TO:
-            view = image.resize((sizes.tile, sizes.tile))
-        else:
-            view = ImageOps.pad(image, (sizes.tile, sizes.tile), color=GREY)
-        tokens = image_tokens(sizes, view.width, grid if tiles else None)
-        ids, is_image = [self.tokenizer.bos_token_id or 0], [False]
-        for number, text in enumerate(self.prompt.split(IMAGE_TOKEN)):
-            if number == 1:  # the one image of the sample
-                ids += [self._image_token_id] * tokens
-                is_image += [True] * tokens
-            encoded = self.tokenizer.encode(text, add_special_tokens=False)
-            ids += encoded
-            is_image += [False] * len(encoded)
-        return Page(ids, is_image, view, tiles, grid)
-
     def _pixels(self, views: list[Image.Image]) -> torch.Tensor:
         """Views (n, 3, height, width) from −1 to 1; one of zeros stands for none, as the model's code expects."""
         if not views:
-            side = self.sizes.base
+            side = self.pages.base
             return torch.zeros((1, 3, side, side), dtype=self.model.dtype, device=self.device)
         arrays = np.stack([np.asarray(view, dtype=np.float32) for view in views])
         pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2) / 127.5 - 1.0
         return pixels.to(self.device, self.model.dtype)
 
 
-def image_tokens(sizes: ViewSizes, side: int, grid: tuple[int, int] | None) -> int:
-    """Image tokens of a page: one more at the end of every row of queries, and one between the views."""
-    queries = sizes.queries(side)
-    tokens = queries * (queries + 1) + 1
-    if grid is not None:
-        columns, rows = grid
-        local = sizes.queries(sizes.tile)
-        tokens += (local * columns + 1) * local * rows
-    return tokens
+def page_of(image: Image.Image, tokenizer: Any, prompt: str, pages: GundamPages) -> Page:
+    """A page with the instruction that goes with it."""
+    found, grid = pages.of(image.size), pages.grid(image.size)
+    side = found.views[0][0]
+    if not pages.crop and side <= STRETCHED_UP_TO:
+        view = image.resize((side, side))
+    else:
+        view = ImageOps.pad(image, (side, side), color=GREY)
+    tiles = [] if grid is None else cut(image, grid, pages.tile)
+    placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+    ids, is_image = [tokenizer.bos_token_id or 0], [False]
+    for number, text in enumerate(prompt.split(IMAGE_TOKEN)):
+        if number == 1:  # the one image of the sample
+            ids += [placeholder] * found.tokens
+            is_image += [True] * found.tokens
+        encoded = tokenizer.encode(text, add_special_tokens=False)
+        ids += encoded
+        is_image += [False] * len(encoded)
+    return Page(ids, is_image, view, tiles, grid or (1, 1))
 
 
-def tile_grid(size: tuple[int, int], tile: int) -> tuple[int, int]:
-    """Tiles (columns, rows) nearest in shape to a page of `size`; of equals, the larger if half full."""
-    width, height = size
-    grids = [(columns, rows) for columns in range(1, MOST_TILES + 1) for rows in range(1, MOST_TILES + 1)]
-    allowed = sorted((c * r, c, r) for c, r in grids if FEWEST_TILES <= c * r <= MOST_TILES)
-    best, nearest = (1, 1), math.inf
-    for count, columns, rows in allowed:
-        distance = abs(width / height - columns / rows)
-        if distance < nearest or (distance == nearest and width * height > 0.5 * tile * tile * count):
-            best, nearest = (columns, rows), distance
-    return best
+def instruction_of(config: Config) -> str:
+    return with_image(config.dataset.prompt or DEFAULT_PROMPT).strip()
+
+
+def sample_sizes(config: Config, sample: Sample) -> SampleSizes:
+    """The tokens and views of a page with its instruction; runs no code of the model's.
+
+    Raises:
+        BadSampleError, MissingError, StageError: it cannot be read, or the tokenizer cannot.
+    """
+    tokenizer = tokenizer_without_code(config)
+    page = page_of(read_image(Path(str(sample.path))), tokenizer, instruction_of(config), gundam_pages(config))
+    views = (page.view.size, *(tile.size for tile in page.tiles))
+    return SampleSizes(prompt_tokens=len(page.ids), image_tokens=sum(page.is_image), views=views)
 
 
 def cut(image: Image.Image, grid: tuple[int, int], tile: int) -> list[Image.Image]:
@@ -184,19 +163,6 @@ def cut(image: Image.Image, grid: tuple[int, int], tile: int) -> list[Image.Imag
         for row in range(rows)
         for column in range(columns)
     ]
-
-
-def _sizes(preprocess: Preprocess) -> ViewSizes:
-    if not preprocess.enable:
-        return ViewSizes()
-    given = {
-        "base": preprocess.base_size,
-        "tile": preprocess.image_size,
-        "crop": preprocess.crop_mode,
-        "patch": preprocess.patch_size,
-        "downsample": preprocess.downsample_ratio,
-    }
-    return ViewSizes(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
 
 def load_deepseek_ocr_v1(config: Config, device: torch.device) -> DeepseekOcrV1Model:

@@ -13,7 +13,7 @@ from transformers import PROCESSOR_MAPPING, AutoConfig, AutoModelForImageTextToT
 
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.records.inputs import Sample
+from llm_perf_opt.records.inputs import Sample, SampleSizes
 from llm_perf_opt.workload.building import Built, checkpoint_source, explaining_load, load_checkpoint
 from llm_perf_opt.workload.images import read_image
 from llm_perf_opt.workload.inputs import BadSampleError
@@ -27,6 +27,10 @@ PLACEHOLDER = "<image>"
 # What transformers' classes call their parts, below `model.model` or `model`; the first that is there is taken.
 VISION_NAMES = ("vision_tower", "visual", "vision_model", "vision_encoder", "image_encoder")
 PROJECTOR_NAMES = ("multi_modal_projector", "connector", "mm_projector", "aligner", "modality_projection", "merger")
+
+
+Views = tuple[tuple[tuple[int, int], ...], ...]
+"""For each row, (width, height) of every view."""
 
 
 class ImageTextModel(LoadedModel):
@@ -63,17 +67,7 @@ class ImageTextModel(LoadedModel):
         return next((part for part in parts if isinstance(part, torch.nn.Module)), None)
 
     def _batch(self, images: list[Image.Image]) -> Batch:
-        try:
-            features = self.processor(
-                images=[[image] for image in images],
-                text=[self.prompt] * len(images),
-                return_tensors="pt",
-                padding=True,
-                images_kwargs=self.image_options,
-            )
-        except ValueError as error:
-            sizes = ", ".join(f"{image.width}×{image.height}" for image in images)
-            raise BadSampleError(f"the model's processor refuses an image of {sizes} pixels: {error}") from error
+        features = processed(self.processor, images, self.prompt, self.image_options)
         input_ids, mask = features.pop("input_ids"), features.pop("attention_mask")
         prompt_tokens = tuple(mask.sum(-1).tolist())
         padded = min(prompt_tokens) < input_ids.shape[1]
@@ -84,19 +78,12 @@ class ImageTextModel(LoadedModel):
             input_ids=input_ids.to(self.device),
             attention_mask=mask.to(self.device) if padded else None,
             prompt_tokens=prompt_tokens,
-            image_tokens=tuple((input_ids == self._image_token_id()).sum(-1).tolist()),
+            image_tokens=tuple((input_ids == image_token_id(self.model.config, self.processor)).sum(-1).tolist()),
             image_sizes=tuple((image.width, image.height) for image in images),
             views=self._views(features, len(images)),
             positions=None if positions is None else positions.to(self.device),
             extra={name: self._placed(name, value) for name, value in features.items()},
         )
-
-    def _image_token_id(self) -> int:
-        for owner in (self.model.config, self.processor):
-            for name in ("image_token_id", "image_token_index"):
-                if isinstance(found := getattr(owner, name, None), int):
-                    return found
-        return -1
 
     def _placed(self, name: str, value: Any) -> Any:
         """An input of the model on its device; pixels in its type."""
@@ -104,18 +91,68 @@ class ImageTextModel(LoadedModel):
             return value
         return value.to(self.device, self.model.dtype if value.is_floating_point() else None)
 
-    def _views(self, features: Mapping[str, Any], rows: int) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """For each row, (width, height) of what goes through the vision tower; empty where the input does not tell."""
-        grid, pixels = features.get("image_grid_thw"), features.get("pixel_values")
-        if grid is not None:
-            side = self.model.config.vision_config.patch_size
-            return tuple(((int(width) * side, int(height) * side),) for _, height, width in grid.tolist())
-        if not isinstance(pixels, torch.Tensor) or pixels.ndim not in (4, 5):
-            return ()
-        count = pixels.shape[0] * (pixels.shape[1] if pixels.ndim == 5 else 1)
-        if count % rows:
-            return ()
-        return (((int(pixels.shape[-1]), int(pixels.shape[-2])),) * (count // rows),) * rows
+    def _views(self, features: Mapping[str, Any], rows: int) -> Views:
+        return views_of(self.model.config, features, rows)
+
+
+def processed(processor: Any, images: Sequence[Image.Image], prompt: str, options: Mapping[str, Any]) -> Any:
+    """What the model's processor makes of one image and the prompt for each row.
+
+    Raises:
+        BadSampleError: it refuses the size of an image.
+    """
+    try:
+        return processor(
+            images=[[image] for image in images],
+            text=[prompt] * len(images),
+            return_tensors="pt",
+            padding=True,
+            images_kwargs=dict(options),
+        )
+    except ValueError as error:
+        sizes = ", ".join(f"{image.width}×{image.height}" for image in images)
+        raise BadSampleError(f"the model's processor refuses an image of {sizes} pixels: {error}") from error
+
+
+def image_token_id(hf_config: Any, processor: Any) -> int:
+    """The id that stands for a piece of an image; −1 where there is none."""
+    for owner in (hf_config, processor):
+        for name in ("image_token_id", "image_token_index"):
+            if isinstance(found := getattr(owner, name, None), int):
+                return found
+    return -1
+
+
+def views_of(hf_config: Any, features: Mapping[str, Any], rows: int) -> Views:
+    """For each row, (width, height) of what goes through the vision tower; empty where the input does not tell."""
+    grid, pixels = features.get("image_grid_thw"), features.get("pixel_values")
+    if grid is not None:
+        side = hf_config.vision_config.patch_size
+        return tuple(((int(width) * side, int(height) * side),) for _, height, width in grid.tolist())
+    if not isinstance(pixels, torch.Tensor) or pixels.ndim not in (4, 5):
+        return ()
+    count = pixels.shape[0] * (pixels.shape[1] if pixels.ndim == 5 else 1)
+    if count % rows:
+        return ()
+    return (((int(pixels.shape[-1]), int(pixels.shape[-2])),) * (count // rows),) * rows
+
+
+def sample_sizes(config: Config, sample: Sample) -> SampleSizes:
+    """The tokens and views of an image with its instruction.
+
+    Raises:
+        BadSampleError, MissingError, ConfigError, StageError: it cannot be read, or the processor cannot.
+    """
+    processor = load_processor(config)
+    hf_config = AutoConfig.from_pretrained(**checkpoint_source(config))
+    prompt = instruction(processor, config.dataset.prompt or DEFAULT_PROMPT)
+    features = processed(processor, [read_image(Path(str(sample.path)))], prompt, {})
+    views = views_of(hf_config, features, 1)
+    return SampleSizes(
+        prompt_tokens=int(features["input_ids"].shape[1]),
+        image_tokens=int((features["input_ids"] == image_token_id(hf_config, processor)).sum()),
+        views=views[0] if views else (),
+    )
 
 
 def load_image_text(config: Config, device: torch.device) -> ImageTextModel:

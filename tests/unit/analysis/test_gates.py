@@ -10,17 +10,17 @@ from llm_perf_opt.analysis.comparison import compare_figure
 from llm_perf_opt.analysis.gates import check_names, decide, parse_gate
 from llm_perf_opt.analysis.statistics import summarize, unmeasured
 from llm_perf_opt.errors import ConfigError
-from llm_perf_opt.records.comparison import GateResult, StageComparison, Work
+from llm_perf_opt.records.comparison import GateResult, StageComparison, WorkComparison
 from llm_perf_opt.records.metrics import Metric
 
-SAME = Work(relation="same")
+SAME = WorkComparison(relation="same")
 
 
 def metric(*samples: float) -> Metric:
     return summarize("ms", samples, None, [0] * len(samples))
 
 
-def judged(expression: str, a: Metric, b: Metric, work: Work = SAME) -> GateResult:
+def judged(expression: str, a: Metric, b: Metric, work: WorkComparison = SAME) -> GateResult:
     figure = compare_figure("ttft_ms", a, b, work.reason)
     stage = StageComparison(stage="torch_profiler", work=work, figures=(figure,))
     return decide(parse_gate(expression), "torch_profiler", [stage])
@@ -164,7 +164,7 @@ def test_what_was_not_measured_is_inconclusive_with_its_reason() -> None:
 
 
 def test_different_work_is_inconclusive_even_for_a_limit_on_b_alone() -> None:
-    other = Work(relation="different", reason="batch 0 made 5 new tokens in A, 6 in B")
+    other = WorkComparison(relation="different", reason="batch 0 made 5 new tokens in A, 6 in B")
     for expression in ("ttft_ms > +5%", "ttft_ms > +5", "ttft_ms > 5"):
         found = judged(expression, A, SIX, other)
         assert (found.outcome, found.found) == ("inconclusive", None)

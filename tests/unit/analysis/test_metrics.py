@@ -54,6 +54,21 @@ def test_every_observation_names_its_batch() -> None:
     assert found["memory.peak_bytes"].batches == found["energy.per_token_j"].batches == ()
 
 
+def test_decode_steps_are_those_of_all_repeats_together() -> None:
+    even = repeat(step_ms=(4.0, 4.0, 4.0, 4.0), decode_ms=16.0)
+    uneven = repeat(step_ms=(4.0, 4.0, 8.0, 24.0), decode_ms=40.0)
+    found = figures(workload(batch(even), batch(uneven)))
+    assert found["decode.step_p50_ms"].samples == (4.0,)
+    # Of 8 in order, position 0.95 · 7 = 6.65 lies between 8 and 24, and 0.99 · 7 = 6.93.
+    assert found["decode.step_p95_ms"].median == pytest.approx(8 + 0.65 * 16)
+    assert found["decode.step_p99_ms"].median == pytest.approx(8 + 0.93 * 16)
+    # One of 8 ms is not over twice the median.
+    assert found["decode.slow_step_share"].median == pytest.approx(24 / 56)
+    assert found["decode.step_p50_ms"].note == "over all 8 decode steps of the timed repeats"
+    # (t_last - t_first) / (n - 1) whatever its steps are.
+    assert found["decode.tpot_ms"].samples == (5.0, 5.0)
+
+
 def test_ratios() -> None:
     found = figures(workload())
     # 10^10 FLOPs in 39 ms on 10^12 FLOP/s; 10^9 bytes in 20 ms on 10^11 B/s; 10^9 FLOPs in 20 ms.
@@ -95,7 +110,8 @@ def test_work_is_asked_for_once_a_batch_and_figure_of_a_batch() -> None:
 def test_one_token_only_has_no_decode() -> None:
     single = repeat(decode_ms=None, step_ms=(), e2e_ms=50.0, new_tokens=(1,), host_sync_ms=0.0)
     found = figures(workload(batch(single)))
-    for name in ("decode.tpot_ms", "decode.tokens_per_s", "decode.mbu", "decode.mfu", "decode.host_sync_ms"):
+    steps = ("decode.step_p50_ms", "decode.step_p95_ms", "decode.step_p99_ms", "decode.slow_step_share")
+    for name in (*steps, "decode.tpot_ms", "decode.tokens_per_s", "decode.mbu", "decode.mfu", "decode.host_sync_ms"):
         assert found[name].median is None
         assert found[name].reason is not None
         assert "second token" in str(found[name].reason)
@@ -116,7 +132,7 @@ def test_names_of_the_specification_are_there_and_units_are_in_them() -> None:
     found = figures(workload())
     assert set(names.split()) | {"decode.mfu", "memory.peak_bytes", "energy.per_token_j"} <= set(found)
     for name, metric in found.items():
-        suffix = {"_ms": "ms", "_bytes": "bytes", "_per_s": "tokens/s", "_j": "J/token"}
+        suffix = {"_ms": "ms", "_bytes": "bytes", "_per_s": "tokens/s", "_share": "share", "_j": "J/token"}
         assert next((unit for end, unit in suffix.items() if name.endswith(end)), "ratio") == metric.unit
 
 

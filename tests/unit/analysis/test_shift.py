@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_perf_opt.analysis import shift as module
-from llm_perf_opt.analysis.shift import Sizes, interval_rank, null_counts, repeats_needed, shift
+from llm_perf_opt.analysis.shift import Sizes, hodges_lehmann_shift, interval_rank, null_counts, repeats_needed
 
 SIZES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=3).filter(
     lambda sizes: math.prod(math.comb(m + n, m) for m, n in sizes) <= 3000
@@ -71,7 +71,7 @@ def test_the_interval_holds_the_shift_in_95_percent_of_all_arrangements_and_a_na
 @given(st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=4))
 def test_shift_against_all_differences(strata: list[tuple[list[float], list[float]]]) -> None:
     differences = sorted(y - x for a, b in strata for x, y in itertools.product(a, b))
-    found = shift(strata)
+    found = hodges_lehmann_shift(strata)
     assert found.estimate == statistics.median(differences)
     rank = interval_rank(tuple(sorted((len(a), len(b)) for a, b in strata)))
     assert (found.interval is None) == (rank == 0)
@@ -84,7 +84,7 @@ def test_shift_against_all_differences(strata: list[tuple[list[float], list[floa
 @settings(deadline=None)
 @given(st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=3))
 def test_exchanging_the_runs_turns_the_sign(strata: list[tuple[list[float], list[float]]]) -> None:
-    there, back = shift(strata), shift([(b, a) for a, b in strata])
+    there, back = hodges_lehmann_shift(strata), hodges_lehmann_shift([(b, a) for a, b in strata])
     assert back.estimate == -there.estimate
     if there.interval is not None:
         assert back.interval == (-there.interval[1], -there.interval[0])

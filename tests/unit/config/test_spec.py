@@ -85,6 +85,7 @@ DEFAULTS: dict[str, object] = {
     "pipeline.torch_profiler.group_by_input_shape": False,
     "pipeline.torch_profiler.warmup_rounds": 2,
     "pipeline.torch_profiler.warmup_synthetic": True,
+    "pipeline.torch_profiler.steps": 16,
     **{f"pipeline.torch_profiler.output.{key}": value for key, value in OUTPUT.items()},
     "pipeline.direct_inference.enable": False,
     **{f"pipeline.direct_inference.output.{key}": value for key, value in OUTPUT.items()},

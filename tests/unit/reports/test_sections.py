@@ -9,13 +9,13 @@ import pytest
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.manifest import Manifest, StageEntry
 from llm_perf_opt.records.predictions import Prediction
-from llm_perf_opt.records.tables import OperatorRow
-from llm_perf_opt.records.workload import Instrumented, SampleError
+from llm_perf_opt.records.tables import OperatorRow, ProfileTables
+from llm_perf_opt.records.workload import Instrumented, Profile, SampleError
 from llm_perf_opt.reports.document import Document, Items, Paragraph, Section, Table, Verbatim
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
-from llm_perf_opt.reports.sections import figures, hardware, modules, outcome, predictions, time
+from llm_perf_opt.reports.sections import figures, hardware, modules, operators, outcome, predictions, time
 from llm_perf_opt.reports.sections.operators import operator_table
 from llm_perf_opt.reports.write import build_sections, find_sections, summary
 from tests import records
@@ -181,6 +181,41 @@ def test_time_in_plain_words() -> None:
     assert "prefill 55.7 %, decode 28.6 %, reading and preparing inputs 14.3 %" in text
     assert "2.0 % of decode is the host looking at tokens" in text
     assert "Prefill reaches 25.6 % of the compute peak (MFU), against a made-up GPU, dense float16." in text
+
+
+def test_what_slow_steps_hide_in_the_mean_is_said() -> None:
+    # Five tokens in 70 ms: 5 ms a token after the first, and the usual step takes 2 ms.
+    stalled = records.batch(records.repeat(step_ms=(2.0, 2.0, 2.0, 14.0)))
+    text = text_of(time.section(records.facts(records.measured(records.workload(stalled)))))
+    assert "TPOT, a mean of 5.000 ms a token, is 150 % above the median step (p50 2.000" in text
+    assert "70.0 % of decode time is in 1 of 4 steps that took over 2 times the median." in text
+    even = text_of(time.section(records.facts(records.measured(records.workload()))))
+    assert "is 0.0 % above the median step" in even
+    assert "none of 4 steps took over 2 times the median" in even
+
+
+@pytest.mark.parametrize(
+    ("steps", "whole", "words"),
+    [
+        (16, False, "prefill and only the first 16 decode steps (pipeline.torch_profiler.steps)"),
+        (3, True, "prefill and all of its 3 decode steps,"),
+        (1, True, "prefill and all of its 1 decode step,"),
+        (None, None, "One sample under the profiler (cpu; 9 events) took"),
+    ],
+)
+def test_how_much_of_the_sample_was_profiled_is_said(steps: int | None, whole: bool | None, words: str) -> None:
+    profile = Profile(
+        sample=0,
+        decode_steps=steps,
+        whole=whole,
+        activities=("cpu",),
+        events=9,
+        wall_ms=5.0,
+        phase_ms={},
+        warmup_runs=1,
+    )
+    left = (records.found("torch_profiler", profile), records.found("torch_profiler", ProfileTables([], [])))
+    assert words in text_of(operators.section(records.facts(records=left)))
 
 
 def test_outcome_tells_different_work_apart() -> None:

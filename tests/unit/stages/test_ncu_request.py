@@ -13,7 +13,7 @@ from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.records.inputs import Inputs, Sample
 from llm_perf_opt.stages.base import PlanContext
-from llm_perf_opt.stages.ncu.request import Request, child_work, make_request, plan
+from llm_perf_opt.stages.ncu.request import NcuRequest, child_work, make_request, plan
 from llm_perf_opt.stages.ncu.settings import Ncu
 
 SAMPLES = tuple(Sample(kind="prompt", path=None, text=text, size_bytes=1, sha256="0") for text in "abc")
@@ -27,11 +27,11 @@ def config(gating: bool = True, command: list[str] | None = None, infer: Any = N
     )
 
 
-def request(**settings: Any) -> Request:
+def request(**settings: Any) -> NcuRequest:
     return requested(config(**settings))
 
 
-def requested(found: Config) -> Request:
+def requested(found: Config) -> NcuRequest:
     return make_request(found.pipeline.first(Ncu), found, None)
 
 
@@ -39,7 +39,7 @@ def planned_for(found: Config) -> PlannedStage:
     return plan(PlanContext("ncu", found.pipeline.first(Ncu), found, Path("/run")))
 
 
-def sent(found: Request) -> list[str]:
+def sent(found: NcuRequest) -> list[str]:
     return [item.sent for item in found.filters]
 
 

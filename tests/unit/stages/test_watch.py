@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.stages.child import Watch
+from llm_perf_opt.stages.child import ChildWatch
 from llm_perf_opt.workload.events import EventReader
 
 
@@ -24,7 +24,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_what_the_tool_writes_is_a_move(tmp_path: Path, now: list[float]) -> None:
     log = tmp_path / "log"
-    watch = Watch(EventReader(tmp_path / "events"), Nobody(), 10.0, log=log)
+    watch = ChildWatch(EventReader(tmp_path / "events"), Nobody(), 10.0, log=log)
     now[0] = 8.0
     log.write_text("==PROF== 50%")
     assert watch.tick()
@@ -37,7 +37,7 @@ def test_what_the_tool_writes_is_a_move(tmp_path: Path, now: list[float]) -> Non
 
 def test_a_program_that_is_run_again_starts_over(tmp_path: Path, now: list[float]) -> None:
     events = tmp_path / "events"
-    watch = Watch(EventReader(events), Nobody(), 10.0)
+    watch = ChildWatch(EventReader(events), Nobody(), 10.0)
     events.write_text('{"kind": "device", "name": "cuda:0"}\n{"kind": "done"}\n')
     watch.tick()
     assert (watch.done, watch.device) == (True, "cuda:0")

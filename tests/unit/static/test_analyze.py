@@ -156,14 +156,20 @@ def test_quantized_weights_as_stored() -> None:
 @pytest.mark.parametrize(
     ("quantization", "bits"),
     [
-        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, 4 + (16 + 4) / 128),
+        # An index of 32 bits for each input beside the groups: of seven matrices a layer.
+        (
+            {"quant_method": "gptq", "bits": 4, "group_size": 128},
+            4 + (16 + 4) / 128 + 32 * (6 * 4096 + 14336) / (218_103_808),
+        ),
         ({"quant_method": "awq", "bits": 4, "group_size": 64}, 4 + (16 + 4) / 64),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, 4 + 32 / 64),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, None),
         (
             {
                 "quant_method": "compressed-tensors",
-                "config_groups": {"group_0": {"weights": {"num_bits": 8, "strategy": "channel"}}},
+                "config_groups": {
+                    "group_0": {"weights": {"num_bits": 8, "strategy": "channel"}, "targets": ["Linear"]}
+                },
             },
             None,
         ),

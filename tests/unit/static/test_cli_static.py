@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from llm_perf_opt.cli.static import app
 from llm_perf_opt.errors import ConfigError, MissingError
-from tests.unit.static.configs import LLAMA_31_8B, QWEN25_VL_7B
+from tests.unit.static.configs import DEEPSEEK_OCR, LLAMA_31_8B, QWEN25_VL_7B
 
 
 @pytest.fixture
@@ -52,6 +52,44 @@ def test_the_demo_preset_by_name() -> None:
     assert record["model"]["model_type"] == "deepseek_ocr2"
 
 
+@pytest.mark.parametrize(
+    ("preprocess", "views", "tokens"),
+    [
+        ({"base_size": 1024, "image_size": 640, "crop_mode": True}, [[1024, 1024], *[[640, 640]] * 6], 903),
+        ({"base_size": 640, "image_size": 640, "crop_mode": False}, [[640, 640]], 111),
+        ({"base_size": 512, "image_size": 512, "crop_mode": False}, [[512, 512]], 73),
+    ],
+    ids=["Gundam", "Small", "Tiny"],
+)
+def test_a_configuration_says_how_images_are_prepared(
+    preprocess: dict[str, object], views: list[list[int]], tokens: int, tmp_path: Path
+) -> None:
+    """And nobody is asked whether the code beside the weights may run, since none does."""
+    (tmp_path / "config.json").write_text(json.dumps(DEEPSEEK_OCR))
+    model = {"name": "deepseek_ocr", "path": str(tmp_path), "preprocess": {"enable": True, **preprocess}}
+    file = tmp_path / "run.yaml"
+    file.write_text(json.dumps({"model": model}))
+    record = json.loads(run(str(file), "--image", "1224x1584", "--prompt-tokens", "32", "--json").output)
+    assert record["request"]["views"] == views
+    assert record["phases"]["vision"]["tokens"] == tokens
+    assert record["phases"]["prefill"]["tokens"] == 32 + tokens
+    shown = run(str(file), "--image", "1224x1584", "--prompt-tokens", "32").output
+    assert f"32 prompt tokens beside {tokens} of images" in shown
+
+
+def test_the_demo_preset_has_fewer_tiles_than_its_family() -> None:
+    record = json.loads(run("demo", "--image", "800x1200", "--json").output)
+    assert record["request"]["views"] == [[1024, 1024], [768, 768], [768, 768]]
+    assert record["phases"]["vision"]["tokens"] == 256 + 2 * 144 + 1
+
+
+def test_a_configuration_that_cannot_be_honoured_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("model: {preprocess: {patch_size: 14}}")
+    with pytest.raises(ConfigError, match=r"model\.preprocess\.patch_size: demo cannot honour 14"):
+        run(str(file))
+
+
 def test_output_files(model: str, tmp_path: Path) -> None:
     out = tmp_path / "made" / "here"
     run(model, "--output", str(out))
@@ -89,7 +127,7 @@ def test_without_output_or_sweep_nothing_is_written(
         (["--method", "guess"], "--method 'guess'"),
         (["--gpu", "h999"], "unknown GPU 'h999'"),
         (["--sweep", "batch=1", "--sweep", "batch=2"], "names an axis twice"),
-        (["--sweep", "batch=1", "--method", "traced"], "--sweep needs the closed form"),
+        (["--mla-form", "absorbed", "--method", "traced"], "--mla-form absorbed needs a closed form"),
     ],
 )
 def test_mistakes_name_the_option(model: str, arguments: list[str], text: str) -> None:

@@ -48,3 +48,14 @@ def test_chunks_cover_the_prompt_once() -> None:
 def test_full_chunks_are_chunk_times_what_is_in_sight() -> None:
     chunks = prefill_chunks(1, 100, 40, all_logits=True, full=True)
     assert sum(chunk.pairs() for chunk in chunks) == 40 * 40 + 40 * 80 + 20 * 100
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8, 100])
+@pytest.mark.parametrize(("past", "queries"), [(0, 1), (0, 7), (5, 4), (20, 9)])
+def test_chunks_see_nothing_of_each_other(chunk: int, past: int, queries: int) -> None:
+    seen = [position % chunk + 1 for position in range(past, past + queries)]
+    assert Pass(2, queries, past, 1).pairs(chunk, chunked=True) == 2 * sum(seen)
+    run = decode_run(2, past, queries)
+    steps = [decode_step(2, past + i) for i in range(queries)]
+    assert run.pairs(chunk, chunked=True) == sum(step.pairs(chunk, chunked=True) for step in steps)
+    assert run.cached_read(chunk, chunked=True) == sum(step.cached_read(chunk, chunked=True) for step in steps)

@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import describe
+from llm_perf_opt.analysis.static.description import Block, Description
+from llm_perf_opt.analysis.static.families import every_family
+from llm_perf_opt.analysis.static.operators import Once, Product, Rows, Table
 from llm_perf_opt.analysis.traced import launch
+from llm_perf_opt.analysis.traced.wire import description_from_wire, description_to_wire
 from llm_perf_opt.errors import ConfigError, StageError
-from llm_perf_opt.records.static import StaticRequest
 from tests.unit.static.configs import LLAMA_31_8B
 
-RECORD = analyze(LLAMA_31_8B).model_copy(update={"method": "traced"})
+DESCRIBED = describe(LLAMA_31_8B)
+ANSWER = json.dumps(description_to_wire(DESCRIBED))
 
 
 class Child:
@@ -31,55 +35,55 @@ class Child:
         return self.answer
 
 
-def test_a_record_is_traced_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    child = Child(0, RECORD.to_json())
+def test_a_description_is_traced_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = Child(0, ANSWER)
     monkeypatch.setattr(subprocess, "run", child)
     for _ in range(2):
-        assert launch.traced(LLAMA_31_8B, StaticRequest(), cache=tmp_path) == RECORD
+        assert launch.traced(LLAMA_31_8B, cache=tmp_path) == DESCRIBED
     assert len(child.orders) == 1
     assert child.orders[0]["config"] == LLAMA_31_8B
-    launch.traced(LLAMA_31_8B, StaticRequest(batch=2), cache=tmp_path)
-    launch.traced({**LLAMA_31_8B, "vocab_size": 9}, StaticRequest(), cache=tmp_path)
+    launch.traced(LLAMA_31_8B, ((9, 9),), cache=tmp_path)
+    launch.traced({**LLAMA_31_8B, "vocab_size": 9}, cache=tmp_path)
     assert len(child.orders) == 3
     assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_another_transformers_traces_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    child = Child(0, RECORD.to_json())
+    child = Child(0, ANSWER)
     monkeypatch.setattr(subprocess, "run", child)
     for release in ("5.0", "5.1"):
         monkeypatch.setattr(launch, "version", lambda package, release=release: release)
-        launch.traced(LLAMA_31_8B, StaticRequest(), cache=tmp_path)
+        launch.traced(LLAMA_31_8B, cache=tmp_path)
     assert len(child.orders) == 2
 
 
 def test_a_broken_cache_entry_is_traced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    child = Child(0, RECORD.to_json())
+    child = Child(0, ANSWER)
     monkeypatch.setattr(subprocess, "run", child)
-    launch.traced(LLAMA_31_8B, StaticRequest(), cache=tmp_path)
+    launch.traced(LLAMA_31_8B, cache=tmp_path)
     next(tmp_path.iterdir()).write_text("{}")
-    assert launch.traced(LLAMA_31_8B, StaticRequest(), cache=tmp_path) == RECORD
+    assert launch.traced(LLAMA_31_8B, cache=tmp_path) == DESCRIBED
     assert len(child.orders) == 2
 
 
 def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "run", Child(0, RECORD.to_json()))
+    monkeypatch.setattr(subprocess, "run", Child(0, ANSWER))
     blocked = tmp_path / "file"
     blocked.write_text("")
-    assert launch.traced(LLAMA_31_8B, StaticRequest(), cache=blocked / "under") == RECORD
+    assert launch.traced(LLAMA_31_8B, cache=blocked / "under") == DESCRIBED
 
 
 def test_a_refusal_of_the_child_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", Child(2, json.dumps({"message": "no such", "remedy": "do that"})))
     with pytest.raises(ConfigError, match="no such") as caught:
-        launch.traced(LLAMA_31_8B, StaticRequest(), cache=tmp_path)
+        launch.traced(LLAMA_31_8B, cache=tmp_path)
     assert caught.value.remedy == "do that"
 
 
 def test_a_child_that_dies_is_a_failed_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", Child(-9, "", "Killed\n"))
     with pytest.raises(StageError, match="ended with -9: Killed"):
-        launch.traced(LLAMA_31_8B, StaticRequest(), cache=tmp_path)
+        launch.traced(LLAMA_31_8B, cache=tmp_path)
 
 
 def test_a_child_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,9 +92,24 @@ def test_a_child_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(subprocess, "run", hang)
     with pytest.raises(StageError, match="more than 5 s"):
-        launch.traced(LLAMA_31_8B, StaticRequest(), cache=tmp_path, timeout_s=5)
+        launch.traced(LLAMA_31_8B, cache=tmp_path, timeout_s=5)
 
 
 def test_the_cache_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert launch.cache_directory() == tmp_path / "llmperf" / "static"
+
+
+def test_a_description_comes_back_as_it_was() -> None:
+    for family in every_family():
+        if not {"text_config", "language_config"} & set(family.defaults):
+            try:
+                described = describe({"model_type": family.model_type})
+            except ConfigError:
+                # Some types have sizes without a default.
+                continue
+            assert description_from_wire(json.loads(json.dumps(description_to_wire(described)))) == described
+    odd = Description((Block("b", (Product("p", 1, 2, 3, 4, rows=Once(5)), Table("t", 2, 3, gathered=0))),))
+    assert description_from_wire(description_to_wire(odd)) == odd
+    rows = Description((Block("b", (Product("p", 1, 2, 3, 4, rows=Rows.KEYS),)),))
+    assert description_from_wire(description_to_wire(rows)) == rows

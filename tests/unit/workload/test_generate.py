@@ -116,6 +116,8 @@ def test_native_deepseek_ocr2_from_a_directory(tmp_path: Path) -> None:
         ({}, ((1024, 1024), (768, 768), (768, 768))),
         ({"base_size": 768, "image_size": 768}, ((768, 768), (768, 768), (768, 768))),
         ({"crop_mode": False}, ((768, 768),)),
+        ({"crop_mode": False, "base_size": 1024, "image_size": 768}, ((768, 768),)),
+        ({"crop_mode": False, "image_size": 1024}, ((1024, 1024),)),
     ],
     ids=str,
 )
@@ -124,7 +126,9 @@ def test_preprocess_settings_reach_the_image_processor(
 ) -> None:
     Image.new("RGB", (800, 1200), "white").save(tmp_path / "page.png")
     loaded = load(None, Infer(), name="demo", preprocess=Preprocess(enable=bool(preprocess), **preprocess))
-    assert loaded.prepare([image(tmp_path / "page.png")]).views == (views,)
+    batch, generation = run(loaded, [image(tmp_path / "page.png")], Infer(max_new_tokens=2))
+    assert batch.views == (views,)
+    assert len(generation.tokens[0]) == 2
 
 
 @pytest.mark.parametrize(("key", "side"), [("base_size", 640), ("image_size", 512)])

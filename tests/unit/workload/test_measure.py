@@ -9,8 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from llm_perf_opt.artifacts.layout import TABLES
 from llm_perf_opt.config.schema import Infer, Measure
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.records.tables import ProfileTables
+from llm_perf_opt.stages.torch_profiler.child import profile_sample
+from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 from llm_perf_opt.workload.loaded import Batch
 from tests.unit.workload.models import PROMPTS, measuring
 
@@ -103,3 +107,16 @@ def test_what_was_not_asked_for_is_told(changes: dict[str, Any], said: str, tmp_
     found = measuring(tmp_path, FEW.model_copy(update=changes), PROMPTS[:1], Measure(warmup=0, repeats=1))
     found.measure()
     assert any(note.startswith(said) for note in found.notes), found.notes
+
+
+@pytest.mark.parametrize(("steps", "profiled", "whole"), [(2, 2, False), (5, 5, True), (9, 5, True), (None, 5, True)])
+def test_the_profile_covers_the_first_steps(steps: int | None, profiled: int, whole: bool, tmp_path: Path) -> None:
+    session = measuring(tmp_path, Infer(max_new_tokens=6, stop_on_eos=False), PROMPTS[:1])
+    settings = TorchProfiler(activities=("cpu",), warmup_rounds=1, steps=steps)
+    profile = profile_sample(session, settings, 0, tmp_path)
+    assert (profile.decode_steps, profile.whole) == (profiled, whole)
+    rows = ProfileTables.read(tmp_path / TABLES).operators
+    embedded = {row.phase: row.calls for row in rows if row.name == "aten::embedding"}
+    assert embedded == {"prefill": 1, "decode": profiled}
+    # The timed repeats are as long as they were asked to be.
+    assert len(session.run_once((0,)).repeat.step_ms) == 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from llm_perf_opt.config.schema import Config, Infer, Model, Preprocess
+from llm_perf_opt.config.pipeline import Pipeline
+from llm_perf_opt.config.schema import Config, Dataset, Infer, Model, Preprocess
 from llm_perf_opt.errors import ConfigError, MissingError
+from llm_perf_opt.run import plan_run
 from llm_perf_opt.workload.adapter import find_adapter
-from llm_perf_opt.workload.families.deepseek_ocr_v1 import ViewSizes, image_tokens, tile_grid
 from tests.remote_model import write_remote_model
 from tests.unit.workload.models import image, load, reference, run
 
@@ -62,17 +62,12 @@ def test_equals_generate(
     assert set(loaded.modules()) == {"sam", "clip", "projector"}
 
 
-def test_image_tokens_of_the_gundam_mode() -> None:
-    """273 of the global view, and 10 queries a side of each tile, one more at the end of every row of them."""
-    assert image_tokens(ViewSizes(), 1024, None) == 16 * 17 + 1 == 273
-    assert image_tokens(ViewSizes(), 1024, (2, 3)) == 273 + (20 + 1) * 30
-
-
-@pytest.mark.parametrize(
-    ("size", "grid"), [((909, 615), (3, 2)), ((1000, 3000), (1, 3)), ((2000, 2000), (3, 3)), ((700, 700), (2, 2))]
-)
-def test_tile_grid(size: tuple[int, int], grid: tuple[int, int]) -> None:
-    assert tile_grid(size, 640) == grid
+def config_of(path: Path, *, stage: str, trusted: bool = False, **settings: Any) -> Config:
+    """The demo's pages for the model at `path`, and one stage."""
+    stages = {name: {"enable": name == stage} for name in ("static_analysis", "torch_profiler", "direct_inference")}
+    stages[stage] |= settings
+    model = Model(name="deepseek_ocr", path=str(path), trust_remote_code=trusted)
+    return Config(model=model, dataset=Dataset(name="demo_pages"), pipeline=Pipeline.model_validate(stages))
 
 
 @pytest.mark.parametrize("name", ["deepseek_ocr", "causal_lm", "image_text"])
@@ -87,9 +82,19 @@ def test_no_code_runs_without_permission(name: str, tmp_path: Path) -> None:
 def test_the_parent_refuses_before_a_child_starts(tmp_path: Path) -> None:
     path = write_remote_model(tmp_path / "model", trace=tmp_path / "ran")
     with pytest.raises(ConfigError, match="trust_remote_code is false"):
-        find_adapter("deepseek_ocr").model_config(Config(model=Model(name="deepseek_ocr", path=str(path))))
-    trusted = Config(model=Model(name="deepseek_ocr", path=str(path), trust_remote_code=True))
-    assert find_adapter("deepseek_ocr").model_config(trusted) == json.loads((path / "config.json").read_text())
+        plan_run(config_of(path, stage="direct_inference"), tmp_path / "run")
+    assert plan_run(config_of(path, stage="direct_inference", trusted=True), tmp_path / "run").stages
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_static_analysis_alone_asks_for_no_permission(synthetic: bool, pages: list[Path], tmp_path: Path) -> None:
+    path = write_remote_model(tmp_path / "model", trace=tmp_path / "ran")
+    config = config_of(path, stage="static_analysis", use_synthetic_inputs=synthetic)
+    assert [stage.name for stage in plan_run(config, tmp_path / "run").stages] == ["static_analysis"]
+    sizes = find_adapter("deepseek_ocr").sizes
+    assert sizes is not None
+    assert sizes(config, image(pages[0])).image_tokens == 273 + (20 + 1) * 30
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(

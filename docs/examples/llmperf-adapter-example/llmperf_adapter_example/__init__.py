@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_perf_opt.config.schema import Config
+from llm_perf_opt.records.inputs import Sample, SampleSizes
 from llm_perf_opt.workload.adapter import Adapter
 
 if TYPE_CHECKING:
@@ -54,6 +55,13 @@ def load(config: Config, device: torch.device) -> LoadedModel:
     return CausalLm(built, _tokenizer())
 
 
+def sizes(config: Config, sample: Sample) -> SampleSizes:
+    """What a prompt becomes, for static analysis of the first sample; runs in a child process too."""
+    from llm_perf_opt.workload.families.causal_lm import prompt_sizes
+
+    return prompt_sizes(_tokenizer(), sample)
+
+
 def _tokenizer() -> Any:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -66,4 +74,4 @@ def _tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>")
 
 
-ADAPTER = Adapter(modality="text", model_config=model_config, load=load)
+ADAPTER = Adapter(modality="text", model_config=model_config, load=load, sizes=sizes)

@@ -20,10 +20,10 @@ from llm_perf_opt.analysis.static.decoder import (
 from llm_perf_opt.analysis.static.description import Block, Description, Family, ImageSize, Options, Vision
 from llm_perf_opt.analysis.static.families.deepseek import latent_attention
 from llm_perf_opt.analysis.static.operators import Convolution, Linear, Operator, Table, Vector
+from llm_perf_opt.analysis.static.pages import GundamPages, together
 from llm_perf_opt.analysis.static.reader import Reader
 from llm_perf_opt.analysis.static.vision import (
     Sam,
-    best_grid,
     encoder_layer,
     sam_tower,
     strided_convolutions,
@@ -66,7 +66,6 @@ _SAM = Sam(
 )
 _CHANNELS = (256, 512, 1024)
 _CLIP_WIDTH, _CLIP_HEADS, _CLIP_LAYERS, _CLIP_INNER, _CLIP_POSITIONS = 1024, 16, 24, 4096, 257
-_BASE, _TILE, _MOST_TILES = 1024, 640, 9
 
 
 def _decoder(text: Reader, options: Options) -> tuple[Block, ...]:
@@ -85,17 +84,6 @@ def _decoder(text: Reader, options: Options) -> tuple[Block, ...]:
     ]
     mixture = shared + shared_and_routed(text, size.hidden) if any(sparse) else ()
     return causal_lm(text, [("moe", mixture) if one else ("dense", dense) for one in sparse])
-
-
-def _views(image: ImageSize) -> tuple[tuple[ImageSize, ...], int]:
-    """The views of one image in crop mode and the tokens they become, row ends and separator included."""
-    side, tile = _BASE // 64, _TILE // 64
-    tokens = (side + 1) * side + 1
-    if max(image) <= _TILE:
-        return ((_BASE, _BASE),), tokens
-    columns, rows = best_grid(image, _TILE, 2, _MOST_TILES)
-    tokens += (tile * columns + 1) * tile * rows
-    return ((_TILE, _TILE),) * (columns * rows) + ((_BASE, _BASE),), tokens
 
 
 def _clip(grids: Sequence[int]) -> tuple[Block, ...]:
@@ -122,8 +110,8 @@ def _describe(config: Reader, options: Options) -> Description:
         return Description(blocks, vision_reason=reason)
 
     def see(images: Sequence[ImageSize]) -> Vision:
-        prepared = [_views(image) for image in images]
-        views = tuple(view for own, _ in prepared for view in own) if options.views is None else options.views
+        usual = together([GundamPages().of(image) for image in images])
+        views = usual.views if options.views is None else options.views
         strided, left = strided_convolutions("sam_model.net", _CHANNELS, [width // _SAM.patch for width, _ in views])
         features = sum(side * side for side in left)
         projector = (
@@ -133,8 +121,8 @@ def _describe(config: Reader, options: Options) -> Description:
         )
         vision = (*sam_tower(_SAM, views, name="sam_model"), strided, *_clip(left), Block("projector", projector))
         listed = ", ".join(f"{width}x{height}" for width, height in views)
-        tokens = sum(count for _, count in prepared) if options.views is None else features
-        return Vision(vision, tokens, (f"views through the encoders (crop mode, at most 9 tiles): {listed}",))
+        tokens = usual.tokens if options.views is None else features
+        return Vision(vision, tokens, (f"views through the encoders: {listed}",))
 
     return Description(blocks, vision=see)
 

@@ -18,8 +18,9 @@ from llm_perf_opt.analysis.static.decoder import (
 )
 from llm_perf_opt.analysis.static.description import Block, Description, Family, ImageSize, Options, Vision
 from llm_perf_opt.analysis.static.operators import Attention, EncoderAttention, Linear, Operator, Table, Vector
+from llm_perf_opt.analysis.static.pages import TiledPages, together
 from llm_perf_opt.analysis.static.reader import Reader
-from llm_perf_opt.analysis.static.vision import Sam, best_grid, one_size, sam_tower, strided_convolutions, sub_reader
+from llm_perf_opt.analysis.static.vision import Sam, one_size, sam_tower, strided_convolutions, sub_reader
 
 TEXT = {
     **{key: value for key, value in DENSE.items() if key not in ("head_dim", "tie_word_embeddings")},
@@ -98,17 +99,6 @@ def sam_sizes(config: Reader) -> Sam:
     )
 
 
-def default_views(images: Sequence[ImageSize]) -> tuple[ImageSize, ...]:
-    """One 1024 pixel view of each image and, above 768 pixels, two to six tiles of 768."""
-    views: list[ImageSize] = []
-    for image in images:
-        if max(image) > 768:
-            columns, rows = best_grid(image, 768, 2, 6)
-            views.extend([(768, 768)] * (columns * rows))
-        views.append((1024, 1024))
-    return tuple(views)
-
-
 def _encoder(config: Reader, grids: Sequence[int]) -> tuple[Block, ...]:
     heads, kv_heads = head_counts(config)
     size = Sizes(
@@ -153,7 +143,8 @@ def _describe(config: Reader, options: Options) -> Description:
     hidden, width = text.size("hidden_size"), encoder.size("hidden_size")
 
     def see(images: Sequence[ImageSize]) -> Vision:
-        views = default_views(images) if options.views is None else options.views
+        usual = together([TiledPages().of(image) for image in images])
+        views = usual.views if options.views is None else options.views
         tower = sam_tower(sam, views, name="sam_encoder")
         strided, grids = strided_convolutions("sam_encoder.proj", channels, [one // sam.patch for one, _ in views])
         queries = sum(_SMALL if side * side <= _SMALL else _LARGE for side in grids)

@@ -19,10 +19,10 @@ from llm_perf_opt.analysis.static.description import Block, Description, Family,
 from llm_perf_opt.analysis.static.operators import Operator
 from llm_perf_opt.analysis.static.reader import Reader
 
-_FOUR = (*BEFORE, "pre_feedforward_layernorm", "post_feedforward_layernorm")
-_COMMON = {**DENSE, "tie_word_embeddings": True, "attention_bias": False, "head_dim": 256}
+FOUR_NORMS = (*BEFORE, "pre_feedforward_layernorm", "post_feedforward_layernorm")
+GEMMA_COMMON = {**DENSE, "tie_word_embeddings": True, "attention_bias": False, "head_dim": 256}
 _SECOND = {
-    **_COMMON,
+    **GEMMA_COMMON,
     "vocab_size": 256000,
     "hidden_size": 2304,
     "intermediate_size": 9216,
@@ -68,7 +68,7 @@ def gemma3_blocks(config: Reader, *, tied: bool | None = None) -> tuple[Block, .
     if config.flag("use_bidirectional_attention"):
         raise config.not_covered("use_bidirectional_attention", "is true (an encoder)")
     every = config.optional_size("sliding_window_pattern") or 6
-    return causal_lm(config, _layers(config, _FOUR, _windows(config, every), head_norm=True), tied=tied)
+    return causal_lm(config, _layers(config, FOUR_NORMS, _windows(config, every), head_norm=True), tied=tied)
 
 
 def _gemma(config: Reader, options: Options) -> Description:
@@ -76,7 +76,7 @@ def _gemma(config: Reader, options: Options) -> Description:
 
 
 def _gemma2(config: Reader, options: Options) -> Description:
-    return Description(causal_lm(config, _layers(config, _FOUR, _windows(config, 2))))
+    return Description(causal_lm(config, _layers(config, FOUR_NORMS, _windows(config, 2))))
 
 
 def _gemma3(config: Reader, options: Options) -> Description:
@@ -87,7 +87,7 @@ FAMILIES = (
     Family(
         "gemma",
         {
-            **_COMMON,
+            **GEMMA_COMMON,
             "vocab_size": 256000,
             "hidden_size": 3072,
             "intermediate_size": 24576,

@@ -166,11 +166,11 @@ def _qwen25_blocks(vision: Reader, grids: Sequence[Grid]) -> tuple[Block, ...]:
     return (*blocks, Block("visual.merger", merger(width, merge, out, cells, norm_bias=False)))
 
 
-def flat_text(config: Reader, defaults: Mapping[str, Any]) -> Reader:
+def flat_text(config: Reader, defaults: Mapping[str, Any], aliases: Mapping[str, str] | None = None) -> Reader:
     """The text part: nested, or in files on the hub beside the other keys."""
     if config.mapping("text_config"):
-        return sub_reader(config, "text_config", defaults)
-    text = Reader(config.values, defaults, where=config.where, prefix=config.prefix)
+        return sub_reader(config, "text_config", defaults, aliases)
+    text = Reader(config.values, defaults, where=config.where, prefix=config.prefix, aliases=aliases)
     text.check_spelling()
     text.check_experts()
     return text

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from llm_perf_opt.analysis.static.description import Block, Description, Family, ImageSize, Options, Vision
 from llm_perf_opt.analysis.static.families.qwen2 import qwen3_blocks
 from llm_perf_opt.analysis.static.families.qwen2_vl import Grid, flat_text, is_tied, patch_grids
+from llm_perf_opt.analysis.static.families.qwen_moe import QWEN3_MOE, QWEN3_MOE_ALIASES, qwen3_moe_blocks
 from llm_perf_opt.analysis.static.operators import Convolution, Linear, Operator, Table, Vector
 from llm_perf_opt.analysis.static.reader import Reader
 from llm_perf_opt.analysis.static.vision import encoder_layer, one_size, sub_reader
@@ -71,7 +73,7 @@ def _blocks(vision: Reader, grids: Sequence[Grid]) -> tuple[Block, ...]:
         mlp=("mlp.linear_fc1", "mlp.linear_fc2"),
     )
     out, inner = vision.size("out_hidden_size"), width * merge * merge
-    deep = len(vision.sizes("deepstack_visual_indexes"))
+    deep = len(vision.sizes("deepstack_visual_indexes")) if "deepstack_visual_indexes" in vision.defaults else 0
     blocks = [
         Block("visual", start),
         Block("visual.blocks", layer, vision.size("depth")),
@@ -86,11 +88,29 @@ def _dense(text: Reader, tied: bool) -> tuple[Block, ...]:
     return qwen3_blocks(text, (None,) * text.size("num_hidden_layers"), tied=tied)
 
 
-def _describe(decoder: Callable[[Reader, bool], tuple[Block, ...]]) -> Callable[[Reader, Options], Description]:
+def _mixture(text: Reader, tied: bool) -> tuple[Block, ...]:
+    return qwen3_moe_blocks(text, tied=tied)
+
+
+def with_vision(
+    decoder: Callable[[Reader, bool], tuple[Block, ...]],
+    text_defaults: Mapping[str, Any],
+    vision_defaults: Mapping[str, Any] = VISION,
+    aliases: Mapping[str, str] | None = None,
+) -> Callable[[Reader, Options], Description]:
+    """How to describe a decoder behind this family's tower.
+
+    Args:
+        aliases: other names of the text part's keys.
+    """
+
     def describe(config: Reader, options: Options) -> Description:
-        text = flat_text(config, TEXT)
+        text = flat_text(config, text_defaults, aliases)
         vision = sub_reader(
-            config, "vision_config", VISION, {"num_attention_heads": "num_heads", "num_hidden_layers": "depth"}
+            config,
+            "vision_config",
+            vision_defaults,
+            {"num_attention_heads": "num_heads", "num_hidden_layers": "depth"},
         )
         patch, merge = one_size(vision, "patch_size"), vision.size("spatial_merge_size")
 
@@ -105,6 +125,19 @@ def _describe(decoder: Callable[[Reader, bool], tuple[Block, ...]]) -> Callable[
     return describe
 
 
+TOP = {"text_config": None, "vision_config": None, "tie_word_embeddings": False}
+_MOE_TEXT = {
+    **QWEN3_MOE,
+    "intermediate_size": 5632,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "moe_intermediate_size": 1408,
+    "num_experts_per_tok": 4,
+    "num_experts": 60,
+    "tie_word_embeddings": None,
+}
+
 FAMILIES = (
-    Family("qwen3_vl", {"text_config": None, "vision_config": None, "tie_word_embeddings": False}, _describe(_dense)),
+    Family("qwen3_vl", TOP, with_vision(_dense, TEXT)),
+    Family("qwen3_vl_moe", TOP, with_vision(_mixture, _MOE_TEXT, aliases=QWEN3_MOE_ALIASES)),
 )

@@ -42,7 +42,7 @@ QWEN3_MOE = {
 QWEN3_MOE_ALIASES = {"num_local_experts": "num_experts"}
 
 
-def _sparse(config: Reader, layers: int) -> tuple[bool, ...]:
+def sparse_layers(config: Reader, layers: int) -> tuple[bool, ...]:
     """Which layers are mixtures: each `decoder_sparse_step`-th, but those of `mlp_only_layers`."""
     step, dense = config.size("decoder_sparse_step"), set(config.sizes("mlp_only_layers"))
     some = config.size("num_experts", least=0) > 0
@@ -57,28 +57,32 @@ def _qwen2_windows(config: Reader, layers: int) -> tuple[int | None, ...]:
     return layer_windows(config, layers, window, default=derived)
 
 
-def _experts(config: Reader, hidden: int) -> tuple[Operator, ...]:
+def experts(config: Reader, hidden: int) -> tuple[Operator, ...]:
+    """Router and routed experts."""
     inner = config.size("moe_intermediate_size")
     return routed_experts(config, hidden, inner, count="num_experts", top_k="num_experts_per_tok")
+
+
+def shared_expert(config: Reader, hidden: int) -> tuple[Operator, ...]:
+    """The expert that every token visits, and its gate."""
+    return (
+        *gated_mlp(hidden, config.size("shared_expert_intermediate_size"), module="mlp.shared_expert"),
+        Linear("mlp.shared_expert_gate", hidden, 1, quantizable=False),
+    )
 
 
 def _qwen2_moe(config: Reader, options: Options) -> Description:
     size, bias = sizes(config), config.flag("qkv_bias")
     dense = gated_mlp(size.hidden, size.inner)
     mixture: tuple[Operator, ...] = ()
-    if any(_sparse(config, size.layers)):
-        shared = config.size("shared_expert_intermediate_size")
-        mixture = (
-            *_experts(config, size.hidden),
-            *gated_mlp(size.hidden, shared, module="mlp.shared_expert"),
-            Linear("mlp.shared_expert_gate", size.hidden, 1, quantizable=False),
-        )
+    if any(sparse_layers(config, size.layers)):
+        mixture = experts(config, size.hidden) + shared_expert(config, size.hidden)
     layers = [
         (
             f"{'moe' if sparse else 'dense'},{window_kind(own)}",
             norms(BEFORE, size.hidden) + attention(size, window=own, qkv_bias=bias) + (mixture if sparse else dense),
         )
-        for own, sparse in zip(_qwen2_windows(config, size.layers), _sparse(config, size.layers), strict=True)
+        for own, sparse in zip(_qwen2_windows(config, size.layers), sparse_layers(config, size.layers), strict=True)
     ]
     return Description(causal_lm(config, layers))
 
@@ -88,8 +92,8 @@ def qwen3_moe_blocks(config: Reader, *, tied: bool | None = None) -> tuple[Block
     size, bias = sizes(config), config.flag("attention_bias")
     window = config.optional_size("sliding_window") if config.flag("use_sliding_window") else None
     dense = gated_mlp(size.hidden, size.inner)
-    pattern = _sparse(config, size.layers)
-    mixture = _experts(config, size.hidden) if any(pattern) else ()
+    pattern = sparse_layers(config, size.layers)
+    mixture = experts(config, size.hidden) if any(pattern) else ()
     layers = [
         (
             "moe" if sparse else "dense",

@@ -1,0 +1,48 @@
+"""Whether a config describes a language model at all: what its `architectures` name, encoders that decode nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llm_perf_opt.errors import ConfigError
+
+_HEADS = {
+    "ForSequenceClassification": "a classifier of whole sequences (a reward model or the like)",
+    "ForTokenClassification": "a classifier of tokens",
+    "ForQuestionAnswering": "a finder of answers",
+    "ForMultipleChoice": "a chooser between answers",
+    "ForNextSentencePrediction": "an encoder with a classifier",
+    "ForMaskedLM": "an encoder that fills in masked tokens",
+    "ForImageClassification": "a classifier of images",
+    "ForAudioClassification": "a classifier of audio",
+    "RewardModel": "a reward model",
+    "EncoderModel": "an encoder",
+}
+
+
+def _head(name: str) -> str | None:
+    """What a class name stands for where it is no language model."""
+    for ending, what in _HEADS.items():
+        if name.endswith(ending):
+            return what
+    if name.endswith("Model") and not name.endswith("LMHeadModel"):
+        return "a model without a language head (embeddings or the like)"
+    return None
+
+
+def check_decoder(config: Mapping[str, Any], where: str) -> None:
+    """Refuse a model that generates no text, and one whose encoder runs apart from its decoder.
+
+    Raises:
+        ConfigError: the config says that it is such a model.
+    """
+    remedy = "static analysis counts prefill and decoding of a language model: give one of those"
+    if config.get("is_encoder_decoder") is True:
+        what = "an encoder-decoder, whose decoder alone is no model"
+        raise ConfigError(f"{where}: {config.get('model_type')} is {what}", remedy)
+    names = config.get("architectures")
+    named = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    heads = [_head(name) for name in named]
+    if named and all(heads):
+        raise ConfigError(f"{where}: architectures names {named[0]}, {heads[0]}: there is no decoder to count", remedy)

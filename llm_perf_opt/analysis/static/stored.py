@@ -1,0 +1,101 @@
+"""Weights as files hold them: sizes from the headers of safetensors files, without reading a tensor."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_perf_opt.errors import ConfigError
+
+_INDEX = "model.safetensors.index.json"
+_MOST_HEADER_BYTES = 100_000_000
+"""The format's own limit (https://huggingface.co/docs/safetensors)."""
+_TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWeights:
+    """All tensors of a checkpoint."""
+
+    bytes: int
+    elements: int | None
+    """None where only the index is there."""
+    dtype: str | None
+    """The floating type that most elements are in, where it is a plain one."""
+    source: str
+    parameters: int | None = None
+    """Elements that the model's own parameters must add up to; None where tensors may be packed, or be more."""
+
+
+def _header(file: Path) -> Mapping[str, Any]:
+    try:
+        with file.open("rb") as handle:
+            start = handle.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 2 <= length <= _MOST_HEADER_BYTES:
+                raise ConfigError(f"{file}: no safetensors file ({file.stat().st_size:,} bytes)", "download it again")
+            header = json.loads(handle.read(length))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file}: named by the index, and not there", "download it, or remove the link") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: its header cannot be read: {error}", "download it again") from error
+    if not isinstance(header, dict):
+        raise ConfigError(f"{file}: its header is no table of tensors", "download it again")
+    return header
+
+
+def _tensors(file: Path) -> tuple[int, Counter[str]]:
+    """Bytes of a file's tensors, and its elements by type."""
+    size, elements = 0, Counter[str]()
+    for name, tensor in _header(file).items():
+        if name == "__metadata__":
+            continue
+        try:
+            start, end = tensor["data_offsets"]
+            size += int(end) - int(start)
+            elements[str(tensor["dtype"])] += math.prod(int(side) for side in tensor["shape"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{file}: tensor {name} has no size", "download it again") from error
+    return size, elements
+
+
+def _index(directory: Path) -> tuple[list[Path], int | None]:
+    """Files that the index names and the bytes it gives, or the one file there is."""
+    index = directory / _INDEX
+    if not index.is_file():
+        single = directory / "model.safetensors"
+        return ([single] if single.exists() or single.is_symlink() else []), None
+    try:
+        found = json.loads(index.read_text(encoding="utf-8"))
+        files = sorted({directory / str(name) for name in found["weight_map"].values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{index}: no index of weights: {error}", "download it again") from error
+    total = found.get("metadata", {}).get("total_size") if isinstance(found.get("metadata"), dict) else None
+    return files, total if isinstance(total, int) and not isinstance(total, bool) else None
+
+
+def stored_weights(directory: Path) -> StoredWeights | None:
+    """What the safetensors files of a model directory hold; None where there are none, nor an index of them.
+
+    Raises:
+        ConfigError: a file is broken, or some shards are there and others are not.
+    """
+    files, total = _index(directory)
+    if not files:
+        return None
+    if not any(file.exists() or file.is_symlink() for file in files):
+        return StoredWeights(total, None, None, _INDEX) if total else None
+    size, elements = 0, Counter[str]()
+    for file in files:
+        own, counted = _tensors(file)
+        size, elements = size + own, elements + counted
+    floating = {_TYPES[kind]: count for kind, count in elements.items() if kind in _TYPES}
+    dtype = max(floating, key=lambda kind: floating[kind]) if floating else None
+    named = files[0].name if len(files) == 1 else f"{len(files)} safetensors files"
+    return StoredWeights(size, sum(elements.values()), dtype, f"the headers of {named}")

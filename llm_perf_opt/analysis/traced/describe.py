@@ -1,0 +1,440 @@
+"""Turning traced passes into the operators that a closed form is written with.
+
+What a call costs at other sizes is read off four passes: a count that grows with the tokens, with the positions in
+sight, with both at once or with the logits that are wanted is told apart by its numbers alone. A count that fits
+none of these is refused.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from llm_perf_opt.analysis.static.decoder import stack
+from llm_perf_opt.analysis.static.description import Block
+from llm_perf_opt.analysis.static.operators import (
+    Attention,
+    CausalConvolution,
+    Convolution,
+    CrossAttention,
+    EncoderAttention,
+    Experts,
+    Linear,
+    Once,
+    Operator,
+    Product,
+    Recurrence,
+    Rows,
+    Table,
+    Vector,
+)
+from llm_perf_opt.analysis.traced.counter import Call, Scores
+from llm_perf_opt.analysis.traced.model import Built
+from llm_perf_opt.analysis.traced.probe import PROMPT, Kept, Probed, Traced
+from llm_perf_opt.errors import ConfigError
+
+Counts = Sequence[int]
+"""Of a prompt whose last logits are wanted, of one that all are wanted of, and of two steps after it."""
+_BASES: Mapping[Rows | str, Counts] = {
+    Rows.TOKENS: (PROMPT, PROMPT, 1, 1),
+    Rows.LOGITS: (1, PROMPT, 1, 1),
+    Rows.KEYS: (PROMPT, PROMPT, PROMPT + 1, PROMPT + 2),
+    "pairs": (PROMPT**2, PROMPT**2, PROMPT + 1, PROMPT + 2),
+    "logit pairs": (PROMPT, PROMPT**2, PROMPT + 1, PROMPT + 2),
+    "sequence": (1, 1, 1, 1),
+    "once": (1, 1, 0, 0),
+}
+
+
+class NotExpressible(Exception):
+    """A count that does not follow tokens or positions."""
+
+
+def _fit(counts: Counts, what: str) -> tuple[Rows | str, int]:
+    """The basis that the counts are a multiple of, and the multiple."""
+    for name, basis in _BASES.items():
+        factor = counts[0] // basis[0]
+        if factor and all(count == factor * part for count, part in zip(counts, basis, strict=True)):
+            return name, factor
+    raise NotExpressible(f"{what}: {', '.join(map(str, counts))} at {PROMPT} tokens and in two steps after them")
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The same call in each pass; None where a pass does not make it."""
+
+    path: str
+    calls: tuple[Call | None, ...]
+
+    @property
+    def first(self) -> Call:
+        return next(call for call in self.calls if call is not None)
+
+    def counts(self, what: str) -> Counts:
+        return [0 if call is None else getattr(call, what) for call in self.calls]
+
+
+def _aligned(passes: Sequence[Traced]) -> dict[str, list[_Group]]:
+    """Calls of all passes matched by module, kind and weight, in the order of the first pass; by module path."""
+    queues: list[dict[tuple[str, str, str | None], list[Call]]] = []
+    for traced in passes:
+        queue: dict[tuple[str, str, str | None], list[Call]] = defaultdict(list)
+        for call in traced.calls:
+            queue[call.path, call.kind, call.weight].append(call)
+        queues.append(queue)
+    groups: dict[str, list[_Group]] = defaultdict(list)
+    for key in dict.fromkeys(key for queue in queues for key in queue):
+        columns = [queue.get(key, []) for queue in queues]
+        for index in range(max(map(len, columns))):
+            calls = tuple(column[index] if index < len(column) else None for column in columns)
+            groups[key[0]].append(_Group(key[0], calls))
+    return groups
+
+
+class Describer:
+    """Operators of one traced model."""
+
+    def __init__(self, built: Built, probed: Probed | None) -> None:
+        self.built = built
+        self.probed = probed
+        model = built.model
+        self.sizes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        names = {id(p): name for name, p in model.named_parameters()}
+        self.owner = {
+            name: names[id(p)] for name, p in model.named_parameters(remove_duplicate=False) if names[id(p)] != name
+        }
+        """Name of a weight that is another module's -> its name there."""
+        head = model.get_output_embeddings()  # type: ignore[operator]
+        self.head = next((path for path, module in model.named_modules() if module is head), None)
+        self.modules = dict(model.named_modules())
+        self.used: set[str] = set()
+
+    def _own(self, weight: str | None) -> str | None:
+        """The weight, where nothing has claimed it yet."""
+        return weight if weight in self.sizes and weight not in self.used else None
+
+    def _bias(self, weight: str) -> bool:
+        bias = f"{weight.rpartition('.')[0]}.bias"
+        if weight.endswith(".weight") and bias in self.sizes and bias not in self.used:
+            self.used.add(bias)
+            return True
+        return False
+
+    def operators(self, groups: Iterable[_Group], prefix: str, *, vision: bool = False) -> list[Operator]:
+        """Operators of the calls under a path, named relative to it."""
+        made: list[Operator] = []
+        experts: dict[str, list[_Group]] = defaultdict(list)
+        for group in groups:
+            kind = group.first.kind
+            weight = group.first.weight
+            # A weight may be used by the module above its own.
+            path = weight.rpartition(".")[0] if weight in self.sizes and kind == "matrix" else group.path
+            name = (path if path.startswith(prefix) else group.path)[len(prefix) :].lstrip(".") or "self"
+            if kind == "experts":
+                experts[name].append(group)
+            elif kind == "state":
+                made.append(self._state(group, name))
+            elif kind == "attention":
+                made.append(self._attention(group, f"{name}.attention", vision=vision))
+            elif kind == "gather":
+                made.extend(self._gathered(group, name, vision=vision))
+            else:
+                made.extend(self._product(group, name, vision=vision))
+        for name, parts in experts.items():
+            made.extend(self._experts(parts, name))
+        return made
+
+    def _rows(self, counts: Counts, what: str, *, vision: bool) -> tuple[Rows | Once | int, int]:
+        """Rows as an operator takes them, and how many times each is meant."""
+        if vision:
+            return counts[0], 1
+        basis, factor = _fit(counts, what)
+        if basis == "sequence":
+            return factor, 1
+        if basis == "once":
+            return Once(factor), 1
+        if isinstance(basis, Rows):
+            return basis, factor
+        raise NotExpressible(f"{what}: rows that grow with tokens and positions at once")
+
+    def _product(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
+        call = group.first
+        if call.kind == "matrix" and isinstance(call.detail, int) and self._own(call.weight):
+            return self._many(group, name)
+        weight = call.weight if self._own(call.weight) else self._held(group.path, call)
+        inputs, outputs = call.sizes
+        if call.kind == "matrix" and (group.path == self.head or weight is not None):
+            rows, factor = self._rows(group.counts("rows"), group.path, vision=vision)
+            shared = weight is None
+            if weight is not None:
+                self.used.add(weight)
+            bias = weight is not None and self._bias(weight)
+            linear = Linear(name, inputs, outputs, bias, rows, shared=shared, quantizable=self._plain(weight, outputs))
+            again = [Product(f"{name}.again", factor - 1, 1, outputs, inputs, rows=rows)] if factor > 1 else []
+            return [linear, *again]
+        if call.kind == "other" and weight is not None:
+            self.used.add(weight)
+            return self._convolution(group, name, weight, vision=vision)
+        return [self._flops_alone(group, name, vision=vision)]
+
+    def _held(self, path: str, call: Call) -> str | None:
+        """The weight of a product whose side was a copy: the one of that size that the module itself holds."""
+        inputs, outputs = call.sizes
+        same = [
+            name
+            for name, shape in self.sizes.items()
+            if name.rpartition(".")[0] == path and name not in self.used and sorted(shape) == sorted((inputs, outputs))
+        ]
+        return same[0] if call.kind == "matrix" and call.weight is None and len(same) == 1 else None
+
+    def _convolution(self, group: _Group, name: str, weight: str, *, vision: bool) -> list[Operator]:
+        outputs, inputs, *kernel = self.sizes[weight]
+        area = 1
+        for side in kernel:
+            area *= side
+        counts = [count // (2 * outputs * inputs * area) for count in group.counts("flops")]
+        rows, _ = self._rows(counts, group.path, vision=vision)
+        bias = self._bias(weight)
+        if isinstance(rows, int):
+            return [Convolution(name, inputs, outputs, area, rows, bias)]
+        return [Linear(name, inputs * area, outputs, bias, rows, quantizable=False)]
+
+    def _flops_alone(self, group: _Group, name: str, *, vision: bool) -> Operator:
+        """A product whose sides are both computed, or whose weight is counted elsewhere."""
+        halves = [count // 2 for count in group.counts("flops")]
+        if vision:
+            return Product(name, 1, 1, 1, halves[0])
+        basis, factor = _fit(halves, group.path)
+        if basis in ("pairs", "logit pairs"):
+            # One of the two products of an attention that is written out.
+            module = self.modules.get(group.path)
+            choosing = getattr(module, "index_topk", None) is not None
+            selected = None if choosing else getattr(self.built.text_config, "index_topk", None)
+            return Attention(name, factor, 1, 0, 0, selected=selected, last_only=basis == "logit pairs")
+        rows = basis if isinstance(basis, Rows) else Once(1) if basis == "once" else 1
+        return Product(name, factor, 1, 1, 1, rows=rows)
+
+    def _gathered(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
+        weight = self._own(group.first.weight)
+        if weight is None:
+            return []
+        self.used.add(weight)
+        rows, _ = self._rows(group.counts("rows"), group.path, vision=vision)
+        height, width = group.first.sizes
+        return [Table(name, height, width, gathered=rows if isinstance(rows, int) else None)]
+
+    def _attention(self, group: _Group, name: str, *, vision: bool) -> Operator:
+        scores = group.first.detail
+        assert isinstance(scores, Scores)
+        if vision:
+            group_of = (group.first.rows, scores.keys)
+            if scores.qk_dim == scores.v_dim and scores.queries == scores.keys:
+                return EncoderAttention(name, scores.heads, scores.qk_dim, (group_of,))
+            pairs = group.first.rows * scores.queries * scores.keys
+            return Product(name, pairs * scores.heads, 1, scores.v_dim + scores.qk_dim, 1)
+        calls = [call.detail for call in group.calls if call and isinstance(call.detail, Scores)]
+        keys, queries = tuple(call.keys for call in calls), tuple(call.queries for call in calls)
+        kept = self._kept(scores.layer)
+        window = scores.window or (kept.window if kept else None)
+        if window is None and len(set(keys)) == 1:
+            return CrossAttention(name, scores.heads, scores.qk_dim, keys[0], 0)
+        if queries not in (_BASES[Rows.TOKENS], _BASES[Rows.LOGITS]) or (window is None and keys != _BASES[Rows.KEYS]):
+            raise NotExpressible(f"{name}: attention of {queries} queries over {keys} keys")
+        return Attention(
+            name,
+            scores.heads,
+            scores.qk_dim,
+            scores.v_dim,
+            0,
+            window=window,
+            chunked=bool(kept and kept.chunked),
+            bidirectional_prompt=not scores.causal,
+            last_only=queries == _BASES[Rows.LOGITS],
+        )
+
+    def _state(self, group: _Group, name: str) -> Operator:
+        operator = group.first.detail
+        assert isinstance(operator, Recurrence | CausalConvolution)
+        if isinstance(operator, Recurrence):
+            return replace(operator, name=f"{name}.recurrence")
+        self.used.update(
+            n for n in self.sizes if n.rpartition(".")[0] in (f"{group.path}.conv1d", f"{group.path}.conv")
+        )
+        return replace(operator, name=f"{name}.conv1d")
+
+    def _experts(self, parts: Sequence[_Group], name: str) -> list[Operator]:
+        count, calls = parts[0].first.detail, [group.first for group in parts]
+        assert isinstance(count, int)
+        owned = [call.weight for call in calls if self._own(call.weight)]
+        rows, factor = self._rows(parts[0].counts("rows"), name, vision=False)
+        if not isinstance(rows, Rows):
+            raise NotExpressible(f"{name}: experts visited by something else than tokens")
+        if len(owned) < len(calls):
+            return [Product(name, factor, 1, o, i, rows=rows) for i, o in (call.sizes for call in calls)]
+        self.used.update(weight for weight in owned if weight)
+        biases = [n for n in self.sizes if n.rpartition(".")[0] == parts[0].path and n.endswith("bias")]
+        bias = len(biases) == len(calls)
+        self.used.update(biases if bias else ())
+        return [Experts(name, count, factor, tuple(call.sizes for call in calls), bias, rows=rows)]
+
+    def _plain(self, weight: str | None, outputs: int) -> bool:
+        """Whether checkpoints may quantize a weight: that of an ordinary linear layer, not of a router or the head."""
+        path = weight.rpartition(".")[0] if weight else ""
+        return type(self.modules.get(path)) is nn.Linear and path != self.head and outputs > 1
+
+    def _many(self, group: _Group, name: str) -> list[Operator]:
+        """Several matrices at once: experts that every token is multiplied by, or groups of one projection.
+
+        How many experts a token is routed to stands on a module beside them.
+        """
+        call, count = group.first, group.first.detail
+        assert isinstance(count, int)
+        assert call.weight is not None
+        parent = self.modules[group.path.rpartition(".")[0]]
+        chosen = next((getattr(module, "top_k", None) for module in parent.modules() if hasattr(module, "top_k")), None)
+        self.used.add(call.weight)
+        if not isinstance(chosen, int):
+            rows, factor = self._rows(group.counts("rows"), name, vision=False)
+            if factor != count:
+                raise NotExpressible(f"{name}: {count} matrices multiplied at once")
+            return [Linear(name, call.sizes[0], call.sizes[1] * count, self._bias(call.weight), rows)]
+        return [Experts(f"{name}.{call.weight.rpartition('.')[2]}", count, chosen, (call.sizes,), dense=True)]
+
+    def _kept(self, layer: int | None) -> Kept | None:
+        cache = self.probed.cache if self.probed else None
+        return cache[layer] if cache and layer is not None and layer < len(cache) else None
+
+    def with_cache(self, operators: list[Operator], layer: int) -> list[Operator]:
+        """The operators of a layer with what it keeps in the cache."""
+        kept = self._kept(layer)
+        if kept is None:
+            return operators
+        left = kept.per_position
+        done: list[Operator] = []
+        crossing = sum(size for name, size, _ in kept.fixed if name in ("keys", "values"))
+        for operator in operators:
+            if isinstance(operator, Attention) and left:
+                done.append(replace(operator, cache_elements=left))
+                left = 0
+            elif isinstance(operator, CrossAttention) and crossing:
+                done.append(replace(operator, cache_elements=crossing // operator.keys))
+                crossing = 0
+            else:
+                done.append(operator)
+        if left:
+            done.append(Attention("cache", 0, 0, 0, left, window=kept.window, chunked=kept.chunked))
+        seen = sum(op.state_elements() for op in operators if isinstance(op, Recurrence | CausalConvolution))
+        states = [(name, size, single) for name, size, single in kept.fixed if name not in ("keys", "values")]
+        if sum(size for _, size, _ in states) != seen:
+            done = [op for op in done if not isinstance(op, Recurrence)] if seen else done
+            for name, size, single in states:
+                if not any(isinstance(op, CausalConvolution) and op.state_elements() == size for op in operators):
+                    done.append(Recurrence(name, size, 0, 0, "float32" if single else "activations"))
+        return done
+
+    def rest(self, prefix: str, touched: frozenset[str]) -> list[Operator]:
+        """The parameters under a path that no product has claimed: used element by element, or not at all."""
+        sums: dict[tuple[str, bool], int] = defaultdict(int)
+        for name, shape in self.sizes.items():
+            if name in self.used or not (name == prefix or name.startswith(f"{prefix}.") or not prefix):
+                continue
+            self.used.add(name)
+            size = 1
+            for side in shape:
+                size *= side
+            module = name.rpartition(".")[0][len(prefix) :].lstrip(".") or "self"
+            sums[module, name not in touched] += size
+        return [Vector(name, size, skipped) for (name, skipped), size in sums.items()]
+
+    def idle(self) -> list[Block]:
+        """Modules that no pass has entered: their weights are held and not read."""
+        made: list[Operator] = []
+        for path, module in self.modules.items():
+            weight = f"{path}.weight"
+            if self._own(weight) is None:
+                continue
+            if isinstance(module, nn.Linear):
+                self.used.add(weight)
+                made.append(Linear(path, module.in_features, module.out_features, self._bias(weight), rows=0))
+            elif isinstance(module, nn.Embedding):
+                self.used.add(weight)
+                made.append(Table(path, module.num_embeddings, module.embedding_dim, gathered=0))
+        made.extend(self.rest("", frozenset()))
+        return [Block("not run", tuple(made))] if made else []
+
+
+def _numbered(operators: Sequence[Operator]) -> list[Operator]:
+    """The same operators with names that differ."""
+    seen: dict[str, int] = defaultdict(int)
+    done: list[Operator] = []
+    for operator in operators:
+        seen[operator.name] += 1
+        count = seen[operator.name]
+        done.append(replace(operator, name=f"{operator.name}#{count}") if count > 1 else operator)  # type: ignore[type-var]
+    return done
+
+
+def _stacks(built: Built) -> list[str]:
+    """Paths of the lists of layers, in the model's order."""
+    return list(dict.fromkeys(path.rpartition(".")[0] for path in built.layers))
+
+
+def _place(path: str, stacks: Sequence[str]) -> tuple[str, int | None]:
+    """The stack and layer that a path lies in, else the module it stands for outside of them."""
+    for name in stacks:
+        if path.startswith(f"{name}."):
+            return name, int(path[len(name) + 1 :].split(".", maxsplit=1)[0])
+    return path, None
+
+
+def blocks_of(describer: Describer, passes: Sequence[Traced], *, vision: bool = False) -> tuple[Block, ...]:
+    """Blocks in the order in which the first pass runs them; equal layers are one block.
+
+    Raises:
+        ConfigError: a count that operators cannot express.
+    """
+    built, stacks = describer.built, _stacks(describer.built)
+    touched = frozenset(name for traced in passes for name in traced.touched)
+    places: dict[tuple[str, int | None], list[_Group]] = {}
+    for path, groups in _aligned(passes).items():
+        places.setdefault(_place(path, stacks), []).extend(groups)
+    for name in sorted(touched & describer.sizes.keys(), key=list(describer.sizes).index):
+        places.setdefault(_place(name.rpartition(".")[0], stacks), [])
+    cached = len(describer.probed.cache) if describer.probed and describer.probed.cache else 0
+    deep = {name for name, layer in places if layer == cached - 1}
+    layers: dict[str, dict[int, tuple[Operator, ...]]] = defaultdict(dict)
+    order: list[tuple[str, tuple[Operator, ...] | None]] = []
+    try:
+        for (name, layer), groups in places.items():
+            prefix = name if layer is None else f"{name}.{layer}"
+            made = describer.operators(groups, prefix, vision=vision)
+            if layer is not None and name in deep and not vision:
+                made = describer.with_cache(made, layer)
+            made = _numbered([*made, *describer.rest(prefix, touched)])
+            if layer is None:
+                order.append((name, tuple(made)))
+            else:
+                if name not in layers:
+                    order.append((name, None))
+                layers[name][layer] = tuple(made)
+    except NotExpressible as error:
+        raise ConfigError(
+            f"{built.where}: tracing cannot tell what grows with what in {error}",
+            "no figure is given rather than a wrong one",
+        ) from error
+    blocks: list[Block] = []
+    for name, operators in order:
+        if operators is not None:
+            blocks.append(Block(name or "model", operators))
+        else:
+            own = layers[name]
+            blocks.extend(stack([("layer", own[index]) for index in sorted(own)], name))
+    return _head_last([block for block in blocks if block.operators], describer.head)
+
+
+def _head_last(blocks: list[Block], head: str | None) -> tuple[Block, ...]:
+    last = [block for block in blocks if block.name == head]
+    return (*(block for block in blocks if block.name != head), *last)

@@ -1,0 +1,115 @@
+"""Tracing a model into the description that its closed form would be: the child's work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llm_perf_opt.analysis.static import walk
+from llm_perf_opt.analysis.static.description import Block, Description, Vision
+from llm_perf_opt.analysis.static.operators import Attention, CausalConvolution, Recurrence
+from llm_perf_opt.analysis.static.passes import Pass
+from llm_perf_opt.analysis.traced.describe import Describer, blocks_of
+from llm_perf_opt.analysis.traced.model import Built, build
+from llm_perf_opt.analysis.traced.probe import LayersRunAgain, Prober, Traced
+from llm_perf_opt.errors import ConfigError
+
+Images = Sequence[tuple[int, int]]
+_TRACE_ERRORS = (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, NotImplementedError)
+_NOTES = (
+    "traced on the meta device with transformers' own code; what grows with tokens and positions is told from "
+    "short passes and checked on longer ones",
+    "a recurrent state counts the recurrence itself, not the products of transformers' chunks",
+)
+
+
+def trace_description(
+    config: Mapping[str, Any], images: Images, where: str, *, deduplicate: bool = True
+) -> Description:
+    """The operators of a model, found by running it without weights.
+
+    Args:
+        images: sizes of the images of a prompt, pixels; the vision path is that of these images.
+
+    Raises:
+        ConfigError: transformers cannot build the model, its forward pass needs values that meta tensors do not
+            have, or its counts do not follow tokens and positions.
+    """
+    for own_attention in (False, True):
+        built = build(config, where, own_attention=own_attention)
+        try:
+            return _description(built, images, deduplicate=deduplicate)
+        except LayersRunAgain:
+            return trace_description(config, images, where, deduplicate=False)
+        except _TRACE_ERRORS as error:
+            # Without a recorder the model makes its masks, which some need outside their attention.
+            if built.recorder is None:
+                raise ConfigError(
+                    f"{where}: cannot be traced without weights: {type(error).__name__}: {error}",
+                    "its forward pass needs real values; no figure is given rather than a wrong one",
+                ) from error
+    raise AssertionError("the second round has no recorder")
+
+
+def _description(built: Built, images: Images, *, deduplicate: bool) -> Description:
+    prober = Prober(built, deduplicate=deduplicate)
+    probed = prober.probe()
+    if probed.cache is None:
+        raise ConfigError(
+            f"{built.where}: the model leaves nothing in transformers' cache: its state is one of its own",
+            "no figure is given rather than a wrong one",
+        )
+    describer = Describer(built, probed)
+    blocks = blocks_of(describer, probed.passes)
+    _check(prober, blocks)
+    notes = list(_NOTES)
+    if probed.all_logits:
+        notes.append("this model computes the logits of every position, wanted or not")
+    vision, reason = _vision(prober, describer, images, notes)
+    return Description((*blocks[:-1], *describer.idle(), blocks[-1]), vision, reason, tuple(notes))
+
+
+def _vision(prober: Prober, describer: Describer, images: Images, notes: list[str]) -> tuple[Any, str]:
+    """The vision path of these images, or why there is none."""
+    if getattr(prober.built.config, "vision_config", None) is None:
+        return None, "this model takes no images"
+    if not images:
+        # Its weights are held all the same; see `Describer.idle`.
+        return (lambda _: Vision((), 0)), ""
+    try:
+        passed, tokens = prober.vision(images)
+    except _TRACE_ERRORS as error:
+        return None, f"its image path cannot be traced: {type(error).__name__}: {error}"
+    seen = Vision(blocks_of(describer, (passed,), vision=True), tokens, ("the vision path is traced too",))
+    notes.append("image tokens are counted as text where the model lets them see each other both ways")
+    return (lambda _: seen), ""
+
+
+def _counted(traced: Traced, step: Pass) -> int:
+    states = (call.detail for call in traced.calls if call.kind == "state")
+    return sum(call.flops for call in traced.calls) + sum(
+        state.flops(step) for state in states if isinstance(state, Recurrence | CausalConvolution)
+    )
+
+
+def _check(prober: Prober, blocks: Sequence[Block]) -> None:
+    """Compare the description with passes of other sizes: two sequences, past every window.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    windows = [op.window for block in blocks for op in block.operators if isinstance(op, Attention) and op.window]
+    prompt = 23 if not windows else min(2 * max(windows) + 3, 100_000)
+    positions = getattr(prober.built.text_config, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 1:
+        prompt = min(prompt, positions - 1)
+    cache = prober.new_cache()
+    for step in (Pass(2, prompt, 0, 1, full=True), Pass(2, 1, prompt, 1, full=True)):
+        counted = _counted(prober.forward(step.queries, cache, batch=2), step)
+        found = walk.flops(blocks, step)
+        if counted != found:
+            raise ConfigError(
+                f"{prober.built.where}: traced counts do not follow tokens and positions: {counted:,} FLOPs at "
+                f"{step.past + step.queries:,} positions, {found:,} by what short passes tell",
+                "no figure is given rather than a wrong one",
+            )
