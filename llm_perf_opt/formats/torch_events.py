@@ -111,7 +111,7 @@ class _Columns:
                 continue
             found = self._categories.get(event.cat)
             if found is None:
-                found = self._categories[event.cat] = _group(event.cat)
+                found = self._categories[event.cat] = group_of(event.cat)
             if found[0]:
                 groups.setdefault(found, []).append(event)
         for (group, kind), events in groups.items():
@@ -248,7 +248,8 @@ class _Columns:
         return [Thread(owners.get(pid, 0), tid) for pid, tid in keys], list(owners)
 
 
-def _group(category: str | None) -> tuple[str, int]:
+def group_of(category: str | None) -> tuple[str, int]:
+    """What events of a category are (host, call, device, wait, recording, or nothing of use), and of which kind."""
     lower = (category or "").lower()
     if lower in HOST:
         return "host", HOST[lower]

@@ -14,7 +14,11 @@ from llm_perf_opt.artifacts.layout import (
     KERNELS,
     NSYS_OUTPUT,
     NSYS_REPORT,
+    TIMELINE,
+    TIMELINE_TABLE,
     export_log,
+    timeline_file,
+    timeline_table,
 )
 from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, write_capture
 from llm_perf_opt.errors import StageError
@@ -54,7 +58,15 @@ def plan(context: PlanContext[Nsys]) -> PlannedStage:
         tool=tool,
         environment=changed_environment(context.config),
         left_out=profiled_environment(os.environ)[1],
-        files=(*argv.expected_files(settings), KERNEL_SUMMARY, KERNELS, FACTS, COMMAND),
+        files=(
+            *argv.expected_files(settings),
+            KERNEL_SUMMARY,
+            KERNELS,
+            FACTS,
+            timeline_file(),
+            timeline_table(),
+            COMMAND,
+        ),
     )
 
 
@@ -119,9 +131,10 @@ def _traces(settings: Nsys, wanted: str) -> bool:
 
 
 def _remove_old(directory: Path) -> None:
-    """A report of an earlier attempt must not pass for this one's."""
-    for pattern in ("*.nsys-rep", "*.sqlite", "*.qdstrm"):
-        for file in directory.glob(f"{NSYS_OUTPUT}{pattern}"):
+    """A report of an earlier attempt, or its time line, must not pass for this one's."""
+    reports = (f"{NSYS_OUTPUT}{ending}" for ending in ("*.nsys-rep", "*.sqlite", "*.qdstrm"))
+    for pattern in (*reports, TIMELINE, TIMELINE_TABLE):
+        for file in directory.glob(pattern):
             file.unlink()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -10,15 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.autograd import DeviceType  # type: ignore[attr-defined]
 
-from llm_perf_opt.formats.torch_events import DEVICE, copy_of, is_device_api
+from llm_perf_opt.formats.torch_events import DEVICE, copy_of, group_of
 from llm_perf_opt.records.columns import (
-    ANNOTATION,
-    KERNEL,
     NONE,
-    OPERATOR,
-    PYTHON,
     About,
     Calls,
     Device,
@@ -38,27 +32,20 @@ def live_events(events: Sequence[Any], *, by_shape: bool = False) -> Events:
     """
     names: dict[str, int] = {}
     threads: dict[int, int] = {}
-    on_host = [event.device_type() == DeviceType.CPU for event in events]
-    device = [
-        event
-        for event, host in zip(events, on_host, strict=True)
-        if not host and not event.is_user_annotation() and event.activity_type() not in MIRRORED
-    ]
-    host = list(itertools.compress(events, on_host))
-    is_call = [is_device_api(event.activity_type()) for event in host]
-    calls = list(itertools.compress(host, is_call))
-    ranges = list(itertools.compress(host, (not call for call in is_call)))
-    # A correlation id is that of an operator or that of a call of the device's API: two series of numbers.
+    device, calls, ranges, kinds = _sorted_out(events)
+    # A correlation id is that of an operator or that of a call of the device's API: two series of numbers. Without
+    # device work nobody asks for them.
+    ids = _ids if device else _no_ids
     found = Events(
         work=_device_columns(device, names),
-        calls=Calls(*_times(calls), _threads(calls, threads), _names(calls, names), _ids(calls, "correlation_id")),
+        calls=Calls(*_times(calls), _threads(calls, threads), _names(calls, names), ids(calls, "correlation_id")),
         ranges=Ranges(
             *_times(ranges),
-            np.array([_kind(event) for event in ranges], np.int8),
+            np.array(kinds, np.int8),
             _threads(ranges, threads),
             _names(ranges, names),
             constant(NONE, len(ranges), np.int32),
-            _ids(ranges, "correlation_id"),
+            ids(ranges, "correlation_id"),
             np.array([names.setdefault(str(event.shapes()), len(names)) for event in ranges], np.int32)
             if by_shape
             else constant(NONE, len(ranges), np.int32),
@@ -75,8 +62,31 @@ def live_events(events: Sequence[Any], *, by_shape: bool = False) -> Events:
     return found
 
 
-MIRRORED = frozenset({"gpu_user_annotation", "overhead"})
-"""Activities of a device that are no work of it."""
+def _sorted_out(events: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any], list[int]]:
+    """Device work, calls, ranges, and of each range its kind, all by the activity of an event."""
+    device: list[Any] = []
+    calls: list[Any] = []
+    ranges: list[Any] = []
+    kinds: list[int] = []
+    groups: dict[str, tuple[str, int]] = {}
+    for event in events:
+        activity = event.activity_type()
+        found = groups.get(activity)
+        if found is None:
+            found = groups[activity] = group_of(activity)
+        group, kind = found
+        if group == "host":
+            ranges.append(event)
+            kinds.append(kind)
+        elif group == "call":
+            calls.append(event)
+        elif group == "device":
+            device.append(event)
+    return device, calls, ranges, kinds
+
+
+def _no_ids(events: Sequence[Any], _: str) -> NDArray[np.int64]:
+    return constant(NONE, len(events), np.int64)
 
 
 def _device_columns(events: Sequence[Any], names: dict[str, int]) -> Work:
@@ -85,7 +95,7 @@ def _device_columns(events: Sequence[Any], names: dict[str, int]) -> Work:
     copies = [copy_of(event.name()) for event in events]
     return Work(
         *_times(events),
-        kind=np.array([DEVICE.get(event.activity_type(), KERNEL) for event in events], np.int8),
+        kind=np.array([DEVICE[event.activity_type()] for event in events], np.int8),
         device=np.array([event.device_index() for event in events], np.int32),
         stream=_ids(events, "device_resource_id"),
         process=constant(0, rows, np.int32),
@@ -99,12 +109,6 @@ def _device_columns(events: Sequence[Any], names: dict[str, int]) -> Work:
         source=np.array([copy[1] for copy in copies], np.int8),
         target=np.array([copy[2] for copy in copies], np.int8),
     )
-
-
-def _kind(event: Any) -> int:
-    if event.is_python_function():
-        return PYTHON
-    return ANNOTATION if event.is_user_annotation() else OPERATOR
 
 
 def _times(events: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -59,7 +59,9 @@ class Event:
         return self.activity == "python_function"
 
     def activity_type(self) -> str:
-        return self.activity
+        if self.on == DeviceType.CPU or self.activity != "cpu_op":
+            return self.activity
+        return "gpu_user_annotation" if self.annotation else "kernel"
 
     def device_index(self) -> int:
         return 0
