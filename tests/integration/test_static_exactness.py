@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -272,3 +272,122 @@ def test_deepseek_ocr2_agrees_on_one_page_with_two_tiles() -> None:
     assert closed.phases.vision is not None
     assert closed.phases.vision.flops == counter.get_total_flops()
     assert totals(analyze(DEEPSEEK_OCR2, FULL)) == stock_counter(DEEPSEEK_OCR2)
+
+
+_TINY_TEXT = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+}
+_TINY_TOWER = {"hidden_size": 32, "intermediate_size": 44, "num_hidden_layers": 2, "num_attention_heads": 2}
+_POOLED = {**_TINY_TOWER, "num_key_value_heads": 2, "head_dim": 16, "patch_size": 7, "position_embedding_size": 30}
+_CROSSING = {
+    "hidden_size": 32,
+    "intermediate_size": 44,
+    "num_hidden_layers": 3,
+    "num_global_layers": 1,
+    "attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 7,
+    "intermediate_layers_indices": [1],
+    "vision_output_dim": 64,
+}
+_LATENT_TEXT = {
+    **_TINY_TEXT,
+    "model_type": "deepseek_v3",
+    "num_key_value_heads": 4,
+    "q_lora_rank": 20,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 10,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 12,
+    "n_routed_experts": 6,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 28,
+    "n_group": 1,
+    "topk_group": 1,
+}
+
+
+def pooled_patches(model: Any) -> None:
+    """Gemma 4: one image of 6 x 9 patches, with its own positions."""
+    import torch
+
+    positions = torch.tensor([[[x, y] for y in range(6) for x in range(9)]])
+    model.get_image_features(torch.zeros(1, 54, 3 * 49), image_position_ids=positions)
+
+
+def merged_patches(model: Any) -> None:
+    """Kimi K2.5: two images, of 6 x 4 and 2 x 2 patches."""
+    import torch
+
+    grids = torch.tensor([[1, 4, 6], [1, 2, 2]])
+    model.get_image_features(torch.zeros(28, 3, 7, 7), image_grid_thw=grids)
+
+
+def four_tiles(model: Any) -> None:
+    """Mllama: one image that fills all tiles."""
+    import torch
+
+    ids, mask = torch.ones(1, 1, dtype=torch.long), torch.ones(1, 1, 4, dtype=torch.long)
+    seen = model.model.vision_model(torch.zeros(1, 1, 4, 3, 28, 28), ids, mask).last_hidden_state
+    model.model.multi_modal_projector(seen)
+
+
+@pytest.mark.parametrize(
+    ("config", "views", "look"),
+    [
+        (
+            {
+                "model_type": "gemma4",
+                "text_config": {**_TINY_TEXT, "head_dim": 16, "hidden_size_per_layer_input": 0},
+                "vision_config": _POOLED,
+            },
+            ((63, 42),),
+            pooled_patches,
+        ),
+        (
+            {
+                "model_type": "kimi_k25",
+                "text_config": _LATENT_TEXT,
+                "vision_config": {**_TINY_TOWER, "patch_size": 7, "pos_emb_height": 8, "pos_emb_width": 8},
+                "projection_hidden_size": 32,
+            },
+            ((42, 28), (14, 14)),
+            merged_patches,
+        ),
+        (
+            {
+                "model_type": "mllama",
+                "text_config": {**_TINY_TEXT, "cross_attention_layers": [1]},
+                "vision_config": _CROSSING,
+            },
+            ((56, 56),),
+            four_tiles,
+        ),
+    ],
+    ids=["gemma4", "kimi_k25", "mllama"],
+)
+def test_towers_that_are_not_traced_agree_with_a_real_pass(
+    config: dict[str, Any], views: tuple[tuple[int, int], ...], look: Callable[[Any], None]
+) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForImageTextToText
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
+    model = AutoModelForImageTextToText.from_config(made, attn_implementation="eager").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        look(model)
+    closed = analyze(config, FULL.model_copy(update={"views": views}))
+    assert closed.phases.vision is not None
+    # Mllama makes its mask as a product of what is there with itself: four tiles of 24 positions.
+    mask = 2 * 96 * 96 if config["model_type"] == "mllama" else 0
+    assert closed.phases.vision.flops + mask == counter.get_total_flops()
+    assert closed.model.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert totals(analyze(config, FULL)) == stock_counter(config)
