@@ -6,8 +6,13 @@ Read by `migrate.py` alone.
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+
+import yaml
+
+from llm_perf_opt.config.keys import field_at
 
 PLENTY = 8192
 """Stands for the `inf` of old files: more tokens than any page has."""
@@ -52,7 +57,28 @@ def value_now(name: str, value: Any) -> Any:
         value = None
     elif name in _LISTS and isinstance(word, str):
         value = [part.strip() for part in str(value).split(",") if part.strip()]
+    return _of_its_kind(name, value)
+
+
+def _of_its_kind(name: str, value: Any) -> Any:
+    """A number or switch in quotes as one, and a number where a text belongs in quotes: nothing checked kinds then."""
+    field = field_at(name.split("."))
+    kinds = _kinds(field.annotation) if field is not None else set()
+    if isinstance(value, str) and str not in kinds and kinds & {bool, int, float}:
+        read = yaml.safe_load(value) if _PLAIN.fullmatch(value) else value
+        return read if type(read) in kinds or (type(read) is int and float in kinds) else value
+    if type(value) in (int, float) and str in kinds and type(value) not in kinds:
+        return str(value)
     return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The plain types that an annotation takes; empty for words to choose from and lists."""
+    if annotation in (bool, int, float, str):
+        return {annotation}
+    if get_origin(annotation) in (Union, types.UnionType, Annotated):
+        return set().union(*(_kinds(part) for part in get_args(annotation)))
+    return set()
 
 
 class PresetValue(NamedTuple):
@@ -84,6 +110,7 @@ PRESET_VALUES: dict[tuple[str, str], tuple[PresetValue, ...]] = {
 }
 """Where a preset of ours has the name of an old one, what the old one set otherwise."""
 
+_PLAIN = re.compile(r"[-+]?[1-9]\d{0,17}|0|[-+]?\d+\.\d*|true|false|yes|no|on|off", re.IGNORECASE)
 _CWD = re.compile(r"\$\{(?:hydra:runtime\.cwd|oc\.env:PWD)\}")
 _HOME = re.compile(r"^\$\{oc\.env:HOME\}(?=/|$)")
 _TIME_FOLDERS = re.compile(r"(?:(?:^|/)\$\{now:[^}]*\})+/?$")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from llm_perf_opt.config.remedies import gone_because, moved_to
 from llm_perf_opt.config.tree import Node, Source, dotted, find, leaves, merge, mount
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_ITEM = re.compile(r"(?P<list>.+)\[(?P<number>\d+)\]")
 _SHOWN = 60
 _MANDATORY = "???"
 """What stood for a value that had to be given on the command line."""
@@ -73,8 +74,14 @@ def migrate(text: str, name: str, presets: Presets) -> Migrated:
     migration.run()
     if not migration.changes and not migration.left:
         return Migrated(text)
-    left = sorted(migration.left, key=lambda found: found.line)
+    left = sorted(migration.left, key=_place)
     return Migrated(migration.text(), migration.changes, tuple(left))
+
+
+def _place(left: Left) -> tuple[int, list[int | str]]:
+    """Its line, then its name with numbers as numbers."""
+    parts = enumerate(re.split(r"(\d+)", left.name))
+    return left.line, [int(part) if number % 2 else part for number, part in parts]
 
 
 class _Written(NamedTuple):
@@ -90,13 +97,18 @@ class _Migration:
     def __init__(self, root: Node, section: Path_, comments: Comments, presets: Presets) -> None:
         self.section = section
         self.comments = comments
+        for lines in (comments.head, *comments.above.values()):
+            lines[:] = [line for line in lines if not line.startswith("@package ")]
         self.presets = presets
-        self._said: list[tuple[str, str]] = []
+        self._said: dict[str, list[str]] = {}
+        self._listed: set[str] = set()
         self.left: list[Left] = []
         self.items: dict[str, Item] = {}
         self.root = mount(self._nested(root, ()), section)
         self._written: dict[Path_, _Written] = {}
         self._same: dict[Path_, list[_Written]] = {}
+        self._below: dict[str, list[Path_]] = {}
+        self._kept: dict[Path_, list[int]] = {}
         self._sections: dict[Path_, Node] = {}
         self._moved: list[tuple[str, str, Node]] = []
         self._referring: list[tuple[Path_, str, Node]] = []
@@ -125,10 +137,10 @@ class _Migration:
 
     @property
     def changes(self) -> tuple[str, ...]:
-        return tuple(line for _, line in self._said)
+        return tuple(line for lines in self._said.values() for line in lines)
 
     def _say(self, old: str, line: str) -> None:
-        self._said.append((old, line))
+        self._said.setdefault(old, []).append(line)
 
     def text(self) -> str:
         items = self.items
@@ -144,18 +156,18 @@ class _Migration:
         """`a.b: c` as `a: {b: c}`, where nothing else is there."""
         if not isinstance(node.value, dict) or path[:1] == ("defaults",) or path[:2] == ("pipeline", "plugins"):
             return node
-        found: dict[str, Node] = {}
-        for key, below in node.value.items():
-            child = self._nested(below, (*path, key))
-            parts = key.split(".")
-            if not _NAME.fullmatch(key) or (parts[0] in node.value):
-                found[key] = child
-                continue
-            name = dotted((*path, key))
-            self._say(name, f"{name}: written as sections, one below the other")
-            found[parts[0]] = _over(found.get(parts[0]), mount(child, parts[1:]))._replace(
-                key_line=child.key_line, key_column=child.key_column
-            )
+        plain = {key: child for key, child in node.value.items() if not _NAME.fullmatch(key)}
+        found = {key: self._nested(child, (*path, key)) for key, child in plain.items()}
+        for key, child in node.value.items():
+            if key not in plain:
+                name, parts = dotted((*path, key)), key.split(".")
+                if not _is_free(found, parts):
+                    self._leave(name, child, "it is written as sections too")
+                    continue
+                self._say(name, f"{name}: written as sections, one below the other")
+                below = mount(self._nested(child, (*path, *parts)), parts[1:])
+                below = below._replace(key_line=child.key_line, key_column=child.key_column)
+                found[parts[0]] = merge(found[parts[0]], below) if parts[0] in found else below
         return node.with_value(found)
 
     def _walk(self, path: Path_, node: Node) -> None:
@@ -180,8 +192,11 @@ class _Migration:
             self._put(path, old, node)
 
     def _leave(self, old: str, node: Node, reason: str) -> None:
-        self._said = [(name, line) for name, line in self._said if name != old]
+        self._said.pop(old, None)
         for path, leaf in leaves(node):
+            if dotted((old, *path)) in self._listed:
+                continue
+            self._listed.add(dotted((old, *path)))
             shown = flow(leaf.plain())
             shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
             line = leaf.place[0] if path or leaf.key_line else leaf.line
@@ -201,7 +216,7 @@ class _Migration:
         if value is _OF_THE_PRESETS:
             self._say(old, f"{old}: {flow(node.plain())} taken out: what the presets say stands")
             return
-        if name == "pipeline.ncu.ncu_cli.kernel_name" and not isinstance(value, (str, type(None))):
+        if name == "pipeline.ncu.ncu_cli.kernel_name" and str(value).isdigit():
             self._leave(old, node, f"name kernels in {name}; `llmperf kernels top` lists them")
             return
         self._write(path, old, node, value)
@@ -219,7 +234,7 @@ class _Migration:
             below = below[part].value
         if path[-1] in below:
             there = below[path[-1]].value
-            if there != value:
+            if isinstance(there, dict) or flow(there) != flow(value):
                 self._leave(old, node, f"{name} is set already")
             else:
                 self._say(old, f"{old}: taken out, {name} says the same")
@@ -375,12 +390,17 @@ class _Migration:
                 compose_text(emit(self.items), "migrated", self.presets)
                 return
             except InvalidConfig as error:
-                dropped = [self._drop(problem) for problem in error.problems]
+                self._index()
+                # From the end, so that the numbers of the items of a list stay what the problems say.
+                dropped = [self._drop(problem) for problem in reversed(error.problems)]
                 if not any(dropped):
                     raise  # not ours to mend: a preset of the user's is broken
 
     def _drop(self, problem: Problem) -> bool:
         """Take out the values at and below a problem's path, or those beside it; whether there were any."""
+        item = _ITEM.match(problem.path)
+        if item is not None and self._drop_item(tuple(item["list"].split(".")), int(item["number"]), problem.message):
+            return True
         name = re.sub(r"(\[\d+\])+$", "", problem.path)
         found = self._at(name)
         if not found and "." in name and problem.source.name != "migrated":
@@ -391,8 +411,35 @@ class _Migration:
                 self._leave(written.old, written.node, problem.message)
         return bool(found)
 
+    def _drop_item(self, path: Path_, number: int, reason: str) -> bool:
+        """Take one item out of a list, the others staying; whether it was that simple."""
+        written = self._written.get(path)
+        if written is None or path in self._same or not isinstance(written.node.value, list):
+            return False
+        values = self._value_at(path)
+        kept = self._kept.setdefault(path, list(range(len(written.node.value))))
+        if len(kept) != len(values) or number >= len(kept) or len(kept) == 1:
+            return False
+        original = kept.pop(number)
+        del values[number]
+        self._leave(f"{written.old}[{original}]", written.node.value[original], reason)
+        return True
+
+    def _value_at(self, path: Path_) -> Any:
+        below: Any = self.items
+        for part in path[:-1]:
+            below = below[part].value
+        return below[path[-1]].value
+
     def _at(self, name: str) -> list[Path_]:
-        return [path for path in self._written if dotted(path) == name or dotted(path).startswith(f"{name}.")]
+        """Paths that were written, at a name and below it."""
+        return [path for path in self._below.get(name, ()) if path in self._written]
+
+    def _index(self) -> None:
+        self._below = {}
+        for path in self._written:
+            for depth in range(1, len(path) + 1):
+                self._below.setdefault(dotted(path[:depth]), []).append(path)
 
     def _remove(self, path: Path_) -> None:
         parents = [self.items]
@@ -434,8 +481,16 @@ def _successor(name: str) -> str:
     return f"{section}.{alias}" if alias else name
 
 
-def _over(below: Node | None, above: Node) -> Node:
-    return above if below is None else merge(below, above)
+def _is_free(nodes: dict[str, Node], parts: Sequence[str]) -> bool:
+    """Whether nothing is at a path, nor a single value above it."""
+    for part in parts:
+        if part not in nodes:
+            return True
+        value = nodes[part].value
+        if not isinstance(value, dict):
+            return False
+        nodes = value
+    return False
 
 
 def write(path: Path, text: str) -> Path:

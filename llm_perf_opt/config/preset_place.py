@@ -16,6 +16,8 @@ from llm_perf_opt.config.tree import Node, leaves
 
 _GROUP = re.compile(r"model/[^/]+/(arch|infer|output/(torch|direct))")
 _PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)\s*$", re.MULTILINE)
+_LOOKED_AT = 200
+"""Leaves by which a file is known."""
 _AT_ROOT = {"defaults", "hydra", "run", "runners", "runner", "stage1_runner", "analysis", *OUTPUT_ROOTS}
 
 
@@ -45,7 +47,7 @@ def _by_folder(path: Path, presets: Presets) -> tuple[str, ...]:
 
 def _by_keys(root: Node) -> tuple[str, ...]:
     """The section in which most of the keys have a place; the whole configuration where none beats it."""
-    names = [".".join(part for part in path if isinstance(part, str)) for path, _ in leaves(root)]
+    names = [".".join(part for part in path if isinstance(part, str)) for path, _ in leaves(root)][:_LOOKED_AT]
     best: tuple[str, ...] = ()
     most = _known(names, lambda name: name)
     for path, field in walk():

@@ -211,6 +211,13 @@ def test_the_meaning_is_the_same(cases: Path, name: str) -> None:
     assert {key: _value(config, key) for key in VALUES[name]} == VALUES[name]
 
 
+def test_of_a_list_the_wrong_items_are_listed_and_the_others_stay() -> None:
+    result = migrate("torch_profiler: {activities: [npu, cpu, xpu]}\n", "old.yaml", SHIPPED)
+    assert [left.name for left in result.left] == ["torch_profiler.activities[0]", "torch_profiler.activities[2]"]
+    config = compose_text(result.text, "new.yaml", SHIPPED)
+    assert _value(config, "pipeline.torch_profiler.activities") == ["cpu"]
+
+
 def test_a_preset_becomes_a_preset(cases: Path, tmp_path: Path) -> None:
     path = cases / "old_preset_ncu.rtx3090.yaml"
     result = migrate(path.read_text(encoding="utf-8"), str(path), SHIPPED)
@@ -260,6 +267,13 @@ SAME: dict[str, dict[str, Any]] = {
     "pipeline.nsys.enable: true": {"pipeline.nsys.enable": True},
     "model: {path: '${oc.env:HOME}/m'}": {"model.path": "~/m"},
     "hydra: {run: {dir: 'outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}'}}": {"artifacts.runs_dir": "outputs"},
+    "infer: {max_new_tokens: '512', temperature: '0.5', do_sample: 'yes'}\nuse_flash_attn: 'off'": {
+        "infer.max_new_tokens": 512,
+        "infer.temperature": 0.5,
+        "infer.do_sample": True,
+        "use_flash_attn": False,
+    },
+    "experiment: 2026": {"experiment": "2026"},
     "base: /d\nmodel: {path: '${dataset.root}/m'}\ndataset: {root: /d}": {"model.path": "/d/m"},
     "experiment: ${model.name}": {"experiment": "demo"},
     "dataset: {root: d, subset_filelist: lists/a.txt}\nrepeats: 2": {"dataset.subset_filelist": "d/lists/a.txt"},
@@ -284,6 +298,17 @@ NOT_KNOWN = {
     "artifacts: {runs_dir: '${now:%Y}/x'}\n": (1, "artifacts.runs_dir", "not interpolated"),
     "model: {revision: '${infer.x}', path: a}\ninfer: {x: '${model.revision}'}\n": (1, "model.revision", "itself"),
     "defaults:\n  - optional dataset: mine\n": (2, "defaults[0].optional dataset", "no such preset"),
+    "pipeline: {torch_profiler: {activities: [npu, cpu, xpu, cuda]}}\n": (
+        1,
+        "pipeline.torch_profiler.activities[2]",
+        "must be one of cpu, cuda",
+    ),
+    "pipeline: {nsys: {enable: true}}\npipeline.nsys.enable: false\npipeline.ncu.enable: true\n": (
+        2,
+        "pipeline.nsys.enable",
+        "as sections too",
+    ),
+    "measure: {repeats: 1}\nrun: {repeats: true}\n": (2, "run.repeats", "already"),
     "pipeline: 3\nnsys: {enable: true}\n": (1, "pipeline", "mapping"),
     "pipeline: {torch_profiler: {enable: true, enabled: false}}\n": (1, "pipeline.torch_profiler.enabled", "already"),
     "defaults:\n- _self_\n- profiling/ncu@ncu: ncu.high\n": (3, "pipeline.ncu.ncu_cli.replay_mode", "_self_"),
