@@ -159,11 +159,14 @@ def _repeated_layers(model: nn.Module, config: Any) -> dict[str, Key]:
     return found
 
 
-def _shapes(value: object) -> object:
+def _shapes(value: object, index: int | None) -> object:
+    """What of an argument decides a layer's work; the `index` that some layers are told as their own does not."""
     if isinstance(value, torch.Tensor):
         return tuple(value.shape)
     if isinstance(value, list | tuple):
-        return tuple(_shapes(item) for item in value)
+        return tuple(_shapes(item, index) for item in value)
+    if isinstance(value, int) and not isinstance(value, bool) and value == index:
+        return "its index"
     return value if _plain(value) else type(value).__name__
 
 
@@ -197,9 +200,13 @@ class Once:
 
     def _wrap(self, layer: nn.Module, path: str, signature: Key) -> None:
         own: Callable[..., Any] = layer.forward
+        # A layer that holds a list of modules may choose among them by its index.
+        choosing = any(isinstance(module, nn.ModuleList) for module in layer.modules())
+        index = None if choosing else int(path.rpartition(".")[2])
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            key = (signature, _shapes(args), tuple((name, _shapes(kwargs[name])) for name in sorted(kwargs)))
+            named = tuple((name, _shapes(kwargs[name], index)) for name in sorted(kwargs))
+            key = (signature, _shapes(args, index), named)
             counter = self._counter
             known = self._seen.get(key)
             if known is not None:
