@@ -5,8 +5,8 @@ The times are made up, so that they can be followed by hand; FLOPs, bytes and pe
 
 from __future__ import annotations
 
+from llm_perf_opt.analysis.cost import cost_of, peaks_of
 from llm_perf_opt.analysis.metrics import stage_metrics
-from llm_perf_opt.analysis.work import peaks_of, work_of
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.workload import BatchResult, DeviceFacts, Memory, ModelFacts, Repeat, Workload
@@ -88,7 +88,7 @@ HARDWARE = HardwareState(recorded=True, reason=None, throttled=False, energy_j=6
 def work_table() -> Table:
     """FLOPs and bytes of the example, and the peaks they are held against."""
     example, config = record(), Config()
-    work = work_of(example, config.infer, "causal", "last")(example.batches[0])
+    work = cost_of(example, config.infer, "causal", "last")(example.batches[0])
     peaks = peaks_of(example.device, example.model, config.hardware)
     assert not isinstance(work, str)
     assert peaks.flops_per_s is not None
@@ -107,7 +107,7 @@ def work_table() -> Table:
 def figures() -> Document:
     """The example's figures, as a report shows them."""
     example, config = record(), Config()
-    work = work_of(example, config.infer, "causal", "last")
+    work = cost_of(example, config.infer, "causal", "last")
     metrics = stage_metrics(example, HARDWARE, work, peaks_of(example.device, example.model, config.hardware))
     blocks = tuple(metric_blocks(example.stage, metrics))
     return Document("Worked example", (Section("Work", (work_table(),)), Section("Figures", blocks)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from llm_perf_opt.analysis.metrics import Peaks, Work, WorkOf, stage_metrics
+from llm_perf_opt.analysis.metrics import BatchCost, CostOf, Peaks, stage_metrics
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.records.hardware import Distribution, GpuInventory, HardwareState
@@ -142,9 +142,9 @@ def instrumented() -> Instrumented:
     )
 
 
-def work(prefill_flops: int = 10**10, decode_flops: int = 10**9, decode_least_bytes: int = 10**9) -> WorkOf:
+def work(prefill_flops: int = 10**10, decode_flops: int = 10**9, decode_least_bytes: int = 10**9) -> CostOf:
     """The same work for every batch."""
-    return lambda _: Work(prefill_flops, decode_flops, decode_least_bytes)
+    return lambda _: BatchCost(prefill_flops, decode_flops, decode_least_bytes)
 
 
 NOT_WATCHED = HardwareState(recorded=False, reason="no NVIDIA GPU was used")

@@ -16,7 +16,7 @@ from llm_perf_opt.records.workload import BatchResult, Repeat, Workload
 
 
 @dataclass(frozen=True)
-class Work:
+class BatchCost:
     """What one run of a batch computes and must move at the least, from static analysis."""
 
     prefill_flops: int
@@ -75,18 +75,18 @@ def decode_steps(batches: Sequence[BatchResult]) -> DecodeSteps | None:
 NOTHING_TIMED = "nothing was timed: no sample could be run"
 NONE_DECODED = "no repeat decoded a second token: max_new_tokens is 1, or the first token ended the text"
 
-WorkOf = Callable[[BatchResult], Work | str]
+CostOf = Callable[[BatchResult], BatchCost | str]
 """The work of a batch, or why it is not known."""
 
 
-def stage_metrics(record: Workload, hardware: HardwareState, work_of: WorkOf, peaks: Peaks) -> Metrics:
+def stage_metrics(record: Workload, hardware: HardwareState, cost_of: CostOf, peaks: Peaks) -> Metrics:
     """Every figure of one stage; what was not measured is null with a reason."""
     runs = list(_runs(record.batches))
     decoded = [(index, repeat) for index, repeat in runs if repeat.decode_ms is not None]
     decode_times = [(index, repeat.decode_ms) for index, repeat in decoded if repeat.decode_ms is not None]
     prefill_times = [(index, repeat.prefill_ms) for index, repeat in runs]
     note = throttle_note(hardware)
-    ratios = _Ratios(record.batches, work_of, peaks, note)
+    ratios = _Ratios(record.batches, cost_of, peaks, note)
 
     def timed(unit: str, samples: list[float]) -> Metric:
         if not samples:
@@ -178,14 +178,14 @@ def _energy(record: Workload, hardware: HardwareState) -> Metric:
 class _Ratios:
     """Shares of what the hardware could do."""
 
-    def __init__(self, batches: Sequence[BatchResult], work_of: WorkOf, peaks: Peaks, note: str | None) -> None:
+    def __init__(self, batches: Sequence[BatchResult], cost_of: CostOf, peaks: Peaks, note: str | None) -> None:
         self._batches = batches
-        self._work_of = work_of
+        self._work_of = cost_of
         self._peaks = peaks
         self._note = note
-        self._known: dict[int, Work | str] = {}
+        self._known: dict[int, BatchCost | str] = {}
 
-    def mfu(self, times: Sequence[tuple[int, float]], flops: Callable[[Work], int], empty: str) -> Metric:
+    def mfu(self, times: Sequence[tuple[int, float]], flops: Callable[[BatchCost], int], empty: str) -> Metric:
         """FLOPs / (dense peak × seconds)."""
         return self._ratio(times, flops, self._peaks.flops_per_s, empty)
 
@@ -193,7 +193,7 @@ class _Ratios:
         """Least bytes / (memory bandwidth × seconds)."""
         return self._ratio(times, lambda work: work.decode_least_bytes, self._peaks.bytes_per_s, empty)
 
-    def _work(self, index: int) -> Work | str:
+    def _work(self, index: int) -> BatchCost | str:
         """Asked for once a batch: it takes as long for one repeat as for a hundred."""
         if index not in self._known:
             self._known[index] = self._work_of(self._batches[index])
@@ -202,7 +202,7 @@ class _Ratios:
     def _ratio(
         self,
         times: Sequence[tuple[int, float]],
-        amount: Callable[[Work], int],
+        amount: Callable[[BatchCost], int],
         peak_per_s: float | None,
         empty: str,
     ) -> Metric:

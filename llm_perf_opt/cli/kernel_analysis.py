@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from llm_perf_opt.analysis.kernels.analyze import analyze, is_read
+from llm_perf_opt.analysis.kernels.analyze import analyze_kernels, is_read
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.cli import console
@@ -23,7 +23,7 @@ JSON, MARKDOWN, HTML = "kernels.json", "kernels.md", "kernels.html"
 def analyze_paths(paths: Sequence[Path]) -> tuple[KernelAnalysis, list[str]]:
     """The analysis, and files of folders that are not ncu's."""
     found = find_kernels(paths, is_read)
-    return analyze(found.launches, found.problems), found.passed_over
+    return analyze_kernels(found.launches, found.problems), found.passed_over
 
 
 def failed(analysis: KernelAnalysis) -> LlmperfError:

@@ -33,13 +33,13 @@ from llm_perf_opt.records.columns import (
     START_END,
     Calls,
     Device,
+    DeviceWork,
     Events,
     Note,
     Process,
     Ranges,
     Thread,
     Waits,
-    Work,
     constant,
 )
 from llm_perf_opt.records.factor import distinct, factorized, looked_up
@@ -144,7 +144,7 @@ class _Export:
         devices, numbers = self._devices(work, processes)
         about = about_export(self.reader)
         events = Events(
-            work=Work.joined([self._work(part, strings, processes, numbers) for part in work]),
+            work=DeviceWork.joined([self._work(part, strings, processes, numbers) for part in work]),
             calls=self._call_columns(calls, strings, threads),
             ranges=Ranges.joined([self._range_columns(found, strings, threads) for found in ranges]),
             waits=_wait_columns(waits, processes, numbers),
@@ -166,7 +166,7 @@ class _Export:
         strings = self._strings([found.name for found in work])
         devices, numbers = self._devices(work, processes)
         events = Events(
-            work=Work.joined([self._work(found, strings, processes, numbers) for found in work]),
+            work=DeviceWork.joined([self._work(found, strings, processes, numbers) for found in work]),
             processes=self._processes(processes),
             devices=devices,
             recording_ns=recording_ns(self.reader),
@@ -323,7 +323,7 @@ class _Export:
         devices, positions = devices_of(self.reader, pairs, [pid_of(process) for process in processes.tolist()])
         return devices, _Numbers(ordinals, unique, np.array(positions, np.int64))
 
-    def _work(self, part: _Part, strings: dict[int, str], processes: Int, numbers: _Numbers) -> Work:
+    def _work(self, part: _Part, strings: dict[int, str], processes: Int, numbers: _Numbers) -> DeviceWork:
         rows = len(part.start)
         process = looked_up(_process_of(part.process), processes)
         none = constant(NONE, rows, np.int64)
@@ -337,7 +337,7 @@ class _Export:
         else:
             name = constant(self.names.of("set"), rows, np.int32)
         memory = constant(MEMORY_UNKNOWN, rows, np.int8)
-        return Work(
+        return DeviceWork(
             start_ns=part.start,
             end_ns=part.end,
             kind=constant(part.kind, rows, np.int8),

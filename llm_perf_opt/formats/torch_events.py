@@ -36,13 +36,13 @@ from llm_perf_opt.records.columns import (
     About,
     Calls,
     Device,
+    DeviceWork,
     Events,
     Note,
     Process,
     Ranges,
     Thread,
     Waits,
-    Work,
 )
 
 Int = NDArray[Any]
@@ -166,7 +166,7 @@ class _Columns:
             np.array(column, np.int8) for column in zip(*copies, strict=True)
         ) if copies else (np.full(rows, value, np.int8) for value in (0, MEMORY_UNKNOWN, MEMORY_UNKNOWN))  # fmt: skip
         self._work.append(
-            Work(
+            DeviceWork(
                 start_ns=start,
                 end_ns=end,
                 kind=np.full(rows, kind, np.int8),
@@ -206,7 +206,7 @@ class _Columns:
 
     def events(self, around: Mapping[str, Any]) -> Events:
         threads, processes = self._owned_threads()
-        work = Work.joined(self._work)
+        work = DeviceWork.joined(self._work)
         if len(processes) == 1:
             work.process[:] = 0
         ordinals, positions = np.unique(work.device, return_inverse=True)

@@ -85,7 +85,7 @@ def _kinds() -> NDArray[np.int8]:
 
 
 @dataclass(slots=True)
-class Work(Columns):
+class DeviceWork(Columns):
     """What ran on devices."""
 
     start_ns: Int = field(default_factory=_ints)
@@ -204,7 +204,7 @@ class About:
 class Events:
     """One file."""
 
-    work: Work = field(default_factory=Work)
+    work: DeviceWork = field(default_factory=DeviceWork)
     calls: Calls = field(default_factory=Calls)
     ranges: Ranges = field(default_factory=Ranges)
     waits: Waits = field(default_factory=Waits)

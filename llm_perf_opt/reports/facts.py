@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from llm_perf_opt.analysis.cost import cost_of, peaks_of
 from llm_perf_opt.analysis.metrics import stage_metrics
-from llm_perf_opt.analysis.work import peaks_of, work_of
 from llm_perf_opt.artifacts.layout import (
     CONFIG,
     ENVIRONMENT,
@@ -167,7 +167,7 @@ def _config(file: Path) -> Config:
 
 def _measured(facts: RunFacts, config: Config, stage: str, workload: Workload) -> Measured:
     counting = config.pipeline.first(StaticAnalysis)
-    work = work_of(workload, config.infer, counting.attention_flops, counting.logits)
+    work = cost_of(workload, config.infer, counting.attention_flops, counting.logits)
     peaks = peaks_of(workload.device, workload.model, config.hardware)
     hardware = facts.of_stage(stage, HardwareState)
     if hardware is None:

@@ -21,7 +21,7 @@ def is_read(name: str) -> bool:
     return is_figure(name) or is_counter(name)
 
 
-def analyze(launches: Iterable[Launch], problems: Sequence[Unreadable] = ()) -> KernelAnalysis:
+def analyze_kernels(launches: Iterable[Launch], problems: Sequence[Unreadable] = ()) -> KernelAnalysis:
     """Every launch in the order given, with what could not be read."""
     return KernelAnalysis(
         launches=tuple(analyze_launch(launch) for launch in launches), problems=tuple(problems), note=NOT_FOR_TIMES

@@ -141,7 +141,7 @@ def _prefill_passes(request: StaticRequest, tokens: int) -> tuple[Pass, ...]:
     return prefill_chunks(request.batch, tokens, request.prefill_chunk, all_logits=every, full=full)
 
 
-def _state_of(prepared: Prepared, kind: type[Recurrence | CausalConvolution]) -> StateFigures | None:
+def _state_of(prepared: DescribedModel, kind: type[Recurrence | CausalConvolution]) -> StateFigures | None:
     held = [(op, block.repeat) for block in prepared.decoder for op in block.operators if isinstance(op, kind)]
     if not held:
         return None
@@ -156,7 +156,7 @@ def _state_of(prepared: Prepared, kind: type[Recurrence | CausalConvolution]) ->
     )
 
 
-def _state(prepared: Prepared) -> State | None:
+def _state(prepared: DescribedModel) -> State | None:
     recurrent, convolution = _state_of(prepared, Recurrence), _state_of(prepared, CausalConvolution)
     return State(recurrent=recurrent, convolution=convolution) if recurrent or convolution else None
 
@@ -170,7 +170,7 @@ _BOUNDS = (
 )
 
 
-def _assumptions(request: StaticRequest, prepared: Prepared, *, bounds: bool) -> list[str]:
+def _assumptions(request: StaticRequest, prepared: DescribedModel, *, bounds: bool) -> list[str]:
     lines = [*_DEFINITIONS, *prepared.precision.notes, *prepared.description.notes]
     square = (
         "the whole query x key square" if request.attention_flops == "full" else "the pairs a causal kernel computes"
@@ -190,7 +190,7 @@ def _assumptions(request: StaticRequest, prepared: Prepared, *, bounds: bool) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class DescribedModel:
     """A model described once, for any number of requests that differ in tokens and batch."""
 
     model_type: str
@@ -224,14 +224,14 @@ class Prepared:
         return request.prompt_tokens + (self.vision.tokens if self.vision else 0)
 
 
-def prepare(
+def describe_model(
     model_config: Mapping[str, Any],
     request: StaticRequest,
     *,
     where: str = "config.json",
     description: Description | None = None,
     stored: StoredWeights | None = None,
-) -> Prepared:
+) -> DescribedModel:
     """Read a config and describe its model for the images and types of a request.
 
     Args:
@@ -267,7 +267,7 @@ def prepare(
             f"{where}: its sizes make {parameters[0]:,} parameters, its tensors hold {stored.parameters:,}",
             "the two contradict each other: no figure is given rather than a wrong one",
         )
-    return Prepared(
+    return DescribedModel(
         model_type=model_type_of(model_config, where),
         description=description,
         precision=precision,
@@ -279,12 +279,12 @@ def prepare(
     )
 
 
-def context_of(prepared: Prepared, request: StaticRequest) -> int:
+def context_of(prepared: DescribedModel, request: StaticRequest) -> int:
     """Cached tokens before the decode step: as asked, else the whole prompt."""
     return prepared.prompt(request) if request.context is None else request.context
 
 
-def vision_rows(prepared: Prepared, request: StaticRequest) -> list[walk.Row]:
+def vision_rows(prepared: DescribedModel, request: StaticRequest) -> list[walk.Row]:
     """Figures of every operator of the image path; none without images."""
     if prepared.vision is None:
         return []
@@ -292,19 +292,19 @@ def vision_rows(prepared: Prepared, request: StaticRequest) -> list[walk.Row]:
     return walk.rows(prepared.encoders, once, prepared.precision)
 
 
-def prefill_rows(prepared: Prepared, request: StaticRequest) -> list[walk.Row]:
+def prefill_rows(prepared: DescribedModel, request: StaticRequest) -> list[walk.Row]:
     """Figures of every operator of prefill, the image path included."""
     passes = _prefill_passes(request, prepared.prompt(request))
     return vision_rows(prepared, request) + walk.rows(prepared.decoder, passes, prepared.precision)
 
 
-def decode_rows(prepared: Prepared, request: StaticRequest) -> list[walk.Row]:
+def decode_rows(prepared: DescribedModel, request: StaticRequest) -> list[walk.Row]:
     """Figures of every operator of one decode step."""
     step = decode_step(request.batch, context_of(prepared, request))
     return walk.rows(prepared.decoder, (step,), prepared.precision)
 
 
-def phase_rows(prepared: Prepared, request: StaticRequest) -> PhaseRows:
+def phase_rows(prepared: DescribedModel, request: StaticRequest) -> PhaseRows:
     """Figures of every operator in every phase."""
     batch, prompt, steps = request.batch, prepared.prompt(request), request.new_tokens - 1
     run = (decode_run(batch, prompt, steps),) if steps else ()
@@ -318,7 +318,7 @@ def phase_rows(prepared: Prepared, request: StaticRequest) -> PhaseRows:
     )
 
 
-def need_of(prepared: Prepared, request: StaticRequest) -> Footprint:
+def need_of(prepared: DescribedModel, request: StaticRequest) -> Footprint:
     """What the whole generation keeps in memory."""
     prompt = prepared.prompt(request)
     step = min(prompt, request.prefill_chunk or prompt)
@@ -355,7 +355,7 @@ def analyze(
         ConfigError: the config is malformed, or (`NotCovered`) its model type has no closed form.
     """
     request = request or StaticRequest()
-    prepared = prepare(model_config, request, where=where, description=description, stored=stored)
+    prepared = describe_model(model_config, request, where=where, description=description, stored=stored)
     phases, precision = phase_rows(prepared, request), prepared.precision
     context = context_of(prepared, request)
     whole = not prepared.description.uncounted
@@ -386,7 +386,7 @@ def analyze(
 
 
 def _on_gpus(
-    gpus: Sequence[Gpu], prepared: Prepared, request: StaticRequest, phases: PhaseRows
+    gpus: Sequence[Gpu], prepared: DescribedModel, request: StaticRequest, phases: PhaseRows
 ) -> tuple[GpuFigures, ...]:
     if not gpus:
         return ()

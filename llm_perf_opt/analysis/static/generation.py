@@ -15,7 +15,7 @@ from llm_perf_opt.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ForwardCost:
     """FLOPs, and the least bytes that must move for them."""
 
     flops: int
@@ -23,20 +23,20 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationWork:
+class GenerationCost:
     """One batch from its prompts to its last token.
 
     `padded` counts what the device computes on equally long rows, `useful` only the real tokens of each
     sequence. Weights are read once per pass in both.
     """
 
-    vision: Work | None
+    vision: ForwardCost | None
     """Part of prefill; None without images."""
-    prefill: Work
-    prefill_useful: Work
-    decode: Work
+    prefill: ForwardCost
+    prefill_useful: ForwardCost
+    decode: ForwardCost
     """All decode steps, each at its own context."""
-    decode_useful: Work
+    decode_useful: ForwardCost
     decode_steps: int
 
 
@@ -48,18 +48,18 @@ def _weights(blocks: Sequence[Block], step: Pass, precision: Precision) -> float
     )
 
 
-def _work(blocks: Sequence[Block], whole: Pass, parts: Sequence[Pass], precision: Precision) -> Work:
+def _work(blocks: Sequence[Block], whole: Pass, parts: Sequence[Pass], precision: Precision) -> ForwardCost:
     """Weights read once for the `whole` batch; FLOPs and cache of the `parts` it consists of."""
     cached = sum(walk.remembered_traffic(blocks, part, precision) for part in parts)
     flops = sum(walk.flops(blocks, part) for part in parts)
-    return Work(flops, round(_weights(blocks, whole, precision) + cached))
+    return ForwardCost(flops, round(_weights(blocks, whole, precision) + cached))
 
 
 def _options(mla_form: str, views: Sequence[ImageSize] | None, images: Sequence[ImageSize]) -> Options:
     return Options(mla_form, tuple(views) if views else None, tuple(images))
 
 
-def generation_work(
+def generation_cost(
     model_config: Mapping[str, Any],
     *,
     prompt_tokens: Sequence[int],
@@ -73,7 +73,7 @@ def generation_work(
     logits: str = "last",
     mla_form: str = "reexpanded",
     where: str = "config.json",
-) -> GenerationWork:
+) -> GenerationCost:
     """Exact FLOPs of transformers' own code, and least bytes, of one generated batch.
 
     Args:
@@ -95,22 +95,22 @@ def generation_work(
     every, full = logits == "all", attention_flops == "full"
     decoder, steps = description.blocks, new_tokens - 1
 
-    seen: Work | None = None
+    seen: ForwardCost | None = None
     if images or views:
         if description.vision is None:
             raise ConfigError(f"{where}: images were given, but {description.vision_reason}", "leave the images out")
         once = Pass(1 if views else batch, 0, 0, 0, full=full)
         seen = _work(description.vision(tuple(images)).blocks, once, (once,), precision)
 
-    def phase(whole: Pass, parts: Sequence[Pass], extra: Work | None = None) -> Work:
+    def phase(whole: Pass, parts: Sequence[Pass], extra: ForwardCost | None = None) -> ForwardCost:
         counted = _work(decoder, whole, parts, precision)
-        return Work(counted.flops + extra.flops, counted.bytes + extra.bytes) if extra else counted
+        return ForwardCost(counted.flops + extra.flops, counted.bytes + extra.bytes) if extra else counted
 
     prompt = prefill(batch, padded, all_logits=every, full=full)
     real_prompts = [prefill(1, tokens, all_logits=every, full=full) for tokens in prompt_tokens]
     prefilled = phase(prompt, (prompt,), seen), phase(prompt, real_prompts, seen)
-    decoded = Work(0, 0), Work(0, 0)
+    decoded = ForwardCost(0, 0), ForwardCost(0, 0)
     if steps:
         run = decode_run(batch, padded, steps)
         decoded = phase(run, (run,)), phase(run, [decode_run(1, tokens, steps) for tokens in prompt_tokens])
-    return GenerationWork(seen, prefilled[0], prefilled[1], decoded[0], decoded[1], steps)
+    return GenerationCost(seen, prefilled[0], prefilled[1], decoded[0], decoded[1], steps)

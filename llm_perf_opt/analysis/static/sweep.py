@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from llm_perf_opt.analysis.static import walk
-from llm_perf_opt.analysis.static.analyze import context_of, decode_rows, need_of, prefill_rows, prepare
+from llm_perf_opt.analysis.static.analyze import context_of, decode_rows, describe_model, need_of, prefill_rows
 from llm_perf_opt.analysis.static.bounds import Limits, bound, limits
 from llm_perf_opt.analysis.static.description import Description
 from llm_perf_opt.analysis.static.stored import StoredWeights
@@ -111,7 +111,7 @@ def sweep(
         count *= len(values)
     if count > MOST_POINTS:
         raise ConfigError(f"--sweep: {count:,} combinations, more than {MOST_POINTS:,}", "sweep fewer values")
-    prepared = prepare(model_config, base, where=where, description=description, stored=stored)
+    prepared = describe_model(model_config, base, where=where, description=description, stored=stored)
     known: dict[str, Limits] = {}
     points: list[SweepPoint] = []
     done: set[tuple[int, int]] = set()

@@ -16,11 +16,11 @@ from llm_perf_opt.records.columns import (
     About,
     Calls,
     Device,
+    DeviceWork,
     Events,
     Process,
     Ranges,
     Thread,
-    Work,
     constant,
 )
 
@@ -89,11 +89,11 @@ def _no_ids(events: Sequence[Any], _: str) -> NDArray[np.int64]:
     return constant(NONE, len(events), np.int64)
 
 
-def _device_columns(events: Sequence[Any], names: dict[str, int]) -> Work:
+def _device_columns(events: Sequence[Any], names: dict[str, int]) -> DeviceWork:
     rows = len(events)
     nothing = constant(NONE, rows, np.int64)
     copies = [copy_of(event.name()) for event in events]
-    return Work(
+    return DeviceWork(
         *_times(events),
         kind=np.array([DEVICE[event.activity_type()] for event in events], np.int8),
         device=np.array([event.device_index() for event in events], np.int32),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llm_perf_opt.analysis.metrics import Work, stage_metrics, throttle_note
+from llm_perf_opt.analysis.metrics import BatchCost, stage_metrics, throttle_note
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.metrics import Metric
@@ -99,9 +99,9 @@ def test_unknown_peaks_and_unknown_work_are_null_with_the_reason() -> None:
 def test_work_is_asked_for_once_a_batch_and_figure_of_a_batch() -> None:
     asked: list[BatchResult] = []
 
-    def counted(item: BatchResult) -> Work:
+    def counted(item: BatchResult) -> BatchCost:
         asked.append(item)
-        return Work(1, 1, 1)
+        return BatchCost(1, 1, 1)
 
     stage_metrics(workload(batch(*[repeat()] * 50)), NOT_WATCHED, counted, PEAKS)
     assert len(asked) == 1

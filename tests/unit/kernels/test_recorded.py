@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.analysis.kernels.analyze import analyze, analyze_launch, is_read
+from llm_perf_opt.analysis.kernels.analyze import analyze_kernels, analyze_launch, is_read
 from llm_perf_opt.analysis.kernels.figures import WAVES
 from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.records.kernels import BoundClass, KernelLaunch
@@ -48,7 +48,7 @@ def launches(folder: Path) -> dict[str, KernelLaunch]:
     """Name of the folder → the launch in it."""
     found = find_kernels([folder], is_read)
     assert found.problems == []
-    return {Path(launch.source).name: launch for launch in analyze(found.launches).launches}
+    return {Path(launch.source).name: launch for launch in analyze_kernels(found.launches).launches}
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_the_class_is_known_wherever_a_file_holds_one(shared_data: Path, launche
     files = [path for path in sorted(folder.rglob("*")) if path.suffix in (".csv", ".ncu-rep")]
     bounds: Counter[tuple[str, BoundClass]] = Counter()
     for path in files:
-        for launch in analyze(find_kernels([path], is_read).launches).launches:
+        for launch in analyze_kernels(find_kernels([path], is_read).launches).launches:
             kind = path.name.removeprefix("ncu.").removesuffix(".csv")
             bounds[kind, launch.bound] += 1
             whole = launches.get(path.parent.name)
@@ -181,10 +181,10 @@ def test_memory_throughput_is_the_higher_of_its_parts_and_bandwidth_gives_the_sh
     """What is derived where one section was exported is what ncu printed in another."""
     for name, launch in launches.items():
         section = folder / name / "ncu.section_MemoryWorkloadAnalysis.csv"
-        (alone,) = analyze(find_kernels([section], is_read).launches).launches
+        (alone,) = analyze_kernels(find_kernels([section], is_read).launches).launches
         assert alone.figures["memory_pct"].derived is not None
         assert alone.figures["memory_pct"].value == launch.figures["memory_pct"].value
-        (alone,) = analyze(find_kernels([section.with_name(ROOFLINE)], is_read).launches).launches
+        (alone,) = analyze_kernels(find_kernels([section.with_name(ROOFLINE)], is_read).launches).launches
         assert alone.figures["dram_pct"].derived is not None
         measured = launch.figures["dram_pct"].value
         assert alone.figures["dram_pct"].value == pytest.approx(measured, abs=0.02, rel=2e-3), name
@@ -229,7 +229,7 @@ def test_reports_are_analysed_without_ncu(shared_data: Path) -> None:
     folder = shared_data / "ncu"
     found = find_kernels([folder / "rtx3070-ncu2020.3.ncu-rep", folder / "gtx1660ti-ncu2022.4.ncu-rep"], is_read)
     assert found.problems == []
-    analysed = analyze(found.launches).launches
+    analysed = analyze_kernels(found.launches).launches
     assert [(item.kernel.split("(")[0], item.grid, item.block, item.gpu) for item in analysed] == [
         ("kernel", "(19532, 1, 1)", "(512, 1, 1)", "NVIDIA GeForce RTX 3070"),
         *((name, "(1, 1, 1)", "(64, 1, 1)", "NVIDIA GeForce GTX 1660 Ti") for name in WITHOUT_WORK),
@@ -239,7 +239,7 @@ def test_reports_are_analysed_without_ncu(shared_data: Path) -> None:
 
 def test_the_case_files(shared_data: Path) -> None:
     cases = shared_data.parent / "cases" / "ncu"
-    (gemm, norm) = analyze(find_kernels([cases / "ncu-raw-dram80.csv"], is_read).launches).launches
+    (gemm, norm) = analyze_kernels(find_kernels([cases / "ncu-raw-dram80.csv"], is_read).launches).launches
     assert (gemm.bound, gemm.sm_dram) == ("memory_bound", "memory_bound")
     assert gemm.figures["dram_bytes_per_s"].value == pytest.approx(2_001e6 / 2e-3)
     assert norm.bound == "small_grid"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.analysis.static import analyze, generation_work
+from llm_perf_opt.analysis.static import analyze, generation_cost
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.static import Phase, StaticRecord, StaticRequest
 from tests.unit.static.configs import (
@@ -225,7 +225,7 @@ def test_layers_with_their_own_head_counts() -> None:
 def test_generation_work_matches_the_record() -> None:
     request = StaticRequest(prompt_tokens=40, new_tokens=7, batch=2)
     phases = analyze(DEEPSEEK_OCR2, request).phases
-    work = generation_work(DEEPSEEK_OCR2, prompt_tokens=[40, 40], new_tokens=7)
+    work = generation_cost(DEEPSEEK_OCR2, prompt_tokens=[40, 40], new_tokens=7)
     assert phases.prefill is not None
     assert phases.generation is not None
     assert work.prefill == work.prefill_useful
@@ -236,8 +236,8 @@ def test_generation_work_matches_the_record() -> None:
 
 
 def test_padding_is_work_but_not_useful() -> None:
-    work = generation_work(LLAMA_31_8B, prompt_tokens=[10, 100], new_tokens=3)
-    alone = [generation_work(LLAMA_31_8B, prompt_tokens=[n], new_tokens=3) for n in (10, 100)]
+    work = generation_cost(LLAMA_31_8B, prompt_tokens=[10, 100], new_tokens=3)
+    alone = [generation_cost(LLAMA_31_8B, prompt_tokens=[n], new_tokens=3) for n in (10, 100)]
     assert work.prefill_useful.flops == sum(w.prefill.flops for w in alone) < work.prefill.flops
     assert work.decode_useful.flops == sum(w.decode.flops for w in alone) < work.decode.flops
     assert work.decode.flops == 2 * alone[1].decode.flops
@@ -245,8 +245,8 @@ def test_padding_is_work_but_not_useful() -> None:
 
 def test_work_of_real_views_counts_vision_once_in_prefill() -> None:
     views = ((640, 640), (640, 640), (1024, 1024))
-    work = generation_work(DEEPSEEK_OCR, prompt_tokens=[500], new_tokens=2, views=views)
-    text = generation_work(DEEPSEEK_OCR, prompt_tokens=[500], new_tokens=2)
+    work = generation_cost(DEEPSEEK_OCR, prompt_tokens=[500], new_tokens=2, views=views)
+    text = generation_cost(DEEPSEEK_OCR, prompt_tokens=[500], new_tokens=2)
     assert work.vision is not None
     assert work.prefill.flops == text.prefill.flops + work.vision.flops
     assert work.decode == text.decode

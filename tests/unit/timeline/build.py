@@ -19,12 +19,12 @@ from llm_perf_opt.records.columns import (
     WAIT_STREAM_EVENT,
     Calls,
     Device,
+    DeviceWork,
     Events,
     Process,
     Ranges,
     Thread,
     Waits,
-    Work,
 )
 
 
@@ -96,7 +96,7 @@ class Rows:
         for text in (*texts, *(span.domain for span in spans if span.domain)):
             names.setdefault(text, len(names))
         return Events(
-            work=Work(
+            work=DeviceWork(
                 start_ns=_column(work, "start"),
                 end_ns=_column(work, "end"),
                 kind=_small(row.kind for row in work).astype(np.int8),

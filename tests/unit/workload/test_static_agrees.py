@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from llm_perf_opt.analysis.cost import cost_of
 from llm_perf_opt.analysis.metrics import Peaks, stage_metrics
-from llm_perf_opt.analysis.static import analyze, generation_work
-from llm_perf_opt.analysis.work import work_of
+from llm_perf_opt.analysis.static import analyze, generation_cost
 from llm_perf_opt.config.pipeline import Pipeline
 from llm_perf_opt.config.schema import Config, Dataset, Infer, Measure, Model
 from llm_perf_opt.errors import ConfigError, StageError
@@ -84,7 +84,7 @@ def test_the_first_sample_counts_as_it_runs(case: Case, tmp_path: Path, monkeypa
     static = analyze(model_config, request)
     assert static.phases.prefill is not None
     assert static.phases.generation is not None
-    work = work_of(record, config.infer, "causal", "last")
+    work = cost_of(record, config.infer, "causal", "last")
     figures = stage_metrics(record, NOT_WATCHED, work, Peaks(PEAK, PEAK, "a made-up device")).metrics
     (repeat,) = batch.repeats
     assert repeat.decode_ms is not None
@@ -120,9 +120,9 @@ def test_rows_with_different_views_count_each_its_own(tmp_path: Path) -> None:
         batched = config.model_copy(update={"infer": config.infer.model_copy(update={"batch_size": rows})})
         record = run(batched, Inputs(samples=samples, epochs=(chosen,)), tmp_path)
         (batch,) = record.batches
-        work = work_of(record, batched.infer, "causal", "last")(batch)
+        work = cost_of(record, batched.infer, "causal", "last")(batch)
         assert not isinstance(work, str)
-        text = generation_work(record.model.config, prompt_tokens=batch.prompt_tokens, new_tokens=1)
+        text = generation_cost(record.model.config, prompt_tokens=batch.prompt_tokens, new_tokens=1)
         return work.prefill_flops - text.prefill.flops, batch
 
     tiled, _ = vision_flops(0, rows=1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llm_perf_opt.analysis.metrics import Peaks, Work, WorkOf
-from llm_perf_opt.analysis.static import generation_work
+from llm_perf_opt.analysis.metrics import BatchCost, CostOf, Peaks
+from llm_perf_opt.analysis.static import generation_cost
 from llm_perf_opt.config.schema import Hardware, Infer
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.catalogue import find_gpu, gpu_named
@@ -15,13 +15,13 @@ from llm_perf_opt.records.workload import BatchResult, DeviceFacts, ModelFacts, 
 PEAK_DTYPES: dict[str, Dtype] = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
-def work_of(record: Workload, infer: Infer, attention_flops: str, logits: str) -> WorkOf:
+def cost_of(record: Workload, infer: Infer, attention_flops: str, logits: str) -> CostOf:
     """The work of each batch of `record`, or why it is not known."""
 
-    def of(batch: BatchResult) -> Work | str:
+    def of(batch: BatchResult) -> BatchCost | str:
         steps = len(batch.repeats[0].step_ms)
         try:
-            found = generation_work(
+            found = generation_cost(
                 record.model.config,
                 prompt_tokens=batch.prompt_tokens,
                 padded_tokens=batch.padded_tokens,
@@ -37,7 +37,7 @@ def work_of(record: Workload, infer: Infer, attention_flops: str, logits: str) -
         decode = found.decode.flops
         if infer.context_len_mode != "auto" and steps:
             decode = steps * _step_flops(record.model, batch, infer, steps, attention_flops)
-        return Work(found.prefill.flops, decode, found.decode.bytes)
+        return BatchCost(found.prefill.flops, decode, found.decode.bytes)
 
     return of
 
@@ -48,7 +48,7 @@ def _step_flops(model: ModelFacts, batch: BatchResult, infer: Infer, steps: int,
     context = infer.context_len_fixed if infer.context_len_mode == "fixed" else longest
     assert context is not None
     rows = (max(context - 1, 1),) * len(batch.prompt_tokens)
-    return generation_work(
+    return generation_cost(
         model.config, prompt_tokens=rows, new_tokens=2, dtype=model.dtype, attention_flops=attention_flops
     ).decode.flops
 
