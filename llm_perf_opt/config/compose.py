@@ -63,7 +63,8 @@ def _not_ours(left: str, option: str, node: Node) -> Problem | None:
     elif any(char in left + option for char in "*?"):
         message, remedy = "globs are not supported in a defaults list", "write one entry for each preset"
     elif words:
-        message = f"{left}: {' and '.join(words)} is not used here, an entry replaces what is there"
+        slash = ", nor is the leading slash" if "/" in (group[:1], target[:1]) else ""
+        message = f"{left}: {' and '.join(words)} is not used here{slash}: an entry replaces what is there"
     elif "/" in (group[:1], target[:1]):
         message = f"{left}: the leading slash is too much, groups and mounts start at the top"
     return at(node, message, remedy=remedy) if message else None
