@@ -97,7 +97,7 @@ class _Columns:
         self._categories: dict[str | None, tuple[str, int]] = {}
         self._names: dict[str, int] = {}
         self._threads: dict[tuple[Any, Any], int] = {}
-        self._work: list[Work] = []
+        self._work: list[DeviceWork] = []
         self._calls: list[Calls] = []
         self._ranges: list[Ranges] = []
         self._waits: list[Waits] = []

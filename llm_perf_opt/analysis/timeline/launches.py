@@ -33,7 +33,7 @@ class Launches:
     by_external_id: NDArray[np.bool_]
     """Its owner was found by `External id`, since no call was recorded."""
     ambiguous: int
-    """DeviceWork that calls of several processes may have launched: of those none is taken."""
+    """Work that calls of several processes may have launched: of those none is taken."""
 
 
 def launch_places(events: Events, launches: Launches) -> tuple[Int, Int]:

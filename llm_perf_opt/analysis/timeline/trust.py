@@ -67,7 +67,7 @@ def reach_of(events: Events) -> tuple[int, int] | None:
 
 
 def _at_zero(events: Events) -> NDArray[np.bool_]:
-    """DeviceWork that starts at 0 though nothing on the host is that early: a time stamp that was never written."""
+    """Work that starts at 0 though nothing on the host is that early: a time stamp that was never written."""
     earliest = min(
         (int(column.min()) for column in (events.calls.start_ns, events.ranges.start_ns) if len(column)), default=0
     )
