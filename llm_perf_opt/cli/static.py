@@ -58,8 +58,9 @@ def _request(values: Mapping[str, object]) -> StaticRequest:
 def _of_config(path: Path | None, overrides: list[str]) -> Mapping[str, Any]:
     from llm_perf_opt.config.load import load_config
     from llm_perf_opt.workload.adapter import find_adapter
+    from llm_perf_opt.workload.choice import with_model_chosen
 
-    config = load_config(path, overrides).config
+    config = with_model_chosen(load_config(path, overrides).config)
     return find_adapter(config.model.name).model_config(config)
 
 

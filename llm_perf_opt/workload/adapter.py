@@ -29,6 +29,8 @@ class Adapter:
     calls it before any child starts."""
     load: Callable[[Config, torch.device], LoadedModel]
     """Build the model and read its weights; runs in the child."""
+    has_checkpoint: bool = True
+    """Its weights are read from `model.path`; False: it has none but random ones."""
     output_family: str | None = None
     """Which settings under `output.extra` are its own."""
     modules: tuple[str, ...] | None = None

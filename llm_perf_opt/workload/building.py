@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,17 @@ from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.workload.weights import model_path, weights_id
 
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tekken.json",
+)
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+
 
 @dataclass(frozen=True)
 class Built:
@@ -26,6 +37,11 @@ class Built:
     weights_id: str
     attention: str
     attention_note: str | None
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its weights were drawn, not read."""
+        return self.weights_id.startswith("random:")
 
 
 def build(make: Callable[[str], Any], config: Config, dtype: torch.dtype, device: torch.device) -> Built:
@@ -106,6 +122,26 @@ def checkpoint_source(config: Config) -> dict[str, Any]:
     if path.suffix == ".gguf":
         source["gguf_file"] = path.name
     return source
+
+
+def check_text_files(config: Config, names: Collection[str]) -> bool:
+    """Whether the model at `model.path` has one of these files, which made-up samples do without.
+
+    Raises:
+        MissingError: it has none, and the samples need it.
+    """
+    path = model_path(config.model)
+    folder = path if path.is_dir() else path.parent
+    if path.suffix == ".gguf" or any((folder / name).is_file() for name in names):
+        return True
+    synthetic = config.dataset.synthetic
+    if synthetic.prompt_tokens is not None or (synthetic.wanted and not config.dataset.prompt):
+        return False
+    raise MissingError(
+        f"{folder} has none of {', '.join(names)}, which its prompts need",
+        "put the checkpoint's own beside its config.json, or have samples made up: --prompt-tokens N "
+        "(dataset.synthetic.prompt_tokens)",
+    )
 
 
 @contextlib.contextmanager

@@ -132,11 +132,15 @@ class LoadedModel(ABC):
         return decoding(self.model)
 
     def raw_text(self, ids: Sequence[int]) -> str:
-        """The text of `ids`, special tokens included."""
+        """The text of `ids`, special tokens included; of a model without a tokenizer, the ids."""
+        if self.tokenizer is None:
+            return " ".join(map(str, ids))
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def clean_text(self, ids: Sequence[int]) -> str:
         """The text of `ids` for a reader; families whose special tokens carry a layout keep those."""
+        if self.tokenizer is None:
+            return self.raw_text(ids)
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
@@ -163,7 +167,8 @@ def _token_ids(value: int | Sequence[int] | None) -> tuple[int, ...]:
 
 def _pad_token_id(model: Any, tokenizer: Any, eos: tuple[int, ...]) -> int:
     """The id that fills rows which are finished: the model's, the tokenizer's, else end-of-sequence, else 0."""
-    for candidate in (model.generation_config.pad_token_id, tokenizer.pad_token_id, *eos[:1]):
+    own = None if tokenizer is None else tokenizer.pad_token_id
+    for candidate in (model.generation_config.pad_token_id, own, *eos[:1]):
         if candidate is not None:
             return int(candidate)
     return 0

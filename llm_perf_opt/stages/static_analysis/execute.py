@@ -20,11 +20,10 @@ from llm_perf_opt.records.static import StaticRequest
 from llm_perf_opt.stages.base import PlanContext, StageContext
 from llm_perf_opt.stages.static_analysis import StaticAnalysis
 from llm_perf_opt.workload.adapter import Adapter, find_adapter
+from llm_perf_opt.workload.inputs import INSTRUCTION_TOKENS
 
 # Sizes of a synthetic sample; the report repeats them beside the figures.
 TEXT_PROMPT_TOKENS = 2048
-INSTRUCTION_TOKENS = 32
-"""The words that go with an image."""
 IMAGE_SIDE = 1024
 """Pixels, where the configuration names no size."""
 
@@ -63,11 +62,16 @@ def _gpus(name: str) -> list[Gpu]:
 def request_of(context: StageContext[StaticAnalysis], adapter: Adapter) -> StaticRequest:
     """Sizes from the configuration, or those of the first sample with `use_synthetic_inputs: false`.
 
+    Of samples that are made up in given sizes, it is those.
+
     Raises:
         StageError: the sizes of the first sample cannot be found.
     """
     config, settings = context.config, context.settings
-    if settings.use_synthetic_inputs:
+    made = context.inputs.samples[0].made_up if context.inputs.samples else None
+    if made is not None:
+        tokens, images = made.prompt_tokens or INSTRUCTION_TOKENS, made.images
+    elif settings.use_synthetic_inputs:
         tokens, images = _synthetic_sizes(config, adapter)
     else:
         tokens, images = _sizes_of(context.inputs.samples[0], config)

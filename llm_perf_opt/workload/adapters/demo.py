@@ -129,6 +129,7 @@ ADAPTER = Adapter(
     modality="image",
     model_config=model_config,
     load=load,
+    has_checkpoint=False,
     output_family="deepseek_ocr",
     modules=("sam", "clip", "projector"),
 )
