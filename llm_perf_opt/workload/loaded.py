@@ -14,6 +14,7 @@ import torch
 from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.workload.building import Built
 from llm_perf_opt.workload.inputs import BadSampleError
+from llm_perf_opt.workload.past import Carried, Past, past_of
 from llm_perf_opt.workload.transformers_private import decoding
 
 
@@ -58,8 +59,13 @@ class LoadedModel(ABC):
         self.pad_token_id = _pad_token_id(model, tokenizer, self.eos_token_ids)
         self.window = _window(model)
         takes = inspect.signature(model.forward).parameters
+        self.past = self._past_of(model)
         # Prefill needs the logits of the last token only; models that cannot say so compute them all.
         self._last_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+
+    def _past_of(self, model: Any) -> Past:
+        """How the model takes its past; families that generate nothing have none."""
+        return past_of(model)
 
     @abstractmethod
     def prepare(self, samples: Sequence[Sample]) -> Batch:
@@ -95,6 +101,8 @@ class LoadedModel(ABC):
 
     def prefill(self, batch: Batch, cache: Any) -> torch.Tensor:
         """Logits (rows, vocabulary) of the last position of the prompt; fills `cache`."""
+        if self.past.is_recurrent:
+            return self._recur(self.model, batch.input_ids, cache, batch.attention_mask, self._last_logits)
         output = self.model(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
@@ -118,6 +126,8 @@ class LoadedModel(ABC):
 
         `call` stands in for the model's own forward pass where that is compiled.
         """
+        if self.past.is_recurrent:
+            return self._recur(call or self.model, token[:, None], cache, None, {})
         output = (call or self.model)(
             input_ids=token[:, None],
             attention_mask=mask,
@@ -125,6 +135,14 @@ class LoadedModel(ABC):
             past_key_values=cache,
             use_cache=True,
         )
+        return _last(output.logits)
+
+    def _recur(
+        self, call: Any, ids: torch.Tensor, past: Carried, mask: torch.Tensor | None, options: dict[str, Any]
+    ) -> torch.Tensor:
+        name = self.past.name
+        output = call(input_ids=ids, attention_mask=mask, use_cache=True, **{name: past.value}, **options)
+        past.value = getattr(output, name)
         return _last(output.logits)
 
     def decoding(self) -> AbstractContextManager[None]:

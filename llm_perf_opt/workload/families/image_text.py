@@ -101,6 +101,8 @@ class ImageTextModel(LoadedModel):
             sizes = ", ".join(f"{image.width}×{image.height}" for image in images)
             raise BadSampleError(f"the model's processor refuses an image of {sizes} pixels: {error}") from error
         input_ids, mask = features.pop("input_ids"), features.pop("attention_mask")
+        # What a processor makes for training; `generate()` forwards it to no model.
+        features.pop("labels", None)
         return self._placed_batch(input_ids, mask, features, [[image] for image in images])
 
     def _made_up(self, samples: Sequence[MadeUp]) -> Batch:
@@ -143,7 +145,8 @@ class ImageTextModel(LoadedModel):
             )
         )
         ids = features.pop("input_ids")
-        features.pop("attention_mask")
+        for name in ("attention_mask", "labels"):
+            features.pop(name, None)
         totals = (ids == self._image_token_id()).sum(-1).tolist()
         if all(len(row) == 1 for row in images):
             return features, [[total] for total in totals]
