@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,9 +24,11 @@ from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.redact import HIDDEN, redact_argv
 from llm_perf_opt.registry import loaded_third_party
 from llm_perf_opt.runner import Ended, Listener, StageAction, run_stages
+from llm_perf_opt.stages.base import Needs
 from llm_perf_opt.stages.enabled import EnabledStage, enabled_stages
 from llm_perf_opt.stages.save_dirs import refuse_used_folders
 from llm_perf_opt.workload.adapter import check_preprocess, find_adapter
+from llm_perf_opt.workload.choice import with_model_chosen
 from llm_perf_opt.workload.inputs import find_inputs
 
 
@@ -104,14 +107,15 @@ def _plan(config: Config, run_path: Path) -> Plan:
     stages = enabled_stages(config)
     if not stages:
         raise ConfigError("no stage is enabled", "enable one: pipeline.torch_profiler.enable=true")
-    return build_plan(config, _inputs(config, stages), run_path, stages)
-
-
-def _inputs(config: Config, stages: Sequence[EnabledStage]) -> Inputs:
-    """The samples; none are looked for when no stage reads them, and no model when all launch something else."""
     needs = {stage.needs(config) for stage in stages}
     if needs == {"nothing"}:
-        return Inputs(samples=(), epochs=())
+        return build_plan(config, Inputs(samples=(), epochs=()), run_path, stages)
+    config = with_model_chosen(config)
+    return build_plan(config, _inputs(config, needs), run_path, stages)
+
+
+def _inputs(config: Config, needs: AbstractSet[Needs]) -> Inputs:
+    """The samples; none are looked for when no stage reads them."""
     adapter = find_adapter(config.model.name)
     # A model that is not there, or may not run, is refused now, not after a minute of imports.
     adapter.model_config(config)
@@ -120,7 +124,7 @@ def _inputs(config: Config, stages: Sequence[EnabledStage]) -> Inputs:
         adapter.permit(config)
     if not needs & {"files", "samples"}:
         return Inputs(samples=(), epochs=())
-    return find_inputs(config.dataset, adapter.modality)
+    return find_inputs(config.dataset, adapter.modality, rows=config.infer.batch_size)
 
 
 def start(plan: Plan, argv: Sequence[str], listener: Listener) -> Ended:

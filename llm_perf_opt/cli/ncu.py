@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from llm_perf_opt.cli.lazy import TailCommand
 from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
 from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, only, run_stages, workload_after
+from llm_perf_opt.cli.sizes import sizes_given, with_sizes
 
 app = typer.Typer()
 
@@ -19,6 +22,7 @@ Examples:
 
 
 @app.command(cls=TailCommand, epilog=EXAMPLES)
+@with_sizes
 def ncu(
     context: typer.Context,
     arguments: ConfigArguments = None,
@@ -27,6 +31,7 @@ def ncu(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     config_dirs: ConfigDirs = None,
+    **given: Any,
 ) -> None:
     """Profile kernels of the workload, or of the command after `--`, with Nsight Compute.
 
@@ -34,7 +39,7 @@ def ncu(
     """
     run_stages(
         arguments,
-        options={**only("ncu"), **workload_after(context)},
+        options={**only("ncu"), **sizes_given(given), **workload_after(context)},
         config_dirs=config_dirs,
         output=output,
         dry_run=dry_run,

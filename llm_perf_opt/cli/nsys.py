@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from llm_perf_opt.cli.lazy import TailCommand
 from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
 from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, only, run_stages, workload_after
+from llm_perf_opt.cli.sizes import sizes_given, with_sizes
 
 app = typer.Typer()
 CAPTURE_PANEL = "The capture"
@@ -21,6 +22,7 @@ Examples:
 
 
 @app.command(cls=TailCommand, epilog=EXAMPLES)
+@with_sizes
 def nsys(
     context: typer.Context,
     arguments: ConfigArguments = None,
@@ -59,6 +61,7 @@ def nsys(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     config_dirs: ConfigDirs = None,
+    **given: Any,
 ) -> None:
     """Capture a timeline of the workload, or of the command after `--`, with Nsight Systems."""
     chosen = {
@@ -68,7 +71,7 @@ def nsys(
     }
     run_stages(
         arguments,
-        options={**only("nsys"), **chosen, **workload_after(context)},
+        options={**only("nsys"), **chosen, **sizes_given(given), **workload_after(context)},
         config_dirs=config_dirs,
         output=output,
         dry_run=dry_run,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
-    """CONFIG and OVERRIDES: the first argument without `=` is the file, the others are overrides."""
+    """CONFIG or MODEL, and OVERRIDES: the first argument without `=` is the file, the others are overrides."""
     config: Path | None = None
     overrides: list[str] = []
     for text in arguments:
@@ -57,8 +57,8 @@ def _complete(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 ConfigArguments: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[CONFIG] [OVERRIDES]...",
-        help="A YAML file (none: the built-in demo), then key=value or group@mount=preset.",
+        metavar="[CONFIG|MODEL] [OVERRIDES]...",
+        help="A YAML file or a model (directory, config.json, .gguf; none: the demo), then key=value or preset.",
         show_default=False,
         autocompletion=_complete,
     ),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
 from llm_perf_opt.cli.running import RUN_PANEL, DryRunOption, JsonOption, OutputOption, resume_run, run_stages
+from llm_perf_opt.cli.sizes import sizes_given, with_sizes
 from llm_perf_opt.cli.toggles import chosen_stages, with_toggles
 from llm_perf_opt.errors import ConfigError
 
@@ -19,11 +20,14 @@ Examples:
   llmperf run
   llmperf run my.yaml measure.repeats=5 --output runs/first
   llmperf run my.yaml --nsys --dry-run
+  llmperf run path/to/model --prompt "The capital of France is"
+  llmperf run path/to/model --prompt-tokens 2048 --batch 8 --max-new-tokens 64
   llmperf run --resume runs/first
 """
 
 
 @app.command(epilog=EXAMPLES)
+@with_sizes
 @with_toggles
 def run(
     arguments: ConfigArguments = None,
@@ -42,13 +46,14 @@ def run(
     ] = None,
     as_json: JsonOption = False,
     config_dirs: ConfigDirs = None,
-    **toggles: bool,
+    **given: Any,
 ) -> None:
     """Run every enabled stage over the same workload, into one run directory.
 
     Without arguments: static analysis and the PyTorch profiler on the built-in demo.
     """
-    chosen = chosen_stages(toggles)
+    sizes = sizes_given(given)
+    chosen = {**chosen_stages(given), **sizes}
     if resume is not None:
         if arguments or output or chosen:
             raise ConfigError("--resume takes its configuration from the run", "leave out everything but --resume RUN")

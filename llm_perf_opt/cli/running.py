@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from llm_perf_opt.artifacts.layout import SUMMARY
+from llm_perf_opt.cli import console
 from llm_perf_opt.cli.lazy import tail
 from llm_perf_opt.cli.options import load
+from llm_perf_opt.config.label import model_label, run_label
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.plan.model import Plan, PlannedStage
 from llm_perf_opt.redact import redact_argv, redact_env
 from llm_perf_opt.registry import STAGES, Component
 from llm_perf_opt.stages.base import Stage
+from llm_perf_opt.workload.weights import has_weights
 
 if TYPE_CHECKING:
     from llm_perf_opt.runner import Ended, Listener
@@ -87,7 +90,18 @@ def run_stages(
     from llm_perf_opt import run
 
     plan = run.plan_run(config, output.absolute() if output is not None else None)
+    if (said := _said_of_weights(plan)) is not None:
+        console.note(said)
     run_or_print(plan, lambda listener: run.start(plan, command_line(), listener), dry_run=dry_run, as_json=as_json)
+
+
+def _said_of_weights(plan: Plan) -> str | None:
+    """That the model at `model.path` is run without its weights, and why."""
+    model = plan.config.model
+    if not plan.inputs.samples or model.path is None or model.weights != "random":
+        return None
+    why = "as model.weights asks for" if has_weights(Path(model.path)) else f"{model.path} holds none"
+    return f"random weights ({why}): times and memory are those of the model, its texts are noise"
 
 
 def resume_run(run_path: Path, *, dry_run: bool, as_json: bool) -> None:
@@ -130,7 +144,8 @@ def _say(ended: Ended, config: Config, as_json: bool) -> None:
         typer.echo(json.dumps(found, indent=2))
         return
     for stage, measured in found.get("measured", {}).items():
-        typer.echo(f"{stage} ({config.experiment}):")
+        weights = ", random weights" if measured["model"]["weights"] == "random" else ""
+        typer.echo(f"{stage} ({run_label(config)}{weights}):")
         unknown: dict[str, list[str]] = {}
         for name, metric in measured["metrics"].items():
             if metric["median"] is None:
@@ -163,6 +178,7 @@ def _figure(metric: Mapping[str, Any]) -> str:
 def plan_dict(plan: Plan) -> dict[str, Any]:
     return {
         "run": str(plan.run_path),
+        "model": {key: getattr(plan.config.model, key) for key in ("name", "path", "weights")},
         "samples": [sample.source for sample in plan.inputs.samples],
         "stages": [
             {
@@ -182,7 +198,11 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
 
 
 def plan_text(plan: Plan) -> str:
-    lines = [f"run directory: {plan.run_path}", f"samples: {len(plan.inputs.samples)}"]
+    lines = [f"run directory: {plan.run_path}"]
+    if plan.inputs.samples:
+        model = plan.config.model
+        lines.append(f"model: {model_label(plan.config)} ({model.name}, {model.weights} weights)")
+    lines.append(f"samples: {len(plan.inputs.samples)}")
     for stage in plan.stages:
         lines += [f"{stage.name}:", *(f"  {line}" for line in _stage_lines(stage))]
     return "\n".join(lines)

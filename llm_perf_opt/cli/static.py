@@ -61,8 +61,9 @@ def _request(values: Mapping[str, object]) -> StaticRequest:
 
 def _loaded(path: Path | None, *overrides: str) -> Config:
     from llm_perf_opt.config.load import load_config
+    from llm_perf_opt.workload.choice import with_model_chosen
 
-    return load_config(path, list(overrides)).config
+    return with_model_chosen(load_config(path, list(overrides)).config)
 
 
 def _of_config(config: Config) -> Mapping[str, Any]:

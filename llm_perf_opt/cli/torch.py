@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from llm_perf_opt.cli.options import ConfigArguments, ConfigDirs
 from llm_perf_opt.cli.running import DryRunOption, JsonOption, OutputOption, only, run_stages
+from llm_perf_opt.cli.sizes import sizes_given, with_sizes
 
 app = typer.Typer()
 
@@ -17,6 +20,7 @@ Examples:
 
 
 @app.command(epilog=EXAMPLES)
+@with_sizes
 def torch(
     arguments: ConfigArguments = None,
     *,
@@ -24,11 +28,12 @@ def torch(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     config_dirs: ConfigDirs = None,
+    **given: Any,
 ) -> None:
     """Time the model, then profile one sample with the PyTorch profiler."""
     run_stages(
         arguments,
-        options=only("torch_profiler"),
+        options={**only("torch_profiler"), **sizes_given(given)},
         config_dirs=config_dirs,
         output=output,
         dry_run=dry_run,

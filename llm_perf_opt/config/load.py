@@ -62,7 +62,7 @@ def load_config(
     """Compose, merge and validate.
 
     Args:
-        path: the user's file; None takes the shipped entry file.
+        path: the user's file, or a model as `model.path` takes it; None takes the shipped entry file.
         overrides: `dotted.path=value` (YAML values) and `group@mount=option`, the last one strongest.
         options: dotted path → value of command-line options; stronger than all else.
         environ: environment to read `LLMPERF_…` from; None is the process's own.
@@ -76,14 +76,12 @@ def load_config(
     environ = os.environ if environ is None else environ
     found = presets(config_dirs, environ)
     problems: list[Problem] = []
+    if path is not None and is_model(path):
+        path, options = None, {"model.path": str(path), **(options or {})}
     chosen = read_overrides(overrides, found, problems, _OVERRIDE_RANK)
+    stronger = [*_environment(environ, problems), *chosen.layers, *_options(options or {})]
     layers, notes = _old_outputs(
-        [
-            *_file_layers(_read_root(path, problems), found, chosen.entries, problems),
-            *_environment(environ, problems),
-            *chosen.layers,
-            *_options(options or {}),
-        ]
+        [*_file_layers(_read_root(path, problems), found, chosen.entries, problems, stronger), *stronger]
     )
     tree = reduce(merge, [rewrite_aliases(layer, problems) for layer in layers])
     config = build(tree, problems)
@@ -113,18 +111,55 @@ def _read_root(path: Path | None, problems: list[Problem]) -> Node | None:
     return root
 
 
-def _file_layers(root: Node | None, found: Presets, chosen: Sequence[Entry], problems: list[Problem]) -> list[Node]:
-    """The layers of the user's file: its own list, or the entry file's with the file laid over it."""
-    overlay: list[Node] = []
-    if root is not None and root.child("defaults") is None:
-        overlay, root = [root], None
-    if root is None:
-        entry = found.directories[-1] / ENTRY
-        root = read_file(entry, problems, found.name(entry), preset=True, rank=_ENTRY_RANK)
-    assert root is not None and isinstance(root.value, dict)
-    own = root.with_value({key: node for key, node in root.value.items() if key != "defaults"})
-    entries = choose(read_defaults(root, problems), chosen)
-    return [*load_layers(entries, own, found, problems), *overlay]
+def is_model(path: Path) -> bool:
+    """Whether the first argument of a command is a model: a directory, a `config.json` or a `.gguf` file."""
+    return path.suffix in (".gguf", ".json") or path.is_dir()
+
+
+def _file_layers(
+    root: Node | None,
+    found: Presets,
+    chosen: Sequence[Entry],
+    problems: list[Problem],
+    stronger: Sequence[Node] = (),
+) -> list[Node]:
+    """The layers of the user's file: its own list, or the entry file's with the file laid over it.
+
+    What the entry file lists for the demo alone is left out where a layer names a model by its path; so is its label.
+
+    Args:
+        stronger: the layers that come after these.
+    """
+    if root is not None and root.child("defaults") is not None:
+        entries = choose(read_defaults(root, problems), chosen)
+        return load_layers(entries, _own_keys(root), found, problems)
+    overlay = [] if root is None else [root]
+    file = found.directories[-1] / ENTRY
+    entry = read_file(file, problems, found.name(file), preset=True, rank=_ENTRY_RANK)
+    assert entry is not None
+    listed = read_defaults(entry, problems)
+    demo = [each for each in listed if each.group.startswith("model/demo/") or each.option in ("demo", "demo_pages")]
+    # An entry of the same group and mount that the user chose is the user's, and another object.
+    layers = [
+        (each in demo, layer)
+        for rank, each in enumerate(choose(listed, chosen))
+        for layer in load_layers([each], _own_keys(entry), found, problems, rank)
+    ]
+    others = [layer for is_demo, layer in layers if not is_demo]
+    if any(_names_path(layer) for layer in (*others, *overlay, *stronger)):
+        return [*others, *overlay]
+    return [*(layer for _, layer in layers), *overlay]
+
+
+def _own_keys(root: Node) -> Node:
+    assert isinstance(root.value, dict)
+    return root.with_value({key: node for key, node in root.value.items() if key != "defaults"})
+
+
+def _names_path(layer: Node) -> bool:
+    model = layer.child("model")
+    path = None if model is None else model.child("path")
+    return path is not None and path.value is not None
 
 
 def _environment(environ: Mapping[str, str], problems: list[Problem]) -> list[Node]:

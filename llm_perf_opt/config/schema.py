@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from llm_perf_opt.config.base import Count, NonEmpty, NonNegative, Positive, Settings, Strings, inconsistent
 from llm_perf_opt.config.pipeline import Pipeline
 
+ImageSizes = Annotated[tuple[Annotated[str, Field(pattern=r"^[1-9]\d*x[1-9]\d*$")], ...], Field(strict=False)]
+
 
 class Preprocess(Settings):
     """Image preparation of the DeepSeek-OCR families; null leaves the model's own value."""
@@ -30,8 +32,9 @@ class Preprocess(Settings):
 class Model(Settings):
     """Which model, from where, in which type."""
 
-    name: NonEmpty = "demo"
-    """Model adapter: demo, causal_lm, image_text, deepseek_ocr, deepseek_ocr2, … or one of a plug-in."""
+    name: NonEmpty = "auto"
+    """Model adapter: demo, causal_lm, image_text, deepseek_ocr, deepseek_ocr2, … or one of a plug-in; auto takes the
+    one for the model at `path`, without a path demo."""
     path: NonEmpty | None = None
     """Model directory, `config.json` or `.gguf` file; relative to the directory llmperf was started in."""
     revision: str | None = None
@@ -40,8 +43,8 @@ class Model(Settings):
     """Allow Python code inside the model directory to run."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Type of weights and activations; auto takes the checkpoint's."""
-    weights: Literal["pretrained", "random"] = "pretrained"
-    """Read the checkpoint, or fill the architecture with random weights."""
+    weights: Literal["auto", "pretrained", "random"] = "auto"
+    """Read the checkpoint, or fill the architecture with random weights; auto reads it where there is one."""
     seed: NonNegative = 0
     """Seed of random weights."""
     preprocess: Preprocess = Field(default_factory=Preprocess)
@@ -102,6 +105,20 @@ class Sampling(Settings):
     """Seed of the shuffle; null is 0."""
 
 
+class Synthetic(Settings):
+    """Seeded samples of exactly these sizes: they need no files, not even the model's tokenizer or processor."""
+
+    prompt_tokens: Count | None = None
+    """Text tokens of the prompt, as `llmperf static --prompt-tokens` counts them; those of images come on top."""
+    images: ImageSizes = ()
+    """Images of each prompt, WIDTHxHEIGHT in pixels."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether such samples are asked for."""
+        return self.prompt_tokens is not None or bool(self.images)
+
+
 class Dataset(Settings):
     """The images or prompts to run on."""
 
@@ -115,6 +132,8 @@ class Dataset(Settings):
     """Glob patterns under root, used without a file list; of what matches, files the model can read count."""
     prompt: str | None = None
     """Instruction that goes with every image; for a text model without a dataset, the one prompt."""
+    synthetic: Synthetic = Field(default_factory=Synthetic)
+    """Samples made up in exactly these sizes, in place of files."""
     sampling: Sampling = Field(default_factory=Sampling)
     """How many samples, in which order."""
 

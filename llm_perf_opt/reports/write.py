@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, TypeVar
 
 from llm_perf_opt.artifacts.layout import METRICS, REPORT, REPORT_HTML, SUMMARY
+from llm_perf_opt.config.label import run_label
 from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.device_timeline import DeviceTimeline
@@ -120,9 +121,10 @@ def _attempt(make: Callable[[], T], what: str, defects: list[Defect]) -> T | Non
 def _write_run_reports(
     facts: RunFacts, sections: Sections, folder: Path, formats: tuple[str, ...], written: Written
 ) -> None:
-    title = "imported files" if facts.setup is None else facts.setup.config.experiment
     pages = {"md", "html"}.intersection(formats)
-    document = Document(f"llmperf: {title}", build_sections(facts, sections, written.defects) if pages else ())
+    document = Document(
+        f"llmperf: {title_of(facts)}", build_sections(facts, sections, written.defects) if pages else ()
+    )
     made: dict[str, Report] = {
         "md": (folder / REPORT, lambda: to_markdown(document)),
         "html": (folder / REPORT_HTML, lambda: to_html(document)),
@@ -131,11 +133,22 @@ def _write_run_reports(
     write_each([made[name] for name in formats], written)
 
 
+def title_of(facts: RunFacts) -> str:
+    """What the run is called: by its model, or by the files that were imported."""
+    if facts.setup is not None:
+        return run_label(facts.setup.config)
+    names = [PurePath(file.source).name for file in facts.manifest.imported]
+    if not names:
+        return facts.path.name
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
 def summary(facts: RunFacts) -> dict[str, Any]:
     """`summary.json`: how the run went and its figures, for a program."""
     manifest = facts.manifest
     return {
         "schema_version": 1,
+        "name": title_of(facts),
         "experiment": None if facts.setup is None else facts.setup.config.experiment,
         "llmperf_version": manifest.llmperf_version,
         "created": manifest.created,

@@ -41,6 +41,8 @@ class Adapter:
     sizes: Callable[[Config, Sample], SampleSizes] | None = None
     """What a sample becomes, by the code that prepares it for the model; runs in a child, without weights and without
     code that came with the model. BadSampleError where it cannot be used."""
+    has_checkpoint: bool = True
+    """Its weights are read from `model.path`; False: it has none but random ones."""
     output_family: str | None = None
     """Which settings under `output.extra` are its own."""
     modules: tuple[str, ...] | None = None

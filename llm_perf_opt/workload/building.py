@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,20 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.workload.checkpoint import check_loaded
+from llm_perf_opt.workload.random_weights import drawing
 from llm_perf_opt.workload.weights import model_path, weights_id
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tekken.json",
+)
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
 @dataclass(frozen=True)
@@ -26,17 +39,24 @@ class Built:
     weights_id: str
     attention: str
     attention_note: str | None
+    notes: tuple[str, ...] = ()
+    """What the reader should know of the weights."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its weights were drawn, not read."""
+        return self.weights_id.startswith("random:")
 
 
 def build(make: Callable[[str], Any], config: Config, dtype: torch.dtype, device: torch.device) -> Built:
     """A model with seeded random weights; `make` is given the attention implementation to use.
 
-    The weights are drawn on the CPU in float32, so that every device and type starts from the same ones.
+    The weights are drawn on the device in their type: one seed gives one model on one type of device.
     """
 
     def seeded(attention: str) -> Any:
-        torch.manual_seed(config.model.seed)
-        return make(attention).to(device=device, dtype=dtype)
+        with device, drawing(config.model.seed):
+            return make(attention).to(dtype)
 
     model, attention, note = with_attention(seeded, config.use_flash_attn, dtype, device)
     return Built(model, device, f"random:{config.model.seed}", attention, note)
@@ -74,25 +94,71 @@ def load_checkpoint(auto_class: Any, config: Config, device: torch.device) -> Bu
     with explaining_load(path):
         source = checkpoint_source(config)
         hf_config = AutoConfig.from_pretrained(**source)
+        _refuse_encoder(hf_config, path)
         dtype = _dtype(config, hf_config)
         if config.model.weights == "random":
-            remote = {"trust_remote_code": True} if config.model.trust_remote_code else {}
-            return build(
-                lambda attention: auto_class.from_config(
-                    hf_config, attn_implementation=attention, dtype=torch.float32, **remote
-                ),
-                config,
-                dtype,
-                device,
-            )
+            return _random(auto_class, hf_config, config, dtype, device)
 
         def pretrained(attention: str) -> Any:
-            # Given the configuration, it is not read again, which takes seconds of a GGUF file.
-            model = auto_class.from_pretrained(**source, config=hf_config, dtype=dtype, attn_implementation=attention)
-            return model.to(device)
+            # Given the configuration, it is not read again, which takes seconds of a GGUF file. With a device map each
+            # tensor goes to the device as it is read.
+            return auto_class.from_pretrained(
+                **source,
+                config=hf_config,
+                dtype=dtype,
+                attn_implementation=attention,
+                device_map={"": device},
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
 
-        model, attention, note = with_attention(pretrained, config.use_flash_attn, dtype, device)
-        return Built(model, device, weights_id(path), attention, note)
+        (model, loading), attention, note = with_attention(pretrained, config.use_flash_attn, dtype, device)
+        notes = check_loaded(model, loading, path)
+        return Built(model, device, weights_id(path), attention, note, notes)
+
+
+def _random(auto_class: Any, hf_config: Any, config: Config, dtype: torch.dtype, device: torch.device) -> Built:
+    """The architecture of `hf_config` with drawn weights.
+
+    A class of transformers is built as from a checkpoint that lacks every tensor: without memory first, then each
+    tensor once, on the device, in its type. Code that came with a model may not stand that.
+    """
+    quantized = getattr(hf_config, "quantization_config", None) is not None
+    if quantized:
+        del hf_config.quantization_config
+    notes = ("the weights are random and not quantized, unlike the checkpoint's",) if quantized else ()
+    seed = config.model.seed
+    if config.model.trust_remote_code:
+
+        def remote(attention: str) -> Any:
+            return auto_class.from_config(hf_config, attn_implementation=attention, dtype=dtype, trust_remote_code=True)
+
+        return replace(build(remote, config, dtype, device), notes=notes)
+    with torch.device("meta"):
+        kind = type(auto_class.from_config(hf_config))
+
+    def drawn(attention: str) -> Any:
+        with drawing(seed):
+            return kind.from_pretrained(
+                None,
+                config=hf_config,
+                state_dict={},
+                dtype=dtype,
+                attn_implementation=attention,
+                device_map={"": device},
+            )
+
+    model, attention, note = with_attention(drawn, config.use_flash_attn, dtype, device)
+    return Built(model, device, f"random:{seed}", attention, note, notes)
+
+
+def _refuse_encoder(hf_config: Any, path: Path) -> None:
+    """What `config.json` may leave to the class's default."""
+    if getattr(hf_config, "is_encoder_decoder", False):
+        raise ConfigError(
+            f"{path}: a {hf_config.model_type} model has an encoder before its decoder, which llmperf does not run",
+            "give a decoder-only language model, or one that reads images and text",
+        )
 
 
 def checkpoint_source(config: Config) -> dict[str, Any]:
@@ -123,6 +189,26 @@ def tokenizer_without_code(config: Config) -> Any:
                 raise
             # The class is the model's own; the file says the same to transformers' general one.
             return PreTrainedTokenizerFast.from_pretrained(**source)
+
+
+def check_text_files(config: Config, names: Collection[str]) -> bool:
+    """Whether the model at `model.path` has one of these files, which made-up samples do without.
+
+    Raises:
+        MissingError: it has none, and the samples need it.
+    """
+    path = model_path(config.model)
+    folder = path if path.is_dir() else path.parent
+    if path.suffix == ".gguf" or any((folder / name).is_file() for name in names):
+        return True
+    synthetic = config.dataset.synthetic
+    if synthetic.prompt_tokens is not None or (synthetic.wanted and not config.dataset.prompt):
+        return False
+    raise MissingError(
+        f"{folder} has none of {', '.join(names)}, which its prompts need",
+        "put the checkpoint's own beside its config.json, or have samples made up: --prompt-tokens N "
+        "(dataset.synthetic.prompt_tokens)",
+    )
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-from transformers import CompileConfig, DynamicCache, StaticCache
+from transformers import CompileConfig, StaticCache
 
 from llm_perf_opt.config.schema import Infer
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
@@ -48,6 +48,11 @@ class Execution:
         self._loaded = loaded
         self._wanted = infer.max_new_tokens
         self._fixed = infer.cache == "static"
+        if self._fixed and loaded.past.is_recurrent:
+            raise ConfigError(
+                f"infer.cache: static: a {type(loaded.model).__name__} keeps a state of fixed size, and no KV cache",
+                "set infer.cache: dynamic, and infer.execution: eager or compile",
+            )
         self._capture = capture
         self.compiles = infer.execution == "compile"
         if infer.execution == "cuda_graph":
@@ -96,9 +101,10 @@ class _Growing:
         self._loaded = loaded
         self._batch = batch
         self._call = call
-        self._cache = DynamicCache(config=loaded.model.config)
-        self._positions = _first_decoded(batch)
-        self._mask_at = step_masks(loaded, batch, most_new, self._cache)
+        self._cache = loaded.past.fresh()
+        recurrent = loaded.past.is_recurrent
+        self._positions = None if recurrent else _first_decoded(batch)
+        self._mask_at = None if recurrent else step_masks(loaded, batch, most_new, self._cache)
         self._length = batch.padded_tokens
         self._made = 0
 

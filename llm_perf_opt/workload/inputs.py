@@ -12,7 +12,7 @@ from llm_perf_opt.artifacts.files import sha256_of
 from llm_perf_opt.config.presets import shipped_dir
 from llm_perf_opt.config.schema import Dataset, Sampling
 from llm_perf_opt.errors import ConfigError, MissingError
-from llm_perf_opt.records.inputs import Inputs, Sample
+from llm_perf_opt.records.inputs import Inputs, MadeUp, Sample
 
 Modality = Literal["image", "text"]
 
@@ -26,20 +26,52 @@ class BadSampleError(ValueError):
     """A sample that cannot be used; the message names it and what is wrong. The others go on."""
 
 
-def find_inputs(dataset: Dataset, modality: Modality) -> Inputs:
+INSTRUCTION_TOKENS = 32
+"""Of a made-up prompt that goes with an image, where no length is given."""
+
+
+def find_inputs(dataset: Dataset, modality: Modality, *, rows: int = 1) -> Inputs:
     """The samples of `dataset` for a model that reads `modality`, and the order to run them in.
+
+    Args:
+        rows: samples of a batch; one sample alone is taken as often as fills it.
 
     Raises:
         MissingError: the root, the file list or a file it names does not exist (with list and line).
         ConfigError: nothing matches, or a text model has neither dataset nor prompt.
     """
+    if dataset.synthetic.wanted:
+        samples = tuple(_made_up(dataset, modality, row) for row in range(rows))
+        return Inputs(samples=samples, epochs=tuple(_epochs(len(samples), dataset.sampling)))
     root = _root(dataset)
     if root is None or (modality == "text" and _is_demo(dataset)):
-        samples: tuple[Sample, ...] = (_prompt_sample(dataset, modality),)
+        samples = (_prompt_sample(dataset, modality),)
     else:
         paths = _listed(dataset, root) if dataset.subset_filelist is not None else _matching(dataset, root, modality)
         samples = tuple(_file_sample(path, modality) for path in paths)
+    samples = samples * rows if len(samples) == 1 else samples
     return Inputs(samples=samples, epochs=tuple(_epochs(len(samples), dataset.sampling)))
+
+
+def _made_up(dataset: Dataset, modality: Modality, row: int) -> Sample:
+    wanted = dataset.synthetic
+    if wanted.images and modality == "text":
+        raise ConfigError("this model reads no images", "leave out dataset.synthetic.images (--image)")
+    images = tuple((int(width), int(height)) for width, height in (size.split("x") for size in wanted.images))
+    tokens = wanted.prompt_tokens
+    text = dataset.prompt if tokens is None else None
+    if tokens is None and text is None:
+        tokens = INSTRUCTION_TOKENS
+    seed = (dataset.sampling.seed or 0) + row
+    made = MadeUp(prompt_tokens=tokens, images=images, seed=seed)
+    return Sample(
+        kind="made_up",
+        path=None,
+        text=text,
+        made_up=made,
+        size_bytes=0,
+        sha256=hashlib.sha256(f"{made.model_dump_json()}{text}".encode()).hexdigest(),
+    )
 
 
 def _is_demo(dataset: Dataset) -> bool:
@@ -59,11 +91,15 @@ def _root(dataset: Dataset) -> Path | None:
 
 def _prompt_sample(dataset: Dataset, modality: Modality) -> Sample:
     if modality == "image":
-        raise ConfigError("this model reads images and there is no dataset", "set dataset.root to a folder of images")
+        raise ConfigError(
+            "this model reads images and there is no dataset",
+            "set dataset.root to a folder of images, or give --image FILE or WIDTHxHEIGHT",
+        )
     if not dataset.prompt:
         raise ConfigError(
             "there is nothing to generate from",
-            "set dataset.prompt, or dataset.root to a folder of .txt or .md prompts",
+            "set dataset.prompt (--prompt TEXT), dataset.synthetic.prompt_tokens (--prompt-tokens N), or "
+            "dataset.root to a folder of .txt or .md prompts",
         )
     data = dataset.prompt.encode()
     return Sample(

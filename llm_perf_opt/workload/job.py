@@ -114,7 +114,7 @@ def _model_facts(order: WorkOrder, loaded: LoadedModel) -> ModelFacts:
         parameters=sum(parameter.numel() for parameter in parameters),
         weight_bytes=sum(parameter.numel() * parameter.element_size() for parameter in parameters),
         dtype=str(model.dtype).removeprefix("torch."),
-        weights="random" if built.weights_id.startswith("random:") else "pretrained",
+        weights="random" if built.is_random else "pretrained",
         weights_id=built.weights_id,
         attention=built.attention,
         attention_note=built.attention_note,

@@ -14,6 +14,7 @@ import torch
 from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.workload.building import Built
 from llm_perf_opt.workload.inputs import BadSampleError
+from llm_perf_opt.workload.past import Carried, Past, past_of
 from llm_perf_opt.workload.transformers_private import decoding
 
 
@@ -58,8 +59,13 @@ class LoadedModel(ABC):
         self.pad_token_id = _pad_token_id(model, tokenizer, self.eos_token_ids)
         self.window = _window(model)
         takes = inspect.signature(model.forward).parameters
+        self.past = self._past_of(model)
         # Prefill needs the logits of the last token only; models that cannot say so compute them all.
         self._last_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+
+    def _past_of(self, model: Any) -> Past:
+        """How the model takes its past; families that generate nothing have none."""
+        return past_of(model)
 
     @abstractmethod
     def prepare(self, samples: Sequence[Sample]) -> Batch:
@@ -95,6 +101,8 @@ class LoadedModel(ABC):
 
     def prefill(self, batch: Batch, cache: Any) -> torch.Tensor:
         """Logits (rows, vocabulary) of the last position of the prompt; fills `cache`."""
+        if self.past.is_recurrent:
+            return self._recur(self.model, batch.input_ids, cache, batch.attention_mask, self._last_logits)
         output = self.model(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
@@ -118,6 +126,8 @@ class LoadedModel(ABC):
 
         `call` stands in for the model's own forward pass where that is compiled.
         """
+        if self.past.is_recurrent:
+            return self._recur(call or self.model, token[:, None], cache, None, {})
         output = (call or self.model)(
             input_ids=token[:, None],
             attention_mask=mask,
@@ -127,16 +137,28 @@ class LoadedModel(ABC):
         )
         return _last(output.logits)
 
+    def _recur(
+        self, call: Any, ids: torch.Tensor, past: Carried, mask: torch.Tensor | None, options: dict[str, Any]
+    ) -> torch.Tensor:
+        name = self.past.name
+        output = call(input_ids=ids, attention_mask=mask, use_cache=True, **{name: past.value}, **options)
+        past.value = getattr(output, name)
+        return _last(output.logits)
+
     def decoding(self) -> AbstractContextManager[None]:
         """Around decode steps: off the CPU, transformers has a faster implementation of experts for few tokens."""
         return decoding(self.model)
 
     def raw_text(self, ids: Sequence[int]) -> str:
-        """The text of `ids`, special tokens included."""
+        """The text of `ids`, special tokens included; of a model without a tokenizer, the ids."""
+        if self.tokenizer is None:
+            return " ".join(map(str, ids))
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def clean_text(self, ids: Sequence[int]) -> str:
         """The text of `ids` for a reader; families whose special tokens carry a layout keep those."""
+        if self.tokenizer is None:
+            return self.raw_text(ids)
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
@@ -163,7 +185,8 @@ def _token_ids(value: int | Sequence[int] | None) -> tuple[int, ...]:
 
 def _pad_token_id(model: Any, tokenizer: Any, eos: tuple[int, ...]) -> int:
     """The id that fills rows which are finished: the model's, the tokenizer's, else end-of-sequence, else 0."""
-    for candidate in (model.generation_config.pad_token_id, tokenizer.pad_token_id, *eos[:1]):
+    own = None if tokenizer is None else tokenizer.pad_token_id
+    for candidate in (model.generation_config.pad_token_id, own, *eos[:1]):
         if candidate is not None:
             return int(candidate)
     return 0

@@ -54,7 +54,7 @@ class Session:
         self.loop = Loop(loaded, self.infer, self.clock, events)
         self.make_ranges: Callable[[], Ranges] = lambda: Ranges(order.config.measure.ranges)
         """The ranges of one timed repeat."""
-        self.notes: list[str] = []
+        self.notes: list[str] = [*loaded.built.notes]
         """What a reader of the figures must know, in words."""
         self.spans: list[PhaseSpan] = []
         """Phases of the runs so far, for those who watch the timed repeats."""

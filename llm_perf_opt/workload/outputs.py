@@ -8,6 +8,7 @@ from pathlib import Path
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import PREDICTIONS
 from llm_perf_opt.config.base import DeepseekOcrOutput, Output
+from llm_perf_opt.config.label import model_label
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.predictions import Prediction, PredictionTimes
 from llm_perf_opt.workload.events import EventWriter
@@ -52,12 +53,12 @@ def write_outputs(
     if order.visualization_dir is not None:
         write_gallery(
             order.visualization_dir,
-            f"{order.stage}: predictions of {order.config.model.name}",
+            f"{order.stage}: predictions of {model_label(order.config)}",
             shown,
             events,
             max_images=settings.max_images,
             thumbnail_width=settings.thumbnail_width,
-            note=NOISE if order.config.model.weights == "random" else None,
+            note=NOISE if loaded.built.is_random else None,
         )
 
 

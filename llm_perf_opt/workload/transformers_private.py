@@ -59,7 +59,12 @@ DECODING = Private(
     (),
     "decode runs the experts of a mixture as prefill does, which is slower on a GPU",
 )
-NAMES = (SETTINGS, TOKENS, PROCESSORS, POSITIONS, DECODING)
+CACHE = Private(
+    "_supports_default_dynamic_cache",
+    (),
+    "models with a cache of their own kind are not told from the others",
+)
+NAMES = (SETTINGS, TOKENS, PROCESSORS, POSITIONS, DECODING, CACHE)
 
 
 def missing() -> tuple[str, ...]:
@@ -113,6 +118,12 @@ def own_positions(
         return None
     found: torch.Tensor = model._prepare_position_ids_for_generation(input_ids, {"attention_mask": mask, **features})
     return found
+
+
+def takes_dynamic_cache(model: Any) -> bool:
+    """Whether `generate()` would make a `DynamicCache` for this class."""
+    asked = getattr(type(model), CACHE.name, None)
+    return asked is None or bool(asked())
 
 
 def decoding(model: Any) -> AbstractContextManager[None]:

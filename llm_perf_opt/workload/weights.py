@@ -27,9 +27,23 @@ def model_path(model: Model) -> Path:
     return path
 
 
+def weight_files(path: Path) -> list[Path]:
+    """The files that hold the weights of the model at `path`."""
+    if path.suffix == ".gguf":
+        return [path]
+    folder = path if path.is_dir() else path.parent
+    return sorted(file for pattern in WEIGHT_PATTERNS for file in folder.glob(pattern))
+
+
+def has_weights(path: Path) -> bool:
+    """Whether there is a checkpoint at `path`; of one whose index alone is there, the files are missing."""
+    folder = path if path.is_dir() else path.parent
+    return bool(weight_files(path)) or any(folder.glob("*.index.json"))
+
+
 def weights_id(path: Path) -> str:
     """sha256 over names, sizes and the first and last MiB of the weight files; cheap for any size of model."""
-    files = [path] if path.is_file() else sorted(file for pattern in WEIGHT_PATTERNS for file in path.glob(pattern))
+    files = weight_files(path)
     digest = hashlib.sha256()
     for file in files:
         size = file.stat().st_size

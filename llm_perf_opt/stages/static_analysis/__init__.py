@@ -30,7 +30,9 @@ STAGE = Stage(
     settings=StaticAnalysis,
     records={STATIC: "llm_perf_opt.records.static:StaticRecord"},
     short="static",
-    needs=lambda settings, _: "model" if settings.use_synthetic_inputs else "files",
+    needs=lambda settings, config: (
+        "model" if settings.use_synthetic_inputs and not config.dataset.synthetic.wanted else "files"
+    ),
     planner="llm_perf_opt.stages.static_analysis.execute:plan",
     execute="llm_perf_opt.stages.static_analysis.execute:execute",
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from llm_perf_opt.analysis.static import NotCovered
 from llm_perf_opt.analysis.static.methods import static_record
+from llm_perf_opt.analysis.static.pages import together
 from llm_perf_opt.analysis.static.stored import StoredWeights, stored_weights
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import STATIC
@@ -15,17 +16,18 @@ from llm_perf_opt.hardware.catalogue import find_gpu, gpu_named
 from llm_perf_opt.hardware.detect import detect_gpus
 from llm_perf_opt.hardware.gpu import Gpu
 from llm_perf_opt.plan.model import PlannedStage
+from llm_perf_opt.records.inputs import MadeUp
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.static import StaticRequest
 from llm_perf_opt.stages.base import PlanContext, StageContext
 from llm_perf_opt.stages.static_analysis import StaticAnalysis
 from llm_perf_opt.stages.static_analysis.sizes import (
-    INSTRUCTION_TOKENS,
     TEXT_PROMPT_TOKENS,
     sizes_of,
     synthetic_image,
 )
 from llm_perf_opt.workload.adapter import Adapter, find_adapter
+from llm_perf_opt.workload.inputs import INSTRUCTION_TOKENS
 
 
 def plan(context: PlanContext[StaticAnalysis]) -> PlannedStage:
@@ -75,11 +77,19 @@ def _gpus(name: str) -> list[Gpu]:
 def request_of(context: StageContext[StaticAnalysis], adapter: Adapter) -> StaticRequest:
     """Sizes from the configuration, or those of the first sample with `use_synthetic_inputs: false`.
 
+    Of samples that are made up in given sizes, it is those.
+
     Raises:
         StageError, ConfigError: the first sample cannot be prepared.
     """
     config, settings = context.config, context.settings
-    sizes = _synthetic(config, adapter) if settings.use_synthetic_inputs else _first(context, adapter)
+    made = context.inputs.samples[0].made_up if context.inputs.samples else None
+    if made is not None:
+        sizes: dict[str, Any] = _made_up(made, config, adapter)
+    elif settings.use_synthetic_inputs:
+        sizes = _synthetic(config, adapter)
+    else:
+        sizes = _first(context, adapter)
     common = StaticRequest(
         batch=config.infer.batch_size,
         new_tokens=config.infer.max_new_tokens,
@@ -97,6 +107,15 @@ def _first(context: StageContext[StaticAnalysis], adapter: Adapter) -> dict[str,
     sizes = sizes_of(inputs.samples[inputs.epochs[0][0]], context.config, adapter)
     seen = {"views": sizes.views, "image_tokens": sizes.image_tokens} if sizes.views else {}
     return {"prompt_tokens": sizes.prompt_tokens - (sizes.image_tokens if seen else 0), **seen}
+
+
+def _made_up(made: MadeUp, config: Config, adapter: Adapter) -> dict[str, Any]:
+    """Of samples that are made up in given sizes."""
+    sizes: dict[str, Any] = {"prompt_tokens": made.prompt_tokens or INSTRUCTION_TOKENS, "images": made.images}
+    if adapter.pages is not None and made.images:
+        pages = together([adapter.pages(config).of(image) for image in made.images])
+        sizes |= {"views": pages.views, "image_tokens": pages.tokens}
+    return sizes
 
 
 def _synthetic(config: Config, adapter: Adapter) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from llm_perf_opt.workload.adapter import Adapter
 
 # Of a synthetic sample; the report repeats them beside the figures.
 TEXT_PROMPT_TOKENS = 2048
-INSTRUCTION_TOKENS = 32
-"""The words that go with an image."""
 IMAGE_SIDE = 1024
 """Pixels, where the configuration names no size."""
 TIMEOUT_S = 300.0

@@ -9,6 +9,7 @@ from llm_perf_opt.analysis.static.source import read_config
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.inputs import Sample, SampleSizes
 from llm_perf_opt.workload.adapter import Adapter
+from llm_perf_opt.workload.kinds import TEXT, check_runs
 from llm_perf_opt.workload.weights import model_path
 
 if TYPE_CHECKING:
@@ -18,13 +19,19 @@ if TYPE_CHECKING:
 
 
 def model_config(config: Config) -> Mapping[str, Any]:
-    """`config.json` of the model; of a GGUF file, the equivalent of its metadata."""
+    """`config.json` of the model; of a GGUF file, the equivalent of its metadata.
+
+    Raises:
+        ConfigError: it is no decoder-only language model.
+    """
     path = model_path(config.model)
     if path.suffix == ".gguf":
         from llm_perf_opt.workload.gguf_config import read_gguf_config
 
         return read_gguf_config(path)
-    return read_config(path)[0]
+    found = read_config(path)[0]
+    check_runs(found, TEXT, str(path))
+    return found
 
 
 def sizes(config: Config, sample: Sample) -> SampleSizes:

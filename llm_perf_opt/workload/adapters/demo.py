@@ -145,6 +145,7 @@ ADAPTER = Adapter(
     load=load,
     pages=pages,
     sizes=sizes,
+    has_checkpoint=False,
     output_family="deepseek_ocr",
     modules=("sam", "clip", "projector"),
 )

@@ -32,4 +32,11 @@ def load(config: Config, device: torch.device) -> LoadedModel:
     return load_shallow_resnet(config, device, model_config(config))
 
 
-ADAPTER = Adapter(modality="image", model_config=model_config, load=load, modules=(), own_ranges=("A", "A::A1", "B"))
+ADAPTER = Adapter(
+    modality="image",
+    model_config=model_config,
+    load=load,
+    has_checkpoint=False,
+    modules=(),
+    own_ranges=("A", "A::A1", "B"),
+)

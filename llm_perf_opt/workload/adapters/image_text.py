@@ -9,6 +9,7 @@ from llm_perf_opt.analysis.static.source import read_config
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.inputs import Sample, SampleSizes
 from llm_perf_opt.workload.adapter import Adapter
+from llm_perf_opt.workload.kinds import IMAGE_TEXT, check_runs
 from llm_perf_opt.workload.weights import model_path
 
 if TYPE_CHECKING:
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 
 
 def model_config(config: Config) -> Mapping[str, Any]:
-    """`config.json` of the model."""
-    return read_config(model_path(config.model))[0]
+    """`config.json` of the model.
+
+    Raises:
+        ConfigError: it is no model that writes about images.
+    """
+    path = model_path(config.model)
+    found = read_config(path)[0]
+    check_runs(found, IMAGE_TEXT, str(path))
+    return found
 
 
 def sizes(config: Config, sample: Sample) -> SampleSizes:

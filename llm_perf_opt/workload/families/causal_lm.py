@@ -12,11 +12,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.inputs import Sample, SampleSizes
 from llm_perf_opt.workload.building import (
+    TOKENIZER_FILES,
     Built,
+    check_text_files,
     checkpoint_source,
     explaining_load,
     load_checkpoint,
 )
+from llm_perf_opt.workload.families.made_up import drawn_ids
 from llm_perf_opt.workload.inputs import BadSampleError
 from llm_perf_opt.workload.loaded import Batch, LoadedModel, padded_positions
 from llm_perf_opt.workload.weights import model_path
@@ -25,16 +28,15 @@ SYNTHETIC_TOKENS = 16
 
 
 class CausalLm(LoadedModel):
-    """A decoder-only model with its tokenizer."""
+    """A decoder-only model with its tokenizer, if it has one."""
 
     def __init__(self, built: Built, tokenizer: Any) -> None:
         super().__init__(built, tokenizer)
-        self.tokenizer.padding_side = "left"
+        if tokenizer is not None:
+            tokenizer.padding_side = "left"
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
-        rows = [encode(self.tokenizer, _text(sample), sample.source) for sample in samples]
-        for row, sample in zip(rows, samples, strict=True):
-            self.check_window(len(row), sample.source)
+        rows = [self._ids(sample) for sample in samples]
         longest = max(len(row) for row in rows)
         ids = torch.full((len(rows), longest), self.pad_token_id)
         mask = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -56,6 +58,16 @@ class CausalLm(LoadedModel):
 
     def modules(self) -> Mapping[str, torch.nn.Module]:
         return {}
+
+    def _ids(self, sample: Sample) -> list[int]:
+        made = sample.made_up
+        if made is None or made.prompt_tokens is None:
+            ids = encode(self.tokenizer, _text(sample), sample.source)
+        else:
+            self.check_window(made.prompt_tokens, sample.source)
+            return drawn_ids(self.model.config, made.prompt_tokens, made.seed)
+        self.check_window(len(ids), sample.source)
+        return ids
 
 
 def encode(tokenizer: Any, text: str, source: str) -> list[int]:
@@ -102,7 +114,10 @@ def load_causal_lm(config: Config, device: torch.device) -> CausalLm:
     Raises:
         MissingError, ConfigError, StageError: as `load_checkpoint` says.
     """
+    has_tokenizer = check_text_files(config, TOKENIZER_FILES)
     built = load_checkpoint(AutoModelForCausalLM, config, device)
+    if not has_tokenizer:
+        return CausalLm(built, None)
     with explaining_load(model_path(config.model)):
         tokenizer = AutoTokenizer.from_pretrained(**checkpoint_source(config))
     return CausalLm(built, tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +14,22 @@ from transformers import PROCESSOR_MAPPING, AutoConfig, AutoModelForImageTextToT
 
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.records.inputs import Sample, SampleSizes
-from llm_perf_opt.workload.building import Built, checkpoint_source, explaining_load, load_checkpoint
+from llm_perf_opt.records.inputs import MadeUp, Sample, SampleSizes
+from llm_perf_opt.workload.building import (
+    PROCESSOR_FILES,
+    Built,
+    check_text_files,
+    checkpoint_source,
+    explaining_load,
+    load_checkpoint,
+)
+from llm_perf_opt.workload.families.made_up import (
+    around,
+    default_image_processor,
+    drawn_ids,
+    drawn_images,
+    image_tokens,
+)
 from llm_perf_opt.workload.images import read_image
 from llm_perf_opt.workload.inputs import BadSampleError
 from llm_perf_opt.workload.loaded import Batch, LoadedModel, padded_positions
@@ -34,28 +49,39 @@ Views = tuple[tuple[tuple[int, int], ...], ...]
 
 
 class ImageTextModel(LoadedModel):
-    """A model of `AutoModelForImageTextToText` with its own processor; images go in at their real sizes."""
+    """A model of `AutoModelForImageTextToText` with its own processor; images go in at their real sizes.
+
+    Without a processor it runs samples that are made up in given sizes.
+    """
 
     def __init__(
         self, built: Built, processor: Any, prompt: str, image_options: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__(built, processor.tokenizer)
+        super().__init__(built, None if processor is None else processor.tokenizer)
         self.processor = processor
+        self._image_processor: Any = None
         self.image_options = dict(image_options or {})
         self.prompt = prompt
         tokenizer = self.tokenizer
+        if tokenizer is None:
+            return
         tokenizer.padding_side = "left"
         if tokenizer.pad_token is None:
             # Padding is masked, so any token will do.
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(self.pad_token_id)
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
-        batch = self._batch([read_image(Path(str(sample.path))) for sample in samples])
+        if any(sample.made_up is not None and sample.made_up.prompt_tokens is not None for sample in samples):
+            batch = self._made_up([sample.made_up for sample in samples if sample.made_up is not None])
+        else:
+            batch = self._batch([_image_of(sample) for sample in samples])
         for tokens, sample in zip(batch.prompt_tokens, samples, strict=True):
             self.check_window(tokens, sample.source)
         return batch
 
     def synthetic(self) -> Batch:
+        if self.processor is None:
+            return self._made_up([MadeUp(prompt_tokens=8, images=((64, 64),), seed=0)])
         return self._batch([Image.new("RGB", (64, 64), "white")])
 
     def modules(self) -> Mapping[str, torch.nn.Module]:
@@ -69,6 +95,61 @@ class ImageTextModel(LoadedModel):
     def _batch(self, images: list[Image.Image]) -> Batch:
         features = processed(self.processor, images, self.prompt, self.image_options)
         input_ids, mask = features.pop("input_ids"), features.pop("attention_mask")
+        # What a processor makes for training; `generate()` forwards it to no model.
+        features.pop("labels", None)
+        return self._placed_batch(input_ids, mask, features, [[image] for image in images])
+
+    def _made_up(self, samples: Sequence[MadeUp]) -> Batch:
+        """Rows of drawn ids around drawn images."""
+        images = [drawn_images(sample) for sample in samples]
+        features, counts = self._pixels(images) if images[0] else ({}, [[] for _ in samples])
+        image_id = image_token_id(self.model.config, self.processor)
+        rows = [
+            around(drawn_ids(self.model.config, sample.prompt_tokens or 0, sample.seed), tokens, image_id)
+            for sample, tokens in zip(samples, counts, strict=True)
+        ]
+        input_ids = torch.tensor(rows)
+        takes = inspect.signature(self.model.forward).parameters
+        for name in ("mm_token_type_ids", "token_type_ids"):
+            features.pop(name, None)
+            if name in takes and images[0]:
+                features[name] = (input_ids == image_id).long()
+        return self._placed_batch(input_ids, torch.ones_like(input_ids), features, images)
+
+    def _pixels(self, images: list[list[Image.Image]]) -> tuple[dict[str, Any], list[list[int]]]:
+        """The inputs of the image path, and the tokens of each image of each row."""
+        if self.processor is None:
+            if self._image_processor is None:
+                self._image_processor = default_image_processor(self.model.config, str(self.model.config.model_type))
+            flat = [image for row in images for image in row]
+            takes = inspect.signature(self.model.forward).parameters
+            made = dict(self._image_processor(flat, return_tensors="pt"))
+            features = {name: value for name, value in made.items() if name in takes}
+            placed = {name: self._placed(name, value) for name, value in features.items()}
+            tokens = iter(image_tokens(self.model, placed))
+            return features, [[next(tokens) for _ in row] for row in images]
+        token = getattr(self.processor, "image_token", None) or PLACEHOLDER
+        features = dict(
+            self.processor(
+                images=images,
+                text=[token * len(row) for row in images],
+                return_tensors="pt",
+                padding=True,
+                images_kwargs=self.image_options,
+            )
+        )
+        ids = features.pop("input_ids")
+        for name in ("attention_mask", "labels"):
+            features.pop(name, None)
+        totals = (ids == image_token_id(self.model.config, self.processor)).sum(-1).tolist()
+        if all(len(row) == 1 for row in images):
+            return features, [[total] for total in totals]
+        # The processor tells the sum of a row alone.
+        return features, [[self._pixels([[image]])[1][0][0] for image in row] for row in images]
+
+    def _placed_batch(
+        self, input_ids: torch.Tensor, mask: torch.Tensor, features: dict[str, Any], images: list[list[Image.Image]]
+    ) -> Batch:
         prompt_tokens = tuple(mask.sum(-1).tolist())
         padded = min(prompt_tokens) < input_ids.shape[1]
         positions = own_positions(self.model, input_ids, mask, features)
@@ -79,8 +160,8 @@ class ImageTextModel(LoadedModel):
             attention_mask=mask.to(self.device) if padded else None,
             prompt_tokens=prompt_tokens,
             image_tokens=tuple((input_ids == image_token_id(self.model.config, self.processor)).sum(-1).tolist()),
-            image_sizes=tuple((image.width, image.height) for image in images),
-            views=self._views(features, len(images)),
+            image_sizes=tuple(row[0].size for row in images if row),
+            views=self._views(features, len(images)) if images[0] else (),
             positions=None if positions is None else positions.to(self.device),
             extra={name: self._placed(name, value) for name, value in features.items()},
         )
@@ -155,13 +236,24 @@ def sample_sizes(config: Config, sample: Sample) -> SampleSizes:
     )
 
 
+def _image_of(sample: Sample) -> Image.Image:
+    if sample.made_up is None:
+        return read_image(Path(str(sample.path)))
+    if len(sample.made_up.images) != 1:
+        raise BadSampleError(f"{sample.source}: a prompt of words goes with one image")
+    return drawn_images(sample.made_up)[0]
+
+
 def load_image_text(config: Config, device: torch.device) -> ImageTextModel:
     """The model and processor at `model.path`.
 
     Raises:
         MissingError, ConfigError, StageError: as `load_checkpoint` says.
     """
+    has_processor = check_text_files(config, PROCESSOR_FILES)
     built = load_checkpoint(AutoModelForImageTextToText, config, device)
+    if not has_processor:
+        return ImageTextModel(built, None, "")
     processor = load_processor(config)
     return ImageTextModel(built, processor, instruction(processor, config.dataset.prompt or DEFAULT_PROMPT))
 

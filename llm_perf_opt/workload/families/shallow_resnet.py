@@ -18,6 +18,7 @@ from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.workload.building import Built, build
 from llm_perf_opt.workload.images import read_image
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
+from llm_perf_opt.workload.past import KEYS_AND_VALUES, Past
 from llm_perf_opt.workload.ranges import Range
 
 
@@ -86,6 +87,9 @@ class ShallowResNetModel(LoadedModel):
 
     def __init__(self, built: Built) -> None:
         super().__init__(built, ClassNames())
+
+    def _past_of(self, model: Any) -> Past:
+        return Past(KEYS_AND_VALUES, model.config)  # a name for nothing: it makes no second step
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         return self._batch([read_image(Path(str(sample.path))) for sample in samples])

@@ -12,7 +12,10 @@ import typer
 from llm_perf_opt.cli import main as cli
 from llm_perf_opt.cli.app import COMMANDS
 
-ONE_STAGE = ("[CONFIG] [OVERRIDES]...", "--output", "--dry-run", "--json", "--config-dir")
+ONE_STAGE = (
+    *("[CONFIG|MODEL] [OVERRIDES]...", "--output", "--dry-run", "--json", "--config-dir"),
+    *("--prompt", "--prompt-tokens", "--image", "--batch", "--max-new-tokens"),
+)
 SYNOPSIS: dict[str, tuple[str, ...]] = {
     "run": (*ONE_STAGE, "--no-static", "--no-torch", "--nsys", "--ncu", "--resume"),
     "torch": ONE_STAGE,
@@ -20,7 +23,7 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
     "nsys": (*ONE_STAGE, "--capture-range", "--nvtx-capture", "--capture-range-end", "[-- COMMAND...]"),
     "ncu": (*ONE_STAGE, "[-- COMMAND...]"),
     "static": ("[MODEL]", "--output", "--json"),
-    "config validate": ("[CONFIG] [OVERRIDES]...",),
+    "config validate": ("[CONFIG|MODEL] [OVERRIDES]...",),
     "config show": ("--origins", "--json"),
     "config schema": (),
     "config init": (),

@@ -18,6 +18,7 @@ _SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:3"]),
     "pipeline.nsys.nvtx_capture": st.sampled_from(["decode", "prefill@*", None]),
     "pipeline.nsys.capture_range_end": st.sampled_from(["stop", "repeat:2", None]),
+    "dataset.synthetic.images": st.lists(st.sampled_from(["1x1", "672x1024"]), max_size=3),
     "pipeline.plugins": st.just({}),  # only what is installed can be named: test_plugins.py
 }
 for _path in ("model.path", "dataset.root", "dataset.subset_filelist", "artifacts.runs_dir"):

@@ -61,7 +61,7 @@ def test_group_override_replaces_or_is_appended(tmp_path: Path) -> None:
     config = load(tmp_path, "experiment: x\n", "model/causal_lm/arch@model=causal_lm.default").config
     assert (config.model.name, config.model.weights, config.model.preprocess.enable) == (
         "causal_lm",
-        "pretrained",
+        "auto",
         False,
     )
     assert load(tmp_path, "experiment: x\n", "dataset=omnidocbench").config.dataset.name == "omnidocbench"
@@ -113,3 +113,42 @@ def test_every_mistake_is_reported_in_file_order(tmp_path: Path) -> None:
         (5, "run.repeats"),
     ]
     assert "measure.repeats" in problems[2].remedy
+
+
+def test_a_model_leaves_out_what_the_entry_file_lists_for_the_demo(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    model.mkdir()
+    file = tmp_path / "my.yaml"
+    file.write_text("model: {path: m}\n", encoding="utf-8")
+    for found in (
+        load_config(model, environ={}, cwd=tmp_path),
+        load_config(None, ["model.path=m"], environ={}, cwd=tmp_path),
+        load_config(None, environ={"LLMPERF_MODEL__PATH": "m"}, cwd=tmp_path),
+        load_config(file, environ={}, cwd=tmp_path),
+    ):
+        config = found.config
+        assert config.model.path == str(model)
+        assert (config.model.name, config.model.weights, config.model.dtype) == ("auto", "auto", "auto")
+        assert (config.dataset.name, config.infer.max_new_tokens, config.model.preprocess.enable) == (None, 64, False)
+        assert config.pipeline.ncu.ncu_cli.set == "roofline"  # what is no one's alone stays
+
+
+@pytest.mark.parametrize("name", ["m.gguf", "config.json"])
+def test_a_file_of_a_model_is_one(name: str, tmp_path: Path) -> None:
+    assert load_config(Path(name), environ={}, cwd=tmp_path).config.model.path == str(tmp_path / name)
+
+
+def test_a_preset_of_the_demo_that_was_asked_for_stays(tmp_path: Path) -> None:
+    chosen = ["model.path=m", "model/demo/infer@infer=demo.default", "dataset=demo_pages"]
+    config = load_config(None, chosen, environ={}, cwd=tmp_path).config
+    assert (config.infer.max_new_tokens, config.dataset.name, config.model.weights) == (32, "demo_pages", "auto")
+
+
+def test_a_path_that_is_taken_away_again_is_the_demo(tmp_path: Path) -> None:
+    assert load(tmp_path, "model: {path: null}\n").config.model.name == "demo"
+
+
+@pytest.mark.parametrize("size", ["0x3", "3", "3x", "x3", "3 x 3", "-3x3"])
+def test_an_image_is_a_size(size: str) -> None:
+    with pytest.raises(InvalidConfig):
+        load_config(None, [f"dataset.synthetic.images=[{size}]"], environ={})

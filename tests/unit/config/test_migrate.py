@@ -179,4 +179,4 @@ def test_every_file_that_is_valid_today_is_left_alone(tmp_path: Path) -> None:
         if path.name == "config.yaml":
             text = path.read_text(encoding="utf-8")
             assert migrate(text, "config.yaml", SHIPPED).text == text
-    assert load_config(environ={}).config.experiment == "demo"
+    assert load_config(environ={}).config.model.name == "demo"

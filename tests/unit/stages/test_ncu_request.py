@@ -23,7 +23,11 @@ INPUTS = Inputs(samples=SAMPLES, epochs=((2, 0, 1), (0, 1, 2)))
 def config(gating: bool = True, command: list[str] | None = None, infer: Any = None, **cli: Any) -> Config:
     ncu = {"gating_nvtx": gating, "ncu_cli": cli}
     return Config.model_validate(
-        {"pipeline": {"ncu": ncu, "workload": {"command": command}}, "infer": infer or {"batch_size": 2}}
+        {
+            "model": {"name": "demo"},
+            "pipeline": {"ncu": ncu, "workload": {"command": command}},
+            "infer": infer or {"batch_size": 2},
+        }
     )
 
 
