@@ -1,7 +1,7 @@
 """Student's t distribution, and Welch's interval on logarithms.
 
-Own code: SciPy is a wheel of 35 MB (100 MB installed, 0.2 s to import) for one function of two arguments. The test
-holds these lines against recorded quantiles and closed forms.
+Own code: SciPy 1.17.1 is 114 MB installed and 0.2 CPU s to import, for one function of two arguments. The tests
+hold these lines against recorded quantiles and closed forms; SciPy agrees to 2e-11.
 """
 
 from __future__ import annotations
