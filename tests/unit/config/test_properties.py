@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 from llm_perf_opt.config.dump import to_yaml
 from llm_perf_opt.config.load import compose_text, load_config
 from llm_perf_opt.config.migrate import migrate
+from llm_perf_opt.config.preset_place import section_of_preset
 from llm_perf_opt.config.presets import presets
 from llm_perf_opt.config.problems import InvalidConfig
+from llm_perf_opt.config.reader import read_mapping
 from llm_perf_opt.config.schema import Config
+from llm_perf_opt.config.tree import Source
 from tests.unit.config.config_strategies import documents, valid_settings
 
 SHIPPED = presets((), {})
@@ -89,4 +92,14 @@ def test_whatever_is_migrated_is_valid(text: str) -> None:
         migrated = migrate(text, "old.yaml", SHIPPED)
     except InvalidConfig:
         return  # not a YAML mapping
-    compose_text(migrated.text, "new.yaml", SHIPPED)
+    compose_text(_whole(migrated.text), "new.yaml", SHIPPED)
+
+
+def _whole(text: str) -> str:
+    """A configuration; a text whose keys are those of one section is a preset, and stands below that."""
+    root = read_mapping(text, Source("config", "old.yaml", text), [])
+    assert root is not None
+    values = root.plain()
+    for part in reversed(section_of_preset(Path("old.yaml"), root, text, SHIPPED)):
+        values = {part: values}
+    return yaml.safe_dump(values, allow_unicode=True)
