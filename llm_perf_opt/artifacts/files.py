@@ -9,11 +9,12 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from llm_perf_opt.errors import MissingError, StageError
+from llm_perf_opt.opening import open_file
 
 COPIED_AT_ONCE_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
@@ -62,7 +63,7 @@ def clear_temporary(folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def _replacing(path: Path, clean: Callable[[Path], None] = lambda _: None) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` once it is whole; its mode is what the umask leaves of 0666."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
@@ -70,6 +71,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
+        clean(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -87,11 +89,12 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode(errors="backslashreplace"))
 
 
-def copy_file(source: Path, target: Path, *, pack: bool = False) -> str:
+def copy_file(source: Path, target: Path, *, pack: bool = False, clean: Callable[[Path], None] = lambda _: None) -> str:
     """Copy a file's contents, whole or not at all, and return their hex sha256; a link is followed.
 
     Args:
         pack: write the copy as gzip, unless it is that already; the digest is that of the source.
+        clean: takes out of the copy what is not to be kept, before it has its name; where that raises, there is none.
 
     Raises:
         MissingError: the source cannot be read, or there is no permission to write.
@@ -99,10 +102,10 @@ def copy_file(source: Path, target: Path, *, pack: bool = False) -> str:
     """
     digest = hashlib.sha256()
     try:
-        reader = source.open("rb")
+        reader = open_file(source)
     except OSError as error:
         raise MissingError(f"{source} cannot be read: {error.strerror}", "name a file that can be read") from error
-    with reader, writing(target), _replacing(target) as file:
+    with reader, writing(target), _replacing(target, clean) as file:
         block = reader.read(COPIED_AT_ONCE_BYTES)
         pack = pack and not block.startswith(GZIP_MAGIC)
         with _packed(file, pack) as writer:
@@ -124,5 +127,5 @@ def _packed(file: BinaryIO, pack: bool) -> Iterator[IO[bytes] | gzip.GzipFile]:
 
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file's contents."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

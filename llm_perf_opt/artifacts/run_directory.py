@@ -21,6 +21,7 @@ from llm_perf_opt.artifacts.digests import Damage, Digests
 from llm_perf_opt.artifacts.files import clear_temporary, sha256_of, write_text, writing
 from llm_perf_opt.artifacts.layout import MANIFEST, RUN_LOG
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError
+from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.manifest import ImportedFile, Manifest, StageEntry
 from llm_perf_opt.records.outcome import Outcome
 
@@ -42,7 +43,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / MANIFEST
     try:
-        return Manifest.model_validate_json(file.read_bytes())
+        return Manifest.model_validate_json(read_file(file))
     except FileNotFoundError as error:
         raise MissingError(f"{path} holds no run: there is no {MANIFEST}", "name the directory of a run") from error
     except (OSError, ValidationError) as error:

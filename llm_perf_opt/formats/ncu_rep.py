@@ -22,6 +22,7 @@ from typing import BinaryIO
 from llm_perf_opt.errors import MissingError, StageError
 from llm_perf_opt.formats.ncu_raw import Profiled, RawPage, RawRow, Value, text
 from llm_perf_opt.formats.ncu_units import base_unit
+from llm_perf_opt.opening import open_file
 
 MAGIC = b"NVR\0"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -95,7 +96,7 @@ def read_report(path: Path) -> RawPage:
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO]:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             yield file
     except OSError as error:
         raise MissingError(f"{path} cannot be read: {error.strerror}", "name an .ncu-rep file") from error

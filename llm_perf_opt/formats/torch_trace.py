@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from llm_perf_opt.errors import MissingError, StageError
+from llm_perf_opt.opening import open_file
 from llm_perf_opt.records.events import DeviceEvents, HostEvents, is_device_api
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -57,7 +58,7 @@ def unpacked_start(path: Path, length: int) -> bytes:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(length)
     if not start.startswith(GZIP_MAGIC):
         return start
@@ -77,7 +78,7 @@ def read_trace(path: Path) -> Trace:
 
     remedy = "export the trace again: torch.profiler.profile.export_chrome_trace"
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             stream = _Unpacked(file, path.stat().st_size)
             columns = _Columns()
             prefix = "item" if stream.peek_first() == b"[" else "traceEvents.item"

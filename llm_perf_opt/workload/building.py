@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig
 
 from llm_perf_opt.config.schema import Config
@@ -121,6 +123,11 @@ def explaining_load(path: Path) -> Iterator[None]:
         raise MissingError(f"transformers cannot load {path}: {_first_line(error)}", "install what it names") from error
     except OSError as error:
         raise MissingError(f"{path} is not a complete model: {_first_line(error)}", "check model.path") from error
+    except (pickle.UnpicklingError, EOFError, SafetensorError) as error:
+        raise StageError(
+            f"the weights of {path} are damaged, or are no weights: {_first_line(error) or type(error).__name__}",
+            "download them again; a checkpoint that holds more than tensors is not loaded, since that runs its code",
+        ) from error
     except (ValueError, KeyError) as error:
         if "trust_remote_code" in str(error):
             raise ConfigError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.opening import check_file
 
 # GGUF architecture → transformers model type, for architectures whose keys below mean the same.
 # Key names: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
@@ -34,10 +35,13 @@ def read_gguf_config(path: Path) -> Mapping[str, Any]:
     from gguf import GGUFReader
 
     try:
+        check_file(path)
         reader = GGUFReader(path)
-    except (ValueError, OSError, IndexError) as error:
+    except (ValueError, OSError, IndexError, KeyError, OverflowError) as error:
         raise ConfigError(f"{path} is not a readable GGUF file: {error}", "download it again") from error
     fields = reader.fields
+    if "general.architecture" not in fields:
+        raise ConfigError(f"{path} does not name its architecture (general.architecture)", "convert the model again")
     architecture = str(fields["general.architecture"].contents())
     found: dict[str, Any] = {"model_type": MODEL_TYPES.get(architecture, architecture)}
     for key, name in KEYS.items():

@@ -12,6 +12,7 @@ from llm_perf_opt.artifacts.files import sha256_of
 from llm_perf_opt.config.presets import shipped_dir
 from llm_perf_opt.config.schema import Dataset, Sampling
 from llm_perf_opt.errors import ConfigError, MissingError
+from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.inputs import Inputs, Sample
 
 Modality = Literal["image", "text"]
@@ -91,7 +92,7 @@ def _listed(dataset: Dataset, root: Path) -> list[Path]:
         what = "is a directory" if given.is_dir() else "does not exist"
         raise MissingError(f"dataset.subset_filelist {given} {what}", "correct dataset.subset_filelist")
     try:
-        lines = listing.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_file(listing).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigError(f"dataset.subset_filelist {listing} is not UTF-8 text: {error}") from error
     paths = []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llm_perf_opt.config.schema import Model
 from llm_perf_opt.errors import ConfigError, MissingError
+from llm_perf_opt.opening import open_file
 
 WEIGHT_PATTERNS = ("*.safetensors", "*.gguf", "pytorch_model*.bin")
 EDGE_BYTES = 1 << 20
@@ -34,7 +35,7 @@ def weights_id(path: Path) -> str:
     for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name}\0{size}\0".encode())
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             digest.update(stream.read(EDGE_BYTES))
             stream.seek(max(size - EDGE_BYTES, 0))
             digest.update(stream.read(EDGE_BYTES))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.static import SCHEMA, StaticRecord, StaticRequest
 
 TIMEOUT_S = 300.0
@@ -43,7 +44,7 @@ def cache_key(config: Mapping[str, Any], request: StaticRequest) -> str:
 
 def _read(file: Path) -> StaticRecord | None:
     try:
-        return StaticRecord.model_validate_json(file.read_bytes())
+        return StaticRecord.model_validate_json(read_file(file))
     except (OSError, ValueError):
         # Absent, or written by something else: traced again.
         return None

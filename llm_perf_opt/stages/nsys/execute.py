@@ -15,7 +15,8 @@ from llm_perf_opt.artifacts.layout import (
     NSYS_REPORT,
     export_log,
 )
-from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, read_report, write_capture
+from llm_perf_opt.captures.environments import drop_environments
+from llm_perf_opt.captures.nsys import nsys_capture, read_report, write_capture
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.nsys_export import kernel_summary
 from llm_perf_opt.plan.model import PlannedStage
@@ -119,6 +120,15 @@ def _remove_old(directory: Path) -> None:
             file.unlink()
 
 
+def _clean(file: Path) -> None:
+    """Take the environments out of an export; one that they stay in is not kept."""
+    try:
+        drop_environments(file)
+    except StageError:
+        file.unlink(missing_ok=True)
+        raise
+
+
 class _Exports:
     """The reports of a capture as SQLite, and what they hold."""
 
@@ -145,7 +155,7 @@ class _Exports:
     def _read(self, report: Path) -> None:
         file = report.with_suffix(".sqlite")
         try:
-            drop_environments(file)
+            _clean(file)
             self.reports.append(read_report(report.name, file))
             self.files.append(file)
         except StageError as error:

@@ -13,6 +13,7 @@ from llm_perf_opt.errors import StageError
 from llm_perf_opt.hardware.catalogue import find_gpu, gpu_named
 from llm_perf_opt.hardware.detect import detect_gpus
 from llm_perf_opt.hardware.gpu import Gpu
+from llm_perf_opt.opening import open_file, read_file
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.records.outcome import Outcome
@@ -96,7 +97,7 @@ def _sizes_of(sample: Sample, config: Config) -> tuple[int, tuple[tuple[int, int
         from PIL import Image
 
         try:
-            with Image.open(str(sample.path)) as image:
+            with open_file(Path(str(sample.path))) as file, Image.open(file) as image:
                 return INSTRUCTION_TOKENS, (image.size,)
         except OSError as error:
             raise StageError(f"the size of {sample.path} cannot be read: {error}", "repair or remove it") from error
@@ -108,5 +109,5 @@ def _sizes_of(sample: Sample, config: Config) -> tuple[int, tuple[tuple[int, int
         )
     from tokenizers import Tokenizer
 
-    text = sample.text if sample.text is not None else Path(str(sample.path)).read_text(encoding="utf-8")
+    text = sample.text if sample.text is not None else read_file(Path(str(sample.path))).decode()
     return len(Tokenizer.from_file(str(tokenizer)).encode(text).ids), ()
