@@ -11,8 +11,8 @@ import os
 import select
 import stat
 import time
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 SILENCE_S = 5.0
 """A pipe whose writer says nothing for this long is given up."""
@@ -29,7 +29,7 @@ class NotAFileError(OSError):
     """There is something under that name which is no regular file."""
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """A regular file, open for reading; a link is followed.
 
     Raises:

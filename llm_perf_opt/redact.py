@@ -47,13 +47,16 @@ _HEADER = re.compile(
     r"""(?:(?P<quote>\\*["']).*?(?P=quote)|[^\s"'\\][^\n"'\\]*)""",
     re.IGNORECASE,
 )
-# The login of curl and wget, `-u user:password`; the password of the clients of databases, `-pPASSWORD`.
-_LOGIN = re.compile(r"""(?P<option>(?<![\w-])(?:-u|--user|--proxy-user)[ =]?["']?[^\s:"'=]+:)(?!//)[^\s"']+""")
-_SHORT = re.compile(r"(?P<option>(?<!\S)-p)(?![\s=])(?!\*\*\*)[^\s\"']+")
-_SSHPASS = re.compile(r"(?P<option>\bsshpass\s+-p\s+)(?!\*\*\*)[^\s\"']+")
+# The login of curl and wget, `-u user:password`; the password of the clients of databases, `-pPASSWORD`; each also as a
+# list of words is printed.
+_NEXT = r"""(?:\\*["']?,?[ ]\\*["']?|=)"""
+_LOGIN = re.compile(rf"""(?P<option>(?<![\w-])(?:-u|--user|--proxy-user){_NEXT}?[^\s:"'=\\,]+:)(?!//)[^\s"'\\]+""")
+_SHORT = re.compile(r"""(?P<option>(?<![^\s"'])-p)(?![\s=])(?!\*\*\*)[^\s"',\\]+""")
+_SSHPASS = re.compile(rf"""(?P<option>\bsshpass{_NEXT}-p{_NEXT})(?!\*\*\*)[^\s"'\\]+""")
 _VALUE = r"""(?P<value>(?P<escaped>\\+["']).*?(?P=escaped)|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&|)}\]]+)"""
 _ASSIGNMENT = re.compile(r"""(?P<name>[A-Za-z_][\w.-]*)(?P<glue>\\*["']?\s*(?:=|:(?!//))\s*)""" + _VALUE)
-_OPTION = re.compile(r"(?P<name>(?<![\w-])--?[A-Za-z][\w.-]*)(?P<glue>\s+)(?!--)" + _VALUE)
+_NAMED_WORD = re.compile(r"(?P<name>[^\s=/:@]+)=")
+_OPTION = re.compile(r"(?P<name>(?<![\w-])--?[A-Za-z][\w.-]*)(?P<glue>\\*[\"']?,?\s+)(?!--)" + _VALUE)
 
 
 def is_secret_name(name: str) -> bool:
@@ -84,7 +87,7 @@ def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
     redacted: list[str] = []
     before = ""
     for argument in argv:
-        name, equals, _ = argument.partition("=")
+        named = _NAMED_WORD.match(argument)
         if _is_secret_option(before) and not argument.startswith("--"):
             redacted.append(HIDDEN)
             before = ""
@@ -93,8 +96,8 @@ def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
             redacted.append(f"{argument.partition(':')[0]}:{HIDDEN}")
         elif before == "-p" and redacted[-2:-1] and redacted[-2].endswith("sshpass"):
             redacted.append(HIDDEN)
-        elif equals and " " not in name and is_secret_name(name):
-            redacted.append(f"{name}={HIDDEN}")
+        elif named and is_secret_name(named["name"]):
+            redacted.append(f"{named['name']}={HIDDEN}")
         else:
             redacted.append(redact_text(argument))
         before = argument

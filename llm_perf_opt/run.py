@@ -11,7 +11,7 @@ from llm_perf_opt.artifacts.digests import Damage, Digests, is_report
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import CONFIG, ENVIRONMENT, INPUTS
 from llm_perf_opt.artifacts.run_directory import RunDirectory, read_manifest
-from llm_perf_opt.config.dump import to_yaml
+from llm_perf_opt.config.dump import to_dict, to_yaml
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError, MissingError
@@ -20,7 +20,7 @@ from llm_perf_opt.plan.model import Plan, build_plan
 from llm_perf_opt.records.environment import EnvironmentRecord, ExtensionRecord
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
-from llm_perf_opt.redact import HIDDEN, redact_argv
+from llm_perf_opt.redact import hidden_paths, redact_argv, redact_tree
 from llm_perf_opt.registry import loaded_third_party
 from llm_perf_opt.runner import Ended, Listener, StageAction, run_stages
 from llm_perf_opt.stages.enabled import EnabledStage, enabled_stages
@@ -61,9 +61,10 @@ def plan_resumption(run_path: Path) -> Resumption:
         raise ConfigError(f"{run_path} holds imported files, so there is nothing to go on with", "start a new run")
     damaged = _damaged(run_path, manifest)
     config = load_config(run_path / CONFIG, environ={}).config
-    if any(HIDDEN in word for word in config.pipeline.workload.command or ()):
+    if manifest.hidden:
         raise ConfigError(
-            f"{run_path} cannot be resumed: its workload command held a secret, which was not kept", "start a new run"
+            f"{run_path} cannot be resumed: {', '.join(manifest.hidden)} held a secret, which was not kept",
+            "start a new run",
         )
     plan = _plan(config, run_path)
     pending = []
@@ -149,9 +150,10 @@ def resume(resumption: Resumption, listener: Listener) -> Ended:
 
 
 def _write_facts(directory: RunDirectory, plan: Plan) -> None:
-    write_text(directory.path / CONFIG, to_yaml(_without_secrets(plan.config)))
+    write_text(directory.path / CONFIG, to_yaml(plan.config, hide=True))
     directory.write_json(ENVIRONMENT, _environment())
     write_text(directory.path / INPUTS, _as_yaml(plan.inputs))
+    directory.record_hidden(tuple(hidden_paths(to_dict(plan.config))))
 
 
 def _environment() -> EnvironmentRecord:
@@ -167,19 +169,10 @@ def _restore_facts(directory: RunDirectory, plan: Plan) -> None:
         write_text(directory.path / INPUTS, _as_yaml(plan.inputs))
 
 
-def _without_secrets(config: Config) -> Config:
-    """`config` with the secrets of a foreign command hidden."""
-    workload = config.pipeline.workload
-    if workload.command is None:
-        return config
-    hidden = workload.model_copy(update={"command": tuple(redact_argv(workload.command))})
-    return config.model_copy(update={"pipeline": config.pipeline.model_copy(update={"workload": hidden})})
-
-
 def _as_yaml(inputs: Inputs) -> str:
     import yaml
 
-    return yaml.safe_dump(inputs.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(redact_tree(inputs.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
 
 
 def _stages(plan: Plan) -> list[EnabledStage]:

@@ -63,11 +63,11 @@ def clear_temporary(folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path, clean: Callable[[Path], None] = lambda _: None) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` once it is whole; its mode is what the umask leaves of 0666."""
+def replacing(path: Path, clean: Callable[[Path], None] = lambda _: None, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` once it is whole; its mode is what the umask leaves of `mode`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -78,14 +78,17 @@ def _replacing(path: Path, clean: Callable[[Path], None] = lambda _: None) -> It
         raise
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
     """Write `text` so that a reader sees the old file or the new one, never half of it.
+
+    Args:
+        mode: of which the umask leaves a part.
 
     Raises:
         MissingError: there is no permission.
         StageError: the disk is full, the path is too long, …
     """
-    with writing(path), _replacing(path) as file:
+    with writing(path), replacing(path, mode=mode) as file:
         file.write(text.encode(errors="backslashreplace"))
 
 
@@ -105,7 +108,7 @@ def copy_file(source: Path, target: Path, *, pack: bool = False, clean: Callable
         reader = open_file(source)
     except OSError as error:
         raise MissingError(f"{source} cannot be read: {error.strerror}", "name a file that can be read") from error
-    with reader, writing(target), _replacing(target, clean) as file:
+    with reader, writing(target), replacing(target, clean) as file:
         block = reader.read(COPIED_AT_ONCE_BYTES)
         pack = pack and not block.startswith(GZIP_MAGIC)
         with _packed(file, pack) as writer:

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "escaping": set(),
     "nearest": set(),
     "registry": {"errors", "nearest"},
-    "config": {"errors", "opening", "nearest", "registry"},
+    "config": {"errors", "opening", "redact", "nearest", "registry"},
     "plan": {"errors", "records", "config"},
     "records": {"errors", "opening"},
     "artifacts": {"errors", "opening", "redact", "records"},
@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     }
     | {"workload", "formats", "captures"},
     "reports": {"errors", "opening", "escaping", "registry", "records", "config", "artifacts", "analysis", "stages"},
-    "runner": {"errors", "records", "artifacts", "stages", "reports"},
+    "runner": {"errors", "redact", "records", "artifacts", "stages", "reports"},
     "run": {*FOUNDATION, "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "runner"},
     "importing": {*FOUNDATION, "records", "artifacts", "formats", "captures", "tools", "stages", "runner"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}

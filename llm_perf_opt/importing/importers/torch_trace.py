@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from llm_perf_opt.artifacts.layout import TRACE
 from llm_perf_opt.captures.trace import write_profile
+from llm_perf_opt.captures.trace_secrets import hide_secrets
 from llm_perf_opt.formats.torch_trace import looks_like_trace, read_trace
 from llm_perf_opt.importing.importer import ImportContext, Importer
 from llm_perf_opt.importing.item import outcome_of
@@ -19,7 +22,12 @@ def read(context: ImportContext) -> Outcome:
     def extract() -> None:
         notes.extend(write_profile(read_trace(item.source), folder).notes)
 
-    if item.copy(folder / TRACE, progress, pack=True):
+    def clean(copy: Path) -> None:
+        hidden = hide_secrets(copy)
+        if hidden:
+            notes.append(f"{hidden} value(s) under names of secrets are hidden in the stored trace.")
+
+    if item.copy(folder / TRACE, progress, pack=True, clean=clean):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
         item.attempt(extract)
     return outcome_of(context.items, Outcome(status="completed", reason=" ".join(notes) or None))
