@@ -35,6 +35,12 @@ def plan_run(config: Config, output: Path | None) -> Plan:
         ConfigError, MissingError: something the run needs is wrong or not there.
     """
     run_path = output if output is not None else new_path(Path(config.artifacts.runs_dir), config.artifacts.run_id)
+    try:
+        str(run_path).encode()
+    except UnicodeEncodeError as error:  # the children are told of it in JSON
+        raise ConfigError(
+            f"the run directory {str(run_path)!a} is not UTF-8", "choose another with --output"
+        ) from error
     refuse_existing(run_path)
     plan = _plan(config, run_path)
     return replace(plan, numbered=output is None and config.artifacts.run_id is None)

@@ -47,7 +47,11 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate_json(read_file(file))
     except FileNotFoundError as error:
         raise MissingError(f"{path} holds no run: there is no {MANIFEST}", "name the directory of a run") from error
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise MissingError(
+            f"{file} cannot be read as the manifest of a run: {error.strerror}", "name the directory of a run"
+        ) from error
+    except ValidationError as error:
         raise MissingError(f"{file} cannot be read as the manifest of a run: {error}") from error
 
 

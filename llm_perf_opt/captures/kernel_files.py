@@ -140,9 +140,9 @@ def _launches(path: Path, wanted: Wanted) -> Iterator[Launch]:
         yield from raw_launches(read_report(path), str(path), wanted)
         return
     try:
-        if path.stat().st_size == 0:
-            raise StageError(f"{path} is empty", "export it again from its report")
         with io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as lines:
+            if not lines.buffer.peek(1):
+                raise StageError(f"{path} is empty", "export it again from its report")
             yield from csv_launches(lines, str(path), wanted)
     except UnicodeDecodeError as error:
         raise StageError(f"{path} is not UTF-8 text: {error}", "export it again from its report") from error

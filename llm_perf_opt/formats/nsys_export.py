@@ -8,6 +8,7 @@ on a read-only medium, and nothing (no journal, no -shm) appears beside it.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -50,7 +51,7 @@ def open_export(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _uri(path: Path) -> str:
     # `?`, `#` and `%` in the path would end it or be decoded.
-    return f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+    return f"file:{quote(os.fsencode(path.resolve()))}?mode=ro&immutable=1"
 
 
 def unreadable(path: Path, error: sqlite3.Error | OSError) -> StageError:

@@ -37,7 +37,11 @@ def read_gguf_config(path: Path) -> Mapping[str, Any]:
     try:
         check_file(path)
         reader = GGUFReader(path)
-    except (ValueError, OSError, IndexError, KeyError, OverflowError) as error:
+    except OSError as error:
+        raise ConfigError(
+            f"{path} is not a readable GGUF file: {error.strerror or error}", "name a model file"
+        ) from error
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise ConfigError(f"{path} is not a readable GGUF file: {error}", "download it again") from error
     fields = reader.fields
     if "general.architecture" not in fields:

@@ -25,6 +25,10 @@ def model_path(model: Model) -> Path:
     path = Path(model.path)
     if not path.exists():
         raise MissingError(f"model.path {path} does not exist", "correct model.path (nothing is downloaded)")
+    for file in path.iterdir() if path.is_dir() else [path]:
+        # transformers and its libraries open them, and would wait for ever.
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise MissingError(f"{file} is a device, a pipe or a socket, not a file of a model", "correct model.path")
     return path
 
 

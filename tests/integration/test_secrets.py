@@ -78,14 +78,8 @@ def test_a_run_of_our_own_workload(nsight: Nsight, tmp_path: Path) -> None:
     finished = llmperf(
         [
             *(
-                "run",
-                "model.weights=random",
-                "--no-static",
-                "--no-torch",
-                "--nsys",
-                "--output",
-                "run",
-                *QUICK,
+                *("run", "--no-static", "--no-torch", "--nsys", "--output", "run", *QUICK),
+                *("model.name=causal_lm", f"model.path={model}", "model.weights=random"),
             ),
             "pipeline.direct_inference.enable=true",
             "pipeline.direct_inference.output.prediction.enable=true",
