@@ -7,7 +7,6 @@ import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from llm_perf_opt.artifacts.files import replacing
 from llm_perf_opt.redact import HIDDEN, is_secret_name
@@ -29,9 +28,9 @@ _LOGIN = re.compile(rb'://[^/?#\s"\\@]+@')
 
 def hide_secrets(path: Path) -> int:
     """Replace the secrets in a trace packed with gzip by `***`; how many there were. Without any it stays as it is."""
-    found = 0
+    found: int = 0
     with contextlib.suppress(OSError, EOFError), gzip.open(path, "rb") as source:  # damage is said by who reads it
-        found = sum(_hidden(block)[1] for block in _blocks(source))
+        found = sum(count for _, count in map(_hidden, _blocks(source)))
     if not found:
         return 0
     with (
@@ -44,7 +43,7 @@ def hide_secrets(path: Path) -> int:
     return found
 
 
-def _blocks(source: IO[bytes]) -> Iterator[bytes]:
+def _blocks(source: gzip.GzipFile) -> Iterator[bytes]:
     """The text in pieces that end where no string does not."""
     rest = b""
     while data := source.read(READ_AT_ONCE_BYTES):

@@ -88,6 +88,7 @@ def test_a_run_of_our_own_workload(nsight: Nsight, tmp_path: Path) -> None:
             f"experiment='api_key={SECRET}'",
         ],
         tmp_path,
+        timeout_s=240,
         **nsight.env,
         MY_API_KEY=SECRET,
         HTTPS_PROXY=f"http://me:{SECRET}@proxy.example:3128",
@@ -117,7 +118,7 @@ def test_somebody_elses_command(nsight: Nsight, tmp_path: Path) -> None:
     words += [f"https://{SECRET}@host.example/x?sig={SECRET}&a=1", "--password", SECRET]
     for tool in ("nsys", "ncu"):
         command = ["--", "python", "-c", said, *words]
-        llmperf([tool, "--output", tool, *command], tmp_path, **nsight.env, MY_PASSWORD=SECRET)
+        llmperf([tool, "--output", tool, *command], tmp_path, timeout_s=240, **nsight.env, MY_PASSWORD=SECRET)
         log = (tmp_path / tool / "tmp" / "workload" / tool / "child.log").read_text()
         assert "mysql -p***" in log, log
         assert leaks(tmp_path / tool) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from gguf import GGUFWriter
 
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.workload.gguf_config import read_gguf_config
@@ -32,3 +33,26 @@ def test_a_broken_file_is_told(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match="is not a readable GGUF file"):
         read_gguf_config(path)
+
+
+def written(path: Path, **texts: str) -> bytes:
+    writer = GGUFWriter(path, texts.pop("arch", "llama"))
+    for name, text in texts.items():
+        writer.add_string(f"x.{name}", text)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path.read_bytes()
+
+
+def test_a_key_that_is_there_twice_and_a_model_without_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    content = written(path, name_a="1", name_b="2")
+    path.write_bytes(content.replace(b"name_b", b"name_a"))
+    with pytest.raises(ConfigError, match=r"not a readable GGUF file: .*[Dd]uplicate"):
+        read_gguf_config(path)
+    other = tmp_path / "n.gguf"
+    other.write_bytes(content.replace(b"general.architecture", b"general.architectura"))
+    with pytest.raises(ConfigError, match="does not name its architecture"):
+        read_gguf_config(other)
