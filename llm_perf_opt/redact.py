@@ -7,14 +7,17 @@ A secret is recognised by the name it is given under (`HF_TOKEN=…`, `--api-key
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 HIDDEN = "***"
 
 # What makes a name secret wherever it stands, and words that do so only at its end ("token" in `hf_token`, but not in
 # `max_new_tokens` or `token_count`).
 _ANYWHERE = re.compile(r"secret|passw(?:or)?d|passphrase|apikey|credential", re.IGNORECASE)
-_AT_THE_END = frozenset({"token", "key", "auth", "authorization", "cookie", "pwd", "pat", "bearer", "pass"})
+_AT_THE_END = frozenset(
+    {"token", "key", "auth", "authorization", "cookie", "pwd", "pat", "bearer", "pass", "signature", "sig"}
+)
 # Tokens of a tokenizer are not secrets.
 _VOCABULARY = frozenset({"bos", "eos", "pad", "unk", "sep", "cls", "mask", "image", "stop", "special"})
 
@@ -38,9 +41,22 @@ _SHAPES = re.compile(
 # user:password@ or token@ in front of a host.
 _URL_LOGIN = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s]*@")
 _SCHEME = re.compile(r"(?P<scheme>\b(?:bearer|basic)\s+)(?!\*\*\*)[^\s\"',;]+", re.IGNORECASE)
-_VALUE = r"""(?P<value>"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&|)}\]]+)"""
-_ASSIGNMENT = re.compile(r"""(?P<name>[A-Za-z_][\w.-]*)(?P<glue>["']?\s*(?:=|:(?!//))\s*)""" + _VALUE)
-_OPTION = re.compile(r"(?P<name>(?<![\w-])--?[A-Za-z][\w.-]*)(?P<glue>\s+)(?!--)" + _VALUE)
+# A header takes the rest of its line, or of its quotes: `Authorization: Token abc`, `Cookie: a=b; c=d`.
+_HEADER = re.compile(
+    r"""(?P<name>\b(?:(?:proxy-)?authorization|(?:set-)?cookie)\\*["']?\s*[:=]\s*)(?!\\*["']?\*\*\*)"""
+    r"""(?:(?P<quote>\\*["']).*?(?P=quote)|[^\s"'\\][^\n"'\\]*)""",
+    re.IGNORECASE,
+)
+# The login of curl and wget, `-u user:password`; the password of the clients of databases, `-pPASSWORD`; each also as a
+# list of words is printed.
+_NEXT = r"""(?:\\*["']?,?[ ]\\*["']?|=)"""
+_LOGIN = re.compile(rf"""(?P<option>(?<![\w-])(?:-u|--user|--proxy-user){_NEXT}?[^\s:"'=\\,]+:)(?!//)[^\s"'\\]+""")
+_SHORT = re.compile(r"""(?P<option>(?<![^\s"'])-p)(?![\s=])(?!\*\*\*)[^\s"',\\]+""")
+_SSHPASS = re.compile(rf"""(?P<option>\bsshpass{_NEXT}-p{_NEXT})(?!\*\*\*)[^\s"'\\]+""")
+_VALUE = r"""(?P<value>(?P<escaped>\\+["']).*?(?P=escaped)|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&|)}\]]+)"""
+_ASSIGNMENT = re.compile(r"""(?P<name>[A-Za-z_][\w.-]*)(?P<glue>\\*["']?\s*(?:=|:(?!//))\s*)""" + _VALUE)
+_NAMED_WORD = re.compile(r"(?P<name>[^\s=/:@]+)=")
+_OPTION = re.compile(r"(?P<name>(?<![\w-])--?[A-Za-z][\w.-]*)(?P<glue>\\*[\"']?,?\s+)(?!--)" + _VALUE)
 
 
 def is_secret_name(name: str) -> bool:
@@ -58,28 +74,39 @@ def is_secret_name(name: str) -> bool:
 def redact_text(text: str) -> str:
     """`text` with every secret in it replaced by `***`. Applying it twice changes nothing more."""
     text = _URL_LOGIN.sub(rf"\g<scheme>{HIDDEN}@", text)
+    text = _HEADER.sub(rf"\g<name>{HIDDEN}", text)
     text = _SCHEME.sub(rf"\g<scheme>{HIDDEN}", text)
     text = _SHAPES.sub(HIDDEN, text)
+    for login in (_LOGIN, _SHORT, _SSHPASS):
+        text = login.sub(rf"\g<option>{HIDDEN}", text)
     return _ASSIGNMENT.sub(_hide_named, _OPTION.sub(_hide_named, text))
 
 
 def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
     """A command line fit to be written down: same length and order, secrets replaced by `***`."""
     redacted: list[str] = []
-    hide_next = False
+    before = ""
     for argument in argv:
-        if hide_next and not argument.startswith("--"):
+        named = _NAMED_WORD.match(argument)
+        if _is_secret_option(before) and not argument.startswith("--"):
             redacted.append(HIDDEN)
-            hide_next = False
+            before = ""
             continue
-        name, equals, _ = argument.partition("=")
-        is_word = " " not in name
-        if equals and is_word and is_secret_name(name):
-            redacted.append(f"{name}={HIDDEN}")
+        if before in ("-u", "--user", "--proxy-user") and ":" in argument and "://" not in argument:
+            redacted.append(f"{argument.partition(':')[0]}:{HIDDEN}")
+        elif before == "-p" and redacted[-2:-1] and redacted[-2].endswith("sshpass"):
+            redacted.append(HIDDEN)
+        elif named and is_secret_name(named["name"]):
+            redacted.append(f"{named['name']}={HIDDEN}")
         else:
             redacted.append(redact_text(argument))
-        hide_next = argument.startswith("-") and not equals and is_word and is_secret_name(argument)
+        before = argument
     return tuple(redacted)
+
+
+def _is_secret_option(argument: str) -> bool:
+    """Whether the next argument is what this option hides."""
+    return argument.startswith("-") and "=" not in argument and " " not in argument and is_secret_name(argument)
 
 
 def redact_env(environment: Mapping[str, str]) -> dict[str, str]:
@@ -89,7 +116,40 @@ def redact_env(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def redact_tree(value: Any, name: str = "") -> Any:
+    """Plain values (of YAML, of JSON) fit to be written down: text under a secret name hidden, other text redacted.
+
+    A list of texts is a command line: an option in it may hide the next one.
+    """
+    if isinstance(value, Mapping):
+        return {key: redact_tree(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        if is_secret_name(name):
+            return [HIDDEN if isinstance(item, str) and item else redact_tree(item, name) for item in value]
+        if value and all(isinstance(item, str) for item in value):
+            return list(redact_argv(value))
+        return [redact_tree(item, name) for item in value]
+    if isinstance(value, str) and value:
+        return HIDDEN if is_secret_name(name) else redact_text(value)
+    return value
+
+
+def hidden_paths(value: Any, path: str = "") -> Iterator[str]:
+    """Dotted paths of what `redact_tree` changes in `value`."""
+    yield from _differences(value, redact_tree(value), path)
+
+
+def _differences(value: Any, hidden: Any, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _differences(item, hidden[key], f"{path}.{key}" if path else str(key))
+    elif (list(value) if isinstance(value, tuple) else value) != hidden:
+        yield path
+
+
 def _hide_named(found: re.Match[str]) -> str:
-    if not is_secret_name(found["name"]):
-        return found[0]
-    return f"{found['name']}{found['glue']}{HIDDEN}"
+    name, glue, value = found["name"], found["glue"], found["value"]
+    if not is_secret_name(name):
+        # The value may name a secret itself: --env-var=HF_TOKEN=…
+        return f"{name}{glue}{_ASSIGNMENT.sub(_hide_named, value)}"
+    return f"{name}{glue}{HIDDEN}"

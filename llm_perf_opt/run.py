@@ -12,7 +12,7 @@ from llm_perf_opt.artifacts.digests import Damage, Digests, is_report
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import CONFIG, ENVIRONMENT, INPUTS
 from llm_perf_opt.artifacts.run_directory import RunDirectory, read_manifest
-from llm_perf_opt.config.dump import to_yaml
+from llm_perf_opt.config.dump import to_dict, to_yaml
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError, MissingError
@@ -21,7 +21,7 @@ from llm_perf_opt.plan.model import Plan, build_plan
 from llm_perf_opt.records.environment import EnvironmentRecord, ExtensionRecord
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.manifest import Manifest
-from llm_perf_opt.redact import HIDDEN, redact_argv
+from llm_perf_opt.redact import hidden_paths, redact_argv, redact_tree
 from llm_perf_opt.registry import loaded_third_party
 from llm_perf_opt.runner import Ended, Listener, StageAction, run_stages
 from llm_perf_opt.stages.base import Needs
@@ -39,6 +39,12 @@ def plan_run(config: Config, output: Path | None) -> Plan:
         ConfigError, MissingError: something the run needs is wrong or not there.
     """
     run_path = output if output is not None else new_path(Path(config.artifacts.runs_dir), config.artifacts.run_id)
+    try:
+        str(run_path).encode()
+    except UnicodeEncodeError as error:  # the children are told of it in JSON
+        raise ConfigError(
+            f"the run directory {str(run_path)!a} is not UTF-8", "choose another with --output"
+        ) from error
     refuse_existing(run_path)
     refuse_used_folders(config, run_path)
     plan = _plan(config, run_path)
@@ -66,9 +72,10 @@ def plan_resumption(run_path: Path) -> Resumption:
         raise ConfigError(f"{run_path} holds imported files, so there is nothing to go on with", "start a new run")
     damaged = _damaged(run_path, manifest)
     config = load_config(run_path / CONFIG, environ={}).config
-    if any(HIDDEN in word for word in config.pipeline.workload.command or ()):
+    if manifest.hidden:
         raise ConfigError(
-            f"{run_path} cannot be resumed: its workload command held a secret, which was not kept", "start a new run"
+            f"{run_path} cannot be resumed: {', '.join(manifest.hidden)} held a secret, which was not kept",
+            "start a new run",
         )
     plan = _plan(config, run_path)
     pending = []
@@ -159,9 +166,10 @@ def resume(resumption: Resumption, listener: Listener) -> Ended:
 
 
 def _write_facts(directory: RunDirectory, plan: Plan) -> None:
-    write_text(directory.path / CONFIG, to_yaml(_without_secrets(plan.config)))
+    write_text(directory.path / CONFIG, to_yaml(plan.config, hide=True))
     directory.write_json(ENVIRONMENT, _environment())
     write_text(directory.path / INPUTS, _as_yaml(plan.inputs))
+    directory.record_hidden(tuple(hidden_paths(to_dict(plan.config))))
 
 
 def _environment() -> EnvironmentRecord:
@@ -177,19 +185,10 @@ def _restore_facts(directory: RunDirectory, plan: Plan) -> None:
         write_text(directory.path / INPUTS, _as_yaml(plan.inputs))
 
 
-def _without_secrets(config: Config) -> Config:
-    """`config` with the secrets of a foreign command hidden."""
-    workload = config.pipeline.workload
-    if workload.command is None:
-        return config
-    hidden = workload.model_copy(update={"command": tuple(redact_argv(workload.command))})
-    return config.model_copy(update={"pipeline": config.pipeline.model_copy(update={"workload": hidden})})
-
-
 def _as_yaml(inputs: Inputs) -> str:
     import yaml
 
-    return yaml.safe_dump(inputs.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(redact_tree(inputs.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
 
 
 def _stages(plan: Plan) -> list[EnabledStage]:

@@ -16,6 +16,7 @@ from llm_perf_opt.artifacts.run_directory import RunDirectory
 from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.redact import redact_text
 from llm_perf_opt.reports.write import write_reports
 from llm_perf_opt.stages.base import Progress
 
@@ -101,7 +102,7 @@ def _facts_written(directory: RunDirectory, write_facts: Callable[[], None]) -> 
 def _attempt_all(directory: RunDirectory, stages: Mapping[str, StageAction], listener: Listener) -> None:
     for name, action in stages.items():
         directory.begin(name)
-        outcome = _outcome_of(name, action, listener.stage_begins(name), directory)
+        outcome = _fit_to_be_said(_outcome_of(name, action, listener.stage_begins(name), directory))
         if directory.is_lost():
             directory.lose()
             listener.stage_ends(name, Outcome.failed("the run directory is gone"))
@@ -131,6 +132,16 @@ def _outcome_of(name: str, action: StageAction, progress: Progress, directory: R
             f"the stage returned {kind}, which is no Outcome", f"a defect of the stage {name}: it must say how it ended"
         )
     return outcome
+
+
+def _fit_to_be_said(outcome: Outcome) -> Outcome:
+    """Without secrets: an error may quote a command, an address or the last lines of a log."""
+    hidden = {
+        field: redact_text(text)
+        for field, text in (("reason", outcome.reason), ("remedy", outcome.remedy))
+        if text is not None
+    }
+    return outcome.model_copy(update=hidden)
 
 
 def _write_reports(directory: RunDirectory) -> None:

@@ -9,11 +9,12 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from llm_perf_opt.errors import MissingError, StageError
+from llm_perf_opt.opening import open_file
 
 COPIED_AT_ONCE_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
@@ -62,36 +63,41 @@ def clear_temporary(folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` once it is whole; its mode is what the umask leaves of 0666."""
+def replacing(path: Path, clean: Callable[[Path], None] = lambda _: None, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` once it is whole; its mode is what the umask leaves of `mode`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
+        clean(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
     """Write `text` so that a reader sees the old file or the new one, never half of it.
+
+    Args:
+        mode: of which the umask leaves a part.
 
     Raises:
         MissingError: there is no permission.
         StageError: the disk is full, the path is too long, …
     """
-    with writing(path), _replacing(path) as file:
+    with writing(path), replacing(path, mode=mode) as file:
         file.write(text.encode(errors="backslashreplace"))
 
 
-def copy_file(source: Path, target: Path, *, pack: bool = False) -> str:
+def copy_file(source: Path, target: Path, *, pack: bool = False, clean: Callable[[Path], None] = lambda _: None) -> str:
     """Copy a file's contents, whole or not at all, and return their hex sha256; a link is followed.
 
     Args:
         pack: write the copy as gzip, unless it is that already; the digest is that of the source.
+        clean: takes out of the copy what is not to be kept, before it has its name; where that raises, there is none.
 
     Raises:
         MissingError: the source cannot be read, or there is no permission to write.
@@ -99,10 +105,10 @@ def copy_file(source: Path, target: Path, *, pack: bool = False) -> str:
     """
     digest = hashlib.sha256()
     try:
-        reader = source.open("rb")
+        reader = open_file(source)
     except OSError as error:
         raise MissingError(f"{source} cannot be read: {error.strerror}", "name a file that can be read") from error
-    with reader, writing(target), _replacing(target) as file:
+    with reader, writing(target), replacing(target, clean) as file:
         block = reader.read(COPIED_AT_ONCE_BYTES)
         pack = pack and not block.startswith(GZIP_MAGIC)
         with _packed(file, pack) as writer:
@@ -124,5 +130,5 @@ def _packed(file: BinaryIO, pack: bool) -> Iterator[IO[bytes] | gzip.GzipFile]:
 
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file's contents."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

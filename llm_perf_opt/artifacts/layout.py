@@ -71,6 +71,9 @@ REGION = "report.json"
 
 # Between a stage and what it starts.
 ORDER = "order.json"
+PRIVATE_ORDER = f".{ORDER}.private_"
+"""The order as it is, while the child runs and where `order.json` hides something of it. It has the name of a temporary
+file: what a killed run leaves of it is removed."""
 EVENTS = "events.jsonl"
 CHILD_LOG = "child.log"
 IMPORT_LOG = "import.log"

@@ -21,8 +21,10 @@ from llm_perf_opt.artifacts.digests import Damage, Digests
 from llm_perf_opt.artifacts.files import clear_temporary, sha256_of, write_text, writing
 from llm_perf_opt.artifacts.layout import MANIFEST, RUN_LOG
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError
+from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.manifest import ImportedFile, Manifest, StageEntry
 from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.redact import redact_text
 
 _RESERVE = f".{MANIFEST}.reserved"
 """Space for the last manifest on a disk that fills up. It has the name of a temporary file: a kill leaves it."""
@@ -42,10 +44,14 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / MANIFEST
     try:
-        return Manifest.model_validate_json(file.read_bytes())
+        return Manifest.model_validate_json(read_file(file))
     except FileNotFoundError as error:
         raise MissingError(f"{path} holds no run: there is no {MANIFEST}", "name the directory of a run") from error
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise MissingError(
+            f"{file} cannot be read as the manifest of a run: {error.strerror}", "name the directory of a run"
+        ) from error
+    except ValidationError as error:
         raise MissingError(f"{file} cannot be read as the manifest of a run: {error}") from error
 
 
@@ -195,8 +201,15 @@ class RunDirectory:
         self.manifest = self.manifest.model_copy(update={"imported": tuple(files)})
         self._save()
 
+    def record_hidden(self, settings: Sequence[str]) -> None:
+        """Say which settings `config.yaml` does not hold as they were."""
+        if settings:
+            self.manifest = self.manifest.model_copy(update={"hidden": tuple(settings)})
+            self._save()
+
     def problem(self, text: str, exit_code: int = 1) -> None:
         """Say what went wrong beside the stages; 0 where the run is complete all the same."""
+        text = redact_text(text)
         self.log(text)
         self._exit_codes.append(exit_code)
         self.manifest = self.manifest.model_copy(update={"problems": (*self.manifest.problems, text)})
@@ -356,6 +369,6 @@ class Renewal:
 
 
 def _append(log: int, text: str) -> None:
-    """One line; what a full disk does not take is left out."""
+    """One line, secrets hidden; what a full disk does not take is left out."""
     with contextlib.suppress(OSError):
-        os.write(log, f"{now()} {text.rstrip()}\n".encode(errors="backslashreplace"))
+        os.write(log, f"{now()} {redact_text(text.rstrip())}\n".encode(errors="backslashreplace"))

@@ -6,6 +6,7 @@ Files of one folder that export the same launch, each with other sections, are p
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.ncu_launches import ForeignTableError, Wanted, csv_launches, raw_launches
 from llm_perf_opt.formats.ncu_raw import MisspeltError, Profiled
 from llm_perf_opt.formats.ncu_rep import read_report, read_rules
+from llm_perf_opt.opening import open_file, read_file
 from llm_perf_opt.records.kernels import Launch, RuleResult, Unreadable
 from llm_perf_opt.records.tools import NcuCapture
 from llm_perf_opt.registry import stage_leaving
@@ -113,7 +115,7 @@ def _identity(profiled: Profiled) -> tuple[str, ...]:
 def _why_no_kernels(folder: Path) -> str:
     """What the manifest says of the ncu stage."""
     try:
-        stages = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["stages"]
+        stages = json.loads(read_file(folder / MANIFEST))["stages"]
         entry = stages.get(stage_leaving(NcuCapture))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{MANIFEST} cannot be read: {error}"
@@ -125,7 +127,7 @@ def _why_no_kernels(folder: Path) -> str:
 def _only_gpu(environment: Path) -> str | None:
     """The name of the machine's GPU, where all of its GPUs have one name."""
     try:
-        gpus = json.loads(environment.read_text(encoding="utf-8"))["gpus"]["gpus"]
+        gpus = json.loads(read_file(environment))["gpus"]["gpus"]
         names = {str(gpu["name"]) for gpu in gpus}
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -165,9 +167,9 @@ def _launches(path: Path, wanted: Wanted) -> Iterator[Launch]:
         yield from raw_launches(read_report(path), str(path), wanted)
         return
     try:
-        if path.stat().st_size == 0:
-            raise StageError(f"{path} is empty", "export it again from its report")
-        with path.open(encoding="utf-8-sig", newline="") as lines:
+        with io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as lines:
+            if not lines.buffer.peek(1):
+                raise StageError(f"{path} is empty", "export it again from its report")
             yield from csv_launches(lines, str(path), wanted)
     except UnicodeDecodeError as error:
         raise StageError(f"{path} is not UTF-8 text: {error}", "export it again from its report") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -14,6 +15,7 @@ from llm_perf_opt.formats.ncu_csv import IDENTITY, raw_page
 from llm_perf_opt.formats.ncu_details import details_page
 from llm_perf_opt.formats.ncu_raw import RawPage, RawRow, read_results, text
 from llm_perf_opt.formats.ncu_rep import read_report
+from llm_perf_opt.opening import open_file
 from llm_perf_opt.records.tools import NcuCapture, NcuFacts, NcuResult
 
 MOST_RESULTS = 200
@@ -26,7 +28,7 @@ def read_raw_csv(file: Path, asked: Sequence[str]) -> tuple[NcuFacts, tuple[NcuR
     Raises:
         StageError: it is no raw page.
     """
-    with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+    with io.TextIOWrapper(open_file(file), encoding="utf-8-sig", errors="replace", newline="") as lines:
         return read_results(raw_page(lines), asked, MOST_RESULTS)
 
 

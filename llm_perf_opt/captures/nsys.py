@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import FACTS, KERNEL_SUMMARY
-from llm_perf_opt.formats.nsys_export import table_names, unreadable
 from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS
 from llm_perf_opt.records.tools import (
     Failure,
@@ -23,28 +20,6 @@ from llm_perf_opt.records.tools import (
 
 MOST_KERNELS = 50
 """Kernels in the record; the summary has all."""
-LEFT_OUT = "[environment left out by llmperf]"
-
-
-def drop_environments(path: Path) -> None:
-    """Remove the environments of processes from an export of ours; their bytes are overwritten.
-
-    Recorded releases from 2023.4 to 2026.1 store `/proc/PID/environ` of every process that nsys may read, llmperf
-    itself and the rest of the machine included, secrets and all. Such a block is a string with zero bytes in it, which
-    no name is.
-
-    Raises:
-        StageError: the file cannot be read or changed.
-    """
-    try:
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute("PRAGMA journal_mode = MEMORY")
-            if "StringIds" in table_names(connection):
-                connection.execute("UPDATE StringIds SET value = ? WHERE instr(value, char(0)) > 0", (LEFT_OUT,))
-            connection.commit()
-    except sqlite3.Error as error:
-        raise unreadable(path, error) from error
 
 
 def nsys_capture(
@@ -70,6 +45,9 @@ def nsys_capture(
 
 def write_capture(directory: Path, record: NsysCapture, kernels: list[KernelTime] | None) -> None:
     """Write what a capture left: the record, and with `kernels` the table of all of them."""
+    record = record.model_copy(
+        update={"not_cleaned": tuple(sorted(file.name for file in directory.glob("*.nsys-rep")))}
+    )
     write_text(directory / FACTS, record.model_dump_json(indent=2) + "\n")
     if kernels is not None:
         write_text(directory / KERNEL_SUMMARY, summary_csv(kernels))

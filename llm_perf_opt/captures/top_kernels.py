@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.formats.json_chunks import looks_like_trace, unpacked_start
 from llm_perf_opt.formats.nsys_export import SQLITE_MAGIC, open_export, table_names
 from llm_perf_opt.formats.nsys_stats import read_summary
+from llm_perf_opt.opening import open_file, read_file
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
 from llm_perf_opt.records.tables import KernelRow, ProfileTables
 from llm_perf_opt.records.tools import KernelTime, NsysCapture
@@ -97,7 +99,7 @@ def _totals(source: Path, phase: str | None) -> Totals:
     if source.is_dir():
         return _of_run(source, phase)
     try:
-        with source.open("rb") as file:
+        with open_file(source) as file:
             start = file.read(len(SQLITE_MAGIC))
     except FileNotFoundError as error:
         raise MissingError(f"{source}: no such file or directory", _EXPECTED) from error
@@ -155,7 +157,7 @@ def _of_rows(source: str, rows: Sequence[KernelTime]) -> Totals:
 
 def _of_facts(path: Path) -> Totals:
     try:
-        capture = NsysCapture.model_validate_json(path.read_bytes())
+        capture = NsysCapture.model_validate_json(read_file(path))
     except (OSError, ValidationError) as error:
         raise StageError(f"{path} cannot be read: {error}", "restore the file, or run again") from error
     if not capture.kernels:
@@ -202,7 +204,7 @@ def _of_trace(path: Path, phase: str | None) -> Totals:
 
 def _of_table(path: Path) -> Totals:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
+        with io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as lines:
             rows = read_summary(lines)
     except UnicodeDecodeError as error:
         raise StageError(f"{path} is neither SQLite nor UTF-8 text", _EXPECTED) from error

@@ -5,6 +5,7 @@ Imported before anything that takes a while, so that an interrupt is one from th
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from llm_perf_opt.errors import LlmperfError
 if TYPE_CHECKING:
     import typer
 
+_SHOWN_OF_NAME = 120
 _GLOBAL_FLAGS = frozenset({"--debug", "--quiet", "-q", "--verbose", "-v"})
 
 
@@ -72,6 +74,12 @@ def _explain(error: Exception, debug: bool) -> int:
     if isinstance(error, typer.Abort):
         console.error("aborted")
         return 1
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        # Asking whether a file exists raises this too, and any command takes names.
+        name = ascii(str(error.filename))
+        shown = name if len(name) <= _SHOWN_OF_NAME else f"{name[:_SHOWN_OF_NAME]}… ({len(name):,} characters)"
+        console.error(f"{shown} cannot be the name of a file: {error.strerror}", "give a shorter path")
+        return 2
     text = " ".join(str(error).split())
     console.error(f"{type(error).__name__}: {text}"[:500], "run again with --debug to see where this comes from")
     return 1

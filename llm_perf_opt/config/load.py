@@ -25,6 +25,7 @@ from llm_perf_opt.config.problems import InvalidConfig, Problem
 from llm_perf_opt.config.reader import read_file, read_mapping
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.config.tree import Node, Source, from_plain, merge, mount
+from llm_perf_opt.errors import ConfigError
 
 RESERVED = {
     "LLMPERF_CONFIG_DIR": "Directories with presets of your own, separated like PATH; before the shipped ones.",
@@ -74,6 +75,7 @@ def load_config(
         MissingError: the file, or a directory of presets, does not exist.
     """
     environ = os.environ if environ is None else environ
+    _check_text(overrides, options or {}, environ, cwd)
     found = presets(config_dirs, environ)
     problems: list[Problem] = []
     if path is not None and is_model(path):
@@ -86,6 +88,28 @@ def load_config(
     tree = reduce(merge, [rewrite_aliases(layer, problems) for layer in layers])
     config = build(tree, problems)
     return Loaded(_absolute(config, Path.cwd() if cwd is None else cwd), Origins(config, tree), notes)
+
+
+def _check_text(
+    overrides: Sequence[str], options: Mapping[str, object], environ: Mapping[str, str], cwd: Path | None
+) -> None:
+    """Refuse settings that are no text: the configuration is written down, and files of a run are UTF-8.
+
+    Raises:
+        ConfigError: with the place and the value.
+    """
+    given = [("the override", text) for text in overrides]
+    # Relative paths begin with it.
+    given += [("the directory llmperf was started in,", str(Path.cwd() if cwd is None else cwd))]
+    for name, value in options.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        given += [(name, text) for text in values if isinstance(text, str)]
+    given += [(name, text) for name, text in environ.items() if name.startswith("LLMPERF_") and name not in RESERVED]
+    for place, text in given:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"{place} {text!a} is not UTF-8", "rename what it names, or use a link to it") from error
 
 
 def compose_text(text: str, name: str, found: Presets) -> Config:

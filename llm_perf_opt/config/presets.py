@@ -30,7 +30,7 @@ class Presets(NamedTuple):
         """The file of an option, or None."""
         for directory in self.directories:
             path = directory / group / f"{option}.yaml"
-            if path.is_file():
+            if path.exists():  # what is no file is refused by who reads it
                 return path
         return None
 

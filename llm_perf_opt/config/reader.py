@@ -15,6 +15,7 @@ import yaml
 from llm_perf_opt.config.problems import InvalidConfig, Problem
 from llm_perf_opt.config.tree import Node, Scalar, Source
 from llm_perf_opt.errors import MissingError
+from llm_perf_opt.opening import read_stream
 
 MAX_FILE_BYTES = 4 * 2**20
 MAX_DEPTH = 64
@@ -87,8 +88,7 @@ def _read_text(path: Path, source: Source) -> str:
         return InvalidConfig([Problem(message, source, line, column, remedy=remedy)])
 
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_stream(path, MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise MissingError(f"{source.name}: no such file", "check the path; `llmperf config init` writes one") from None
     except IsADirectoryError:

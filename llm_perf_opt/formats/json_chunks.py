@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from llm_perf_opt.errors import MissingError, StageError
+from llm_perf_opt.opening import open_file
 
 GZIP_MAGIC = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -46,7 +47,7 @@ def unpacked_start(path: Path, length: int) -> bytes:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(length)
     if not start.startswith(GZIP_MAGIC):
         return start
@@ -77,7 +78,7 @@ class Pieces:
 
     def __iter__(self) -> Iterator[Any]:
         try:
-            with self.path.open("rb") as file:
+            with open_file(self.path) as file:
                 yield from self._pieces(_Unpacked(file, self.path.stat().st_size))
         except (gzip.BadGzipFile, EOFError, zlib.error, NotJsonError) as error:
             words = " ".join(str(error).split())[:200]

@@ -24,6 +24,7 @@ from typing import BinaryIO, Literal
 from llm_perf_opt.errors import MissingError, StageError
 from llm_perf_opt.formats.ncu_raw import Profiled, RawPage, RawRow, Value, text
 from llm_perf_opt.formats.ncu_units import base_unit
+from llm_perf_opt.opening import open_file
 from llm_perf_opt.records.kernels import RuleResult
 
 MAGIC = b"NVR\0"
@@ -104,7 +105,7 @@ def read_report(path: Path) -> RawPage:
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO]:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             yield file
     except OSError as error:
         raise MissingError(f"{path} cannot be read: {error.strerror}", "name an .ncu-rep file") from error

@@ -27,11 +27,13 @@ class Item:
     stored: Path | None = None
     problem: LlmperfError | None = None
 
-    def copy(self, target: Path, progress: Progress, *, pack: bool = False) -> bool:
-        """Copy its contents to `target`; whether that worked."""
+    def copy(
+        self, target: Path, progress: Progress, *, pack: bool = False, clean: Callable[[Path], None] = lambda _: None
+    ) -> bool:
+        """Copy its contents to `target`, `clean`ed before they are there; whether that worked."""
 
         def action() -> None:
-            self.sha256 = copy_file(self.source, target, pack=pack)
+            self.sha256 = copy_file(self.source, target, pack=pack, clean=clean)
             self.stored = target
 
         progress.update(f"copying {self.source.name}", 0, 1, 0)

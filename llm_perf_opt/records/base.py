@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from llm_perf_opt.opening import read_file
+
 
 class Record(BaseModel):
     """Frozen; unknown keys are errors; units are in the names."""
@@ -25,7 +27,7 @@ class Record(BaseModel):
         Raises:
             OSError, ValueError: it cannot be read, or holds something else.
         """
-        return cls.model_validate_json(path.read_bytes())
+        return cls.model_validate_json(read_file(path))
 
     def summary(self) -> dict[str, Any]:
         """What `summary.json` says of it."""

@@ -59,6 +59,8 @@ class Manifest(Record):
     """In the order they run."""
     imported: tuple[ImportedFile, ...] = ()
     """Files that `llmperf import` put together: such a run has no configuration, environment or inputs."""
+    hidden: tuple[str, ...] = ()
+    """Settings that `config.yaml` does not hold as they were, since they held a secret: the run cannot be resumed."""
     problems: tuple[str, ...] = ()
     """What went wrong beside the stages: a report that could not be written, a run directory that was removed."""
     artifacts: dict[str, str] = Field(default_factory=dict)

@@ -176,6 +176,8 @@ class NsysCapture(Record):
     """Over all reports, longest total time first; see `kernels_left_out`."""
     kernels_left_out: int
     failure: Failure | None = None
+    not_cleaned: tuple[str, ...] = ()
+    """Stored `.nsys-rep` files: they hold environments of processes, which nothing can take out."""
 
     def summary(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"kernels"})

@@ -28,6 +28,7 @@ from llm_perf_opt.config.base import TimedSettings
 from llm_perf_opt.config.pipeline import PLUGINS_AS_WRITTEN
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import LlmperfError, MissingError
+from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.inputs import Inputs
@@ -190,7 +191,7 @@ def _predictions(path: Path, stage: str, settings: TimedSettings | None) -> tupl
     # A folder outside the run may have been written by another one since.
     if not file.is_relative_to(path) or not file.exists():
         return ()
-    return _read(file, lambda file: tuple(map(Prediction.model_validate_json, file.read_bytes().splitlines())))
+    return _read(file, lambda file: tuple(map(Prediction.model_validate_json, read_file(file).splitlines())))
 
 
 def _gallery(path: Path, stage: str, settings: TimedSettings | None) -> str | None:
@@ -204,7 +205,7 @@ def _yaml_as_json(file: Path) -> str:
     import json
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return json.dumps(yaml.load(file.read_bytes(), Loader=loader))  # noqa: S506 (both safe)
+    return json.dumps(yaml.load(read_file(file), Loader=loader))  # noqa: S506 (both safe)
 
 
 def _read(file: Path, parse: Callable[[Path], T]) -> T:

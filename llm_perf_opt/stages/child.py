@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
-from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, WORKLOAD
+from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, PRIVATE_ORDER, WORKLOAD
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.records.workload import RangesSent
+from llm_perf_opt.redact import hidden_paths, redact_text, redact_tree
 from llm_perf_opt.stages.base import Progress
 from llm_perf_opt.tools.process import Finished, run, tail
 from llm_perf_opt.workload.events import Event, EventReader
@@ -90,8 +94,28 @@ def write_order(order: WorkOrder) -> list[str]:
     (order.scratch_dir / EVENTS).unlink(missing_ok=True)
     (order.output_dir / WORKLOAD).unlink(missing_ok=True)
     order_path = order.scratch_dir / ORDER
-    write_text(order_path, order.model_dump_json(indent=2) + "\n")
+    plain = order.model_dump(mode="json")
+    write_text(order_path, json.dumps(redact_tree(plain), indent=2, ensure_ascii=False) + "\n")
     return child_argv(order_path)
+
+
+@contextlib.contextmanager
+def secrets_for_child(order: WorkOrder) -> Iterator[None]:
+    """While the child runs, and only where the order holds a secret: the order as it is, for the user alone.
+
+    Not in the child's environment, which nsys records of every process; not through a pipe, since ncu starts a program
+    that it replays again and again. What a killed run leaves of it is removed with its half-written files.
+    """
+    plain = order.model_dump(mode="json")
+    if not any(hidden_paths(plain)):
+        yield
+        return
+    path = order.scratch_dir / PRIVATE_ORDER
+    try:
+        write_text(path, order.model_dump_json(indent=2) + "\n", mode=0o600)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = STALL_LIMIT_S) -> None:
@@ -103,17 +127,25 @@ def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = ST
     """
     argv, log = write_order(order), order.scratch_dir / CHILD_LOG
     watch = ChildWatch(EventReader(order.scratch_dir / EVENTS), progress, stall_limit_s)
-    finished = run(
-        argv,
-        log=log,
-        cwd=Path.cwd(),
-        env={**os.environ, **CHILD_ENVIRONMENT},
-        on_tick=watch.tick,
-    )
+    with secrets_for_child(order):
+        environment = {**os.environ, **CHILD_ENVIRONMENT}
+        finished = run(argv, log=log, cwd=Path.cwd(), env=environment, on_tick=watch.tick)
     watch.tick()
+    hide_in_log(log)
     error = _error(watch, finished, log)
     if error is not None:
         raise error
+
+
+def hide_in_log(log: Path) -> None:
+    """Hide the secrets that a program wrote into its log; nothing writes it any more."""
+    try:
+        text = log.read_bytes().decode(errors="surrogateescape")
+    except FileNotFoundError:
+        return
+    hidden = "".join(map(redact_text, text.splitlines(keepends=True)))
+    if hidden != text:
+        write_text(log, hidden.encode(errors="surrogateescape").decode(errors="backslashreplace"))
 
 
 def own_words(watch: ChildWatch) -> LlmperfError | None:

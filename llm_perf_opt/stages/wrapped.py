@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -23,7 +24,9 @@ from llm_perf_opt.stages.child import (
     CHILD_ENVIRONMENT,
     STALL_LIMIT_S,
     ChildWatch,
+    hide_in_log,
     own_words,
+    secrets_for_child,
     stall_error,
     write_order,
 )
@@ -107,9 +110,10 @@ class ToolRun:
                 f"relative from {Path.cwd()}",
             )
         self.own = foreign is None
-        self.command = foreign or write_order(self._order(inputs, capture))
+        self._order = None if foreign else self._work_order(inputs, capture)
+        self.command = foreign or write_order(self._work_order(inputs, capture))
 
-    def _order(self, inputs: Inputs, capture: Capture) -> WorkOrder:
+    def _work_order(self, inputs: Inputs, capture: Capture) -> WorkOrder:
         output = self._config.pipeline.first(TimedSettings).output
         relative = inside(output)
         return WorkOrder(
@@ -164,10 +168,12 @@ class ToolRun:
         else:
             progress.update("capture", 0, 1, 0)
         tick = self._watch.tick if self._watch is not None else None
-        finished = self._run(argv, self.log, timeout_s, on_tick=tick)
+        with contextlib.nullcontext() if self._order is None else secrets_for_child(self._order):
+            finished = self._run(argv, self.log, timeout_s, on_tick=tick)
         if self._watch is not None:
             self._watch.tick()
             if finished.stopped_by_caller:
+                hide_in_log(self.log)
                 raise stall_error(self._watch, f"{self.context.name} and the child under it", self.log)
         return finished
 
@@ -194,9 +200,12 @@ class ToolRun:
     def outcome(self, failure: Failure | None, remarks: Sequence[str] = ()) -> Outcome:
         """What the verdict means for the stage; where the workload failed, its own words say why.
 
+        The log is not needed any more, so that secrets are hidden in it.
+
         Args:
             remarks: what must be said of a capture that is good all the same.
         """
+        hide_in_log(self.log)
         if failure is None:
             return Outcome.completed(self.fingerprint).model_copy(update={"reason": "; ".join(remarks) or None})
         own = own_words(self._watch) if self._watch is not None and failure.code == "workload-crashed" else None

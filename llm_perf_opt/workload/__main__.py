@@ -8,14 +8,16 @@ import sys
 import traceback
 from pathlib import Path
 
-from llm_perf_opt.artifacts.layout import EVENTS
+from llm_perf_opt.artifacts.layout import EVENTS, PRIVATE_ORDER
 from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.order import WorkOrder
 
 
 def main() -> int:
-    order = WorkOrder.model_validate_json(Path(sys.argv[1]).read_bytes())
+    path = Path(sys.argv[1])
+    private = path.with_name(PRIVATE_ORDER)
+    order = WorkOrder.model_validate_json((private if private.exists() else path).read_bytes())
     # The parent decides what an interrupt means and ends the process group.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     events = EventWriter(order.scratch_dir / EVENTS)

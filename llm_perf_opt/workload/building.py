@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from llm_perf_opt.config.schema import Config
@@ -224,12 +226,30 @@ def explaining_load(path: Path) -> Iterator[None]:
         raise MissingError(f"transformers cannot load {path}: {_first_line(error)}", "install what it names") from error
     except OSError as error:
         raise MissingError(f"{path} is not a complete model: {_first_line(error)}", "check model.path") from error
+    except (pickle.UnpicklingError, EOFError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+    except RuntimeError as error:
+        if "PytorchStreamReader" not in str(error):
+            raise
+        raise _damaged(path, error) from error
     except (ValueError, KeyError) as error:
         if "trust_remote_code" in str(error):
             raise ConfigError(
                 f"{path} needs its own Python code to run", "set model.trust_remote_code: true if you trust it"
             ) from error
         raise StageError(f"transformers cannot load {path}: {_first_line(error)}") from error
+
+
+def _damaged(path: Path, error: Exception) -> StageError:
+    """Of weights that cannot be read."""
+    # What torch says of a refused pickle is how to run the code in it.
+    refused = isinstance(error, pickle.UnpicklingError | EOFError)
+    what = "its weights are cut off, no weights, or more than tensors" if refused else _first_line(error)
+    return StageError(
+        f"the weights of {path} cannot be read: {what}",
+        "download them again; a pickle that holds more than tensors is not loaded, since that would run its code: take "
+        "safetensors",
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_perf_opt.analysis.static.stored import StoredWeights
 from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.opening import check_file
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -121,8 +122,13 @@ def _reader(path: Path) -> GGUFReader:
     from gguf import GGUFReader
 
     try:
+        check_file(path)
         return GGUFReader(path)
-    except (ValueError, OSError, IndexError, KeyError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(
+            f"{path} is not a readable GGUF file: {error.strerror or error}", "name a model file"
+        ) from error
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise ConfigError(f"{path} is not a readable GGUF file: {error}", "download it again") from error
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from llm_perf_opt.opening import open_file
 from llm_perf_opt.workload.inputs import BadSampleError
 
 MAX_PIXELS = 178_956_970
@@ -48,7 +49,7 @@ def read_image(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             # Pillow warns from half of MAX_PIXELS on, and of broken EXIF data, which does no harm here.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with open_file(path) as file, Image.open(file) as image:
                 _check_aspect(path, image)
                 image.load()
                 return _to_rgb(_upright(image))

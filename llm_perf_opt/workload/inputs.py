@@ -12,6 +12,7 @@ from llm_perf_opt.artifacts.files import sha256_of
 from llm_perf_opt.config.presets import shipped_dir
 from llm_perf_opt.config.schema import Dataset, Sampling
 from llm_perf_opt.errors import ConfigError, MissingError
+from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.inputs import Inputs, MadeUp, Sample
 
 Modality = Literal["image", "text"]
@@ -124,10 +125,10 @@ def _listed(dataset: Dataset, root: Path) -> list[Path]:
     given = Path(dataset.subset_filelist)
     listing = next((path for path in (given, root / given.name, root / given) if path.is_file()), None)
     if listing is None:
-        what = "is a directory" if given.is_dir() else "does not exist"
+        what = _what_is_there(given)
         raise MissingError(f"dataset.subset_filelist {given} {what}", "correct dataset.subset_filelist")
     try:
-        lines = listing.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_file(listing).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigError(f"dataset.subset_filelist {listing} is not UTF-8 text: {error}") from error
     paths = []
@@ -136,12 +137,19 @@ def _listed(dataset: Dataset, root: Path) -> list[Path]:
             continue
         path = root / line.strip()
         if not path.is_file():
-            what = "is a directory" if path.is_dir() else "does not exist"
+            what = _what_is_there(path)
             raise MissingError(f"{listing}:{number}: {path} {what}", "correct that line, or dataset.root")
         paths.append(path)
     if not paths:
         raise ConfigError(f"dataset.subset_filelist {listing} names no file", "write one path a line")
     return paths
+
+
+def _what_is_there(path: Path) -> str:
+    """Of a path that is no file."""
+    if path.is_dir():
+        return "is a directory"
+    return "is a device, a pipe or a socket, not a file" if path.exists() else "does not exist"
 
 
 def _matching(dataset: Dataset, root: Path, modality: Modality) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llm_perf_opt.config.schema import Model
 from llm_perf_opt.errors import ConfigError, MissingError
+from llm_perf_opt.opening import open_file
 
 WEIGHT_PATTERNS = ("*.safetensors", "*.gguf", "pytorch_model*.bin")
 EDGE_BYTES = 1 << 20
@@ -24,6 +25,10 @@ def model_path(model: Model) -> Path:
     path = Path(model.path)
     if not path.exists():
         raise MissingError(f"model.path {path} does not exist", "correct model.path (nothing is downloaded)")
+    for file in path.iterdir() if path.is_dir() else [path]:
+        # transformers and its libraries open them, and would wait for ever.
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise MissingError(f"{file} is a device, a pipe or a socket, not a file of a model", "correct model.path")
     return path
 
 
@@ -48,7 +53,7 @@ def weights_id(path: Path) -> str:
     for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name}\0{size}\0".encode())
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             digest.update(stream.read(EDGE_BYTES))
             stream.seek(max(size - EDGE_BYTES, 0))
             digest.update(stream.read(EDGE_BYTES))

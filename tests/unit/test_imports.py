@@ -15,25 +15,29 @@ PACKAGE = "llm_perf_opt"
 ROOT = Path(__file__).parents[2] / PACKAGE
 
 # Each room may import itself and the rooms it names: data goes one way.
-FOUNDATION = {"errors", "redact", "escaping", "nearest", "registry"}
+FOUNDATION = {"errors", "opening", "redact", "escaping", "nearest", "registry"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "opening": set(),
     "redact": set(),
     "escaping": set(),
     "nearest": set(),
     "registry": {"errors", "nearest"},
-    "config": {"errors", "nearest", "registry"},
+    "config": {"errors", "opening", "redact", "nearest", "registry"},
     "plan": {"errors", "records", "config"},
-    "records": {"errors"},
-    "artifacts": {"errors", "records"},
-    "formats": {"errors", "records"},
+    "records": {"errors", "opening"},
+    "artifacts": {"errors", "opening", "redact", "records"},
+    "formats": {"errors", "opening", "records"},
     "tools": {"errors", "redact", "records"},
     "hardware": {"errors", "redact", "records"},
-    "analysis": {"errors", "nearest", "registry", "records", "config", "hardware"},
-    "captures": {"errors", "redact", "nearest", "registry", "records", "config", "artifacts", "formats", "analysis"},
-    "workload": {"errors", "escaping", "registry", "records", "config", "hardware", "artifacts", "analysis"},
+    "analysis": {"errors", "opening", "nearest", "registry", "records", "config", "hardware"},
+    "captures": {"errors", "opening", "redact", "nearest", "registry", "records", "config", "artifacts", "formats"}
+    | {"analysis"},
+    "workload": {"errors", "opening", "escaping", "registry", "records", "config", "hardware", "artifacts", "analysis"},
     "stages": {
         "errors",
+        "opening",
+        "redact",
         "nearest",
         "registry",
         "records",
@@ -45,8 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "analysis",
     }
     | {"workload", "formats", "captures"},
-    "reports": {"errors", "escaping", "registry", "records", "config", "artifacts", "analysis", "stages"},
-    "runner": {"errors", "records", "artifacts", "stages", "reports"},
+    "reports": {"errors", "opening", "escaping", "registry", "records", "config", "artifacts", "analysis", "stages"},
+    "runner": {"errors", "redact", "records", "artifacts", "stages", "reports"},
     "run": {*FOUNDATION, "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "runner"},
     "importing": {*FOUNDATION, "records", "artifacts", "formats", "captures", "tools", "stages", "runner"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}

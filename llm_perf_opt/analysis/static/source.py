@@ -9,6 +9,7 @@ from typing import Any
 
 from llm_perf_opt.analysis.static.quantization import quantization_of
 from llm_perf_opt.errors import ConfigError, MissingError
+from llm_perf_opt.opening import read_stream
 
 MAX_BYTES = 16 * 1024 * 1024
 """The largest published config.json files are well under a megabyte."""
@@ -68,12 +69,12 @@ def read_config(path: Path) -> tuple[Mapping[str, Any], Path]:
     """
     file = path / "config.json" if path.is_dir() else path
     try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
+        data = read_stream(file, MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise ConfigError(
-                f"{file}: {size:,} bytes, above the {MAX_BYTES:,} accepted for a config", "give the model's config.json"
+                f"{file}: above the {MAX_BYTES:,} bytes accepted for a config", "give the model's config.json"
             )
-        text = file.read_bytes().decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except FileNotFoundError as error:
         what = f"{path} has no config.json" if path.is_dir() else f"{path} does not exist"
         raise MissingError(what, "give a config.json, or the directory of a Hugging Face model") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.opening import open_file
 
 _INDEX = "model.safetensors.index.json"
 _MOST_HEADER_BYTES = 100_000_000
@@ -35,7 +36,7 @@ class StoredWeights:
 
 def _header(file: Path) -> Mapping[str, Any]:
     try:
-        with file.open("rb") as handle:
+        with open_file(file) as handle:
             start = handle.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             if not 2 <= length <= _MOST_HEADER_BYTES:

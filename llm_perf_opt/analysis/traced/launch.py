@@ -16,6 +16,7 @@ from typing import Any
 from llm_perf_opt.analysis.static.description import Description, ImageSize
 from llm_perf_opt.analysis.traced.wire import description_from_wire
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.opening import read_file
 
 TIMEOUT_S = 300.0
 _FORMAT = 2
@@ -46,7 +47,7 @@ def cache_key(config: Mapping[str, Any], images: Sequence[ImageSize]) -> str:
 
 def _read(file: Path) -> Description | None:
     try:
-        return description_from_wire(json.loads(file.read_bytes()))
+        return description_from_wire(json.loads(read_file(file)))
     except (OSError, ValueError, KeyError, TypeError):
         # Absent, or written by something else: traced again.
         return None

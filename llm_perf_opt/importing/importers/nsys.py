@@ -9,7 +9,8 @@ from pathlib import Path
 
 from llm_perf_opt.artifacts.files import writing
 from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, NSYS_OUTPUT, export_log
-from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, write_capture
+from llm_perf_opt.captures.environments import drop_environments
+from llm_perf_opt.captures.nsys import nsys_capture, write_capture
 from llm_perf_opt.errors import MissingError, StageError
 from llm_perf_opt.formats.nsys_export import NSYS_MAGIC, SQLITE_MAGIC, is_export
 from llm_perf_opt.formats.nsys_stats import is_summary_header, read_summary
@@ -95,7 +96,7 @@ def _bring_in(capture: dict[str, Item], target: Path, log: Path, progress: Progr
     report, export = capture.get(REPORT), capture.get(EXPORT)
     copied = report is not None and report.copy(Path(f"{target}.nsys-rep"), progress)
     if export is not None:
-        export.copy(Path(f"{target}.sqlite"), progress)
+        export.copy(Path(f"{target}.sqlite"), progress, clean=lambda copy: _clean(copy, export.source))
         return export
     assert report is not None
     if copied:
@@ -121,6 +122,21 @@ def _export(stored: Path, source: Path, log: Path) -> None:
             f"nsys {tool.version} could not export {source}: it {finished.how_it_ended()}; see {log}",
             "export it with the version that captured it, or a later one",
         )
+    _clean(stored.with_suffix(".sqlite"), source)
+
+
+def _clean(copy: Path, source: Path) -> None:
+    """Take the environments out of an export; one that they stay in is not kept.
+
+    Raises:
+        StageError: it is damaged.
+    """
+    try:
+        drop_environments(copy)
+    except StageError as error:
+        copy.unlink(missing_ok=True)
+        why = error.message.removeprefix(f"{copy} ")
+        raise StageError(f"{source} {why}; it may hold environments and is not kept", error.remedy) from error
 
 
 def _judged(reports: Sequence[NsysReport]) -> Outcome:

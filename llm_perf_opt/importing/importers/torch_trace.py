@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from llm_perf_opt.artifacts.layout import TRACE
+from llm_perf_opt.captures.trace_secrets import hide_secrets
 from llm_perf_opt.formats.json_chunks import looks_like_trace
 from llm_perf_opt.importing.importer import ImportContext, Importer
 from llm_perf_opt.importing.item import outcome_of
@@ -21,7 +24,12 @@ def read(context: ImportContext) -> Outcome:
 
         notes.extend(write_profile(read_events(item.source), folder, item.source.name).notes)
 
-    if item.copy(folder / TRACE, progress, pack=True):
+    def clean(copy: Path) -> None:
+        hidden = hide_secrets(copy)
+        if hidden:
+            notes.append(f"{hidden} value(s) under names of secrets are hidden in the stored trace.")
+
+    if item.copy(folder / TRACE, progress, pack=True, clean=clean):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
         item.attempt(extract)
     return outcome_of(context.items, Outcome(status="completed", reason=" ".join(notes) or None))

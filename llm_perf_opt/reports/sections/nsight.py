@@ -27,6 +27,11 @@ from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import percent, significant
 
 TOP = 10
+NOT_CLEANED = (
+    "a report holds the environments and command lines of processes as nsys recorded them, and nothing takes them out: "
+    "do not pass it on. The export beside it is without them."
+)
+"""Of an `.nsys-rep`."""
 
 
 def section(facts: RunFacts) -> Section | None:
@@ -61,6 +66,8 @@ def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
         blocks = [Paragraph(f"nsys {capture.tool.version} recorded {opened}.")]
     if capture.failure is not None:
         blocks.append(Paragraph(f"The capture failed: {capture.failure.message}"))
+    if capture.not_cleaned:
+        blocks.append(Paragraph(f"{' and '.join(capture.not_cleaned)}: {NOT_CLEANED}"))
     if capture.ranges is not None:
         blocks += _ranges(capture, capture.ranges)
     if capture.reports:

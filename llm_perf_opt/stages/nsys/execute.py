@@ -20,7 +20,8 @@ from llm_perf_opt.artifacts.layout import (
     timeline_file,
     timeline_table,
 )
-from llm_perf_opt.captures.nsys import drop_environments, nsys_capture, write_capture
+from llm_perf_opt.captures.environments import drop_environments
+from llm_perf_opt.captures.nsys import nsys_capture, write_capture
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.records.outcome import Outcome
@@ -138,6 +139,15 @@ def _remove_old(directory: Path) -> None:
             file.unlink()
 
 
+def _clean(file: Path) -> None:
+    """Take the environments out of an export; one that they stay in is not kept."""
+    try:
+        drop_environments(file)
+    except StageError:
+        file.unlink(missing_ok=True)
+        raise
+
+
 class _Exports:
     """The reports of a capture as SQLite, and what they hold."""
 
@@ -170,7 +180,7 @@ class _Exports:
 
         file = report.with_suffix(".sqlite")
         try:
-            drop_environments(file)
+            _clean(file)
             self.read.append(read_report(report.name, file))
             self.files.append(file)
         except StageError as error:

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llm_perf_opt.config.schema import Config
+from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.inputs import Sample, SampleSizes
 from llm_perf_opt.workload.building import (
     TOKENIZER_FILES,
@@ -101,7 +102,7 @@ def _text(sample: Sample) -> str:
         return sample.text
     path = Path(str(sample.path))
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path).decode()
     except FileNotFoundError as error:
         raise BadSampleError(f"{path} is gone") from error
     except UnicodeDecodeError as error:

@@ -151,7 +151,7 @@ def test_what_is_half_written_has_no_digest_and_is_cleared(tmp_path: Path, monke
     (tmp_path / ".gitignore").touch()
     monkeypatch.setattr(files, "temporary_name", lambda name: f".{name}.{'0' * 8}")
     monkeypatch.setattr(Path, "unlink", killed)
-    with pytest.raises(SystemExit), files._replacing(tmp_path / "half"):
+    with pytest.raises(SystemExit), files.replacing(tmp_path / "half"):
         killed()
     monkeypatch.undo()
     assert set(Digests(tmp_path).all()[0]) == {"kept", ".gitignore"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +155,41 @@ def test_a_directory_without_weights_or_tokenizer(tmp_path: Path) -> None:
 def test_models_without_pretrained_weights(name: str) -> None:
     with pytest.raises(ConfigError, match="has no pretrained weights"):
         load(None, INFER, name=name, weights="pretrained")
+
+
+class RunsCode:
+    """A pickle of it makes a folder when it is loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_weights_that_are_damaged_or_hold_code(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from llm_perf_opt.config.load import load_config
+    from llm_perf_opt.workload.building import load_checkpoint
+
+    path = write_text_model(tmp_path / "model", "llama")
+    settings = ["model.name=causal_lm", f"model.path={path}", "model.weights=pretrained"]
+    config = load_config(None, settings, environ={}).config
+    packed = io.BytesIO()
+    torch.save({"a": RunsCode(tmp_path / "ran")}, packed)
+    for name, content in [
+        ("pytorch_model.bin", packed.getvalue()),
+        ("pytorch_model.bin", pickle.dumps(RunsCode(tmp_path / "ran"), protocol=2)),
+        ("pytorch_model.bin", b""),
+        ("pytorch_model.bin", packed.getvalue()[:200]),
+        ("model.safetensors", b"no weights" * 10),
+        ("model.safetensors", b""),
+    ]:
+        (path / name).write_bytes(content)
+        with pytest.raises(StageError, match=r"the weights of .*model cannot be read") as raised:
+            load_checkpoint(AutoModelForCausalLM, config, torch.device("cpu"))
+        assert raised.value.remedy
+        assert "weights_only" not in str(raised.value)
+        (path / name).unlink()
+    assert not (tmp_path / "ran").exists()

@@ -179,3 +179,15 @@ def test_what_is_no_model_is_told(tmp_path: Path) -> None:
             read_gguf_config(tmp_path / f"{kind}.gguf")
     with pytest.raises(ConfigError, match="'walrus' is none that transformers loads"):
         read_gguf_config(written(tmp_path / "w.gguf", "walrus", SIZES, {}))
+
+
+def test_a_key_that_is_there_twice_and_a_model_without_a_name(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.gguf", "llama", {"name_a": 1, "name_b": 2}, {})
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"name_b", b"name_a"))
+    with pytest.raises(ConfigError, match=r"not a readable GGUF file: .*[Dd]uplicate"):
+        read_gguf_config(path)
+    other = tmp_path / "n.gguf"
+    other.write_bytes(content.replace(b"general.architecture", b"general.architectura"))
+    with pytest.raises(ConfigError, match=r"general\.architecture"):
+        read_gguf_config(other)

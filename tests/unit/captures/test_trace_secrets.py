@@ -1,0 +1,51 @@
+"""Secrets in the metadata of a trace are hidden in its copy; a trace without any stays byte for byte."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+from llm_perf_opt.captures import trace_secrets
+from llm_perf_opt.captures.trace_secrets import hide_secrets
+from tests.unit.timeline.example import EVENTS
+
+SECRET = "Zq7planted0000"
+
+
+def packed(tmp_path: Path, **metadata: Any) -> Path:
+    path = tmp_path / "trace.json.gz"
+    path.write_bytes(gzip.compress(json.dumps({"traceEvents": EVENTS, **metadata}, indent=1).encode()))
+    return path
+
+
+def test_secrets_in_the_metadata_are_hidden(tmp_path: Path) -> None:
+    environment = {"HF_TOKEN": SECRET, "My_Api_Key": f'{SECRET} "quoted"', "eos_token": "</s>", "HOME": "/root"}
+    command = ["python", f"--api-key={SECRET}", f"https://me:{SECRET}@host/x", "google-auth==2.40", "--batch=4"]
+    path = packed(tmp_path, env=environment, argv=command)
+    assert hide_secrets(path) == 4
+    text = gzip.decompress(path.read_bytes()).decode()
+    assert SECRET not in text
+    found = json.loads(text)
+    assert found["traceEvents"] == EVENTS
+    assert found["env"] == {"HF_TOKEN": "***", "My_Api_Key": "***", "eos_token": "</s>", "HOME": "/root"}
+    assert found["argv"] == ["python", "--api-key=***", "https://***@host/x", "google-auth==2.40", "--batch=4"]
+    assert hide_secrets(path) == 0
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_secret_across_the_edge_of_a_block(tmp_path: Path, monkeypatch: Any) -> None:
+    path = packed(tmp_path, env={"HF_TOKEN": SECRET})
+    monkeypatch.setattr(trace_secrets, "READ_AT_ONCE_BYTES", 7)
+    assert hide_secrets(path) == 1
+    assert SECRET.encode() not in gzip.decompress(path.read_bytes())
+
+
+def test_a_trace_without_secrets_stays_as_it_is(tmp_path: Path) -> None:
+    path = packed(tmp_path, env={"HOME": "/root", "HF_TOKEN": ""}, key="")
+    before = path.read_bytes()
+    assert hide_secrets(path) == 0
+    path.write_bytes(before[:-20])
+    assert hide_secrets(path) == 0
+    assert path.read_bytes() == before[:-20]
