@@ -39,7 +39,7 @@ _SHAPES = re.compile(
     re.VERBOSE,
 )
 # user:password@ or token@ in front of a host.
-_URL_LOGIN = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s]*@")
+_URL_LOGIN = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^/?#\s]*@")
 _SCHEME = re.compile(r"(?P<scheme>\b(?:bearer|basic)\s+)(?!\*\*\*)[^\s\"',;]+", re.IGNORECASE)
 # A header takes the rest of its line, or of its quotes: `Authorization: Token abc`, `Cookie: a=b; c=d`.
 _HEADER = re.compile(
@@ -53,10 +53,11 @@ _NEXT = r"""(?:\\*["']?,?[ ]\\*["']?|=)"""
 _LOGIN = re.compile(rf"""(?P<option>(?<![\w-])(?:-u|--user|--proxy-user){_NEXT}?[^\s:"'=\\,]+:)(?!//)[^\s"'\\]+""")
 _SHORT = re.compile(r"""(?P<option>(?<![^\s"'])-p)(?![\s=])(?!\*\*\*)[^\s"',\\]+""")
 _SSHPASS = re.compile(rf"""(?P<option>\bsshpass{_NEXT}-p{_NEXT})(?!\*\*\*)[^\s"'\\]+""")
-_VALUE = r"""(?P<value>(?P<escaped>\\+["']).*?(?P=escaped)|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&|)}\]]+)"""
-_ASSIGNMENT = re.compile(r"""(?P<name>[A-Za-z_][\w.-]*)(?P<glue>\\*["']?\s*(?:=|:(?!//))\s*)""" + _VALUE)
+_VALUE = re.compile(r"""(?P<escaped>\\+["']).*?(?P=escaped)|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&|)}\]]+""")
+# Names are bounded, so that a long line of anything takes no longer than it must.
+_ASSIGNMENT = re.compile(r"""(?P<name>(?<!\w)[A-Za-z_][\w.-]{0,127})(?P<glue>\\*["']?\s*(?:=|:(?!//))\s*)""")
 _NAMED_WORD = re.compile(r"(?P<name>[^\s=/:@]+)=")
-_OPTION = re.compile(r"(?P<name>(?<![\w-])--?[A-Za-z][\w.-]*)(?P<glue>\\*[\"']?,?\s+)(?!--)" + _VALUE)
+_OPTION = re.compile(r"(?P<name>(?<![\w-])--?[A-Za-z][\w.-]*)(?P<glue>\\*[\"']?,?\s+)(?!--)")
 
 
 def is_secret_name(name: str) -> bool:
@@ -79,7 +80,7 @@ def redact_text(text: str) -> str:
     text = _SHAPES.sub(HIDDEN, text)
     for login in (_LOGIN, _SHORT, _SSHPASS):
         text = login.sub(rf"\g<option>{HIDDEN}", text)
-    return _ASSIGNMENT.sub(_hide_named, _OPTION.sub(_hide_named, text))
+    return _without_values(_ASSIGNMENT, _without_values(_OPTION, text))
 
 
 def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
@@ -147,9 +148,13 @@ def _differences(value: Any, hidden: Any, path: str) -> Iterator[str]:
         yield path
 
 
-def _hide_named(found: re.Match[str]) -> str:
-    name, glue, value = found["name"], found["glue"], found["value"]
-    if not is_secret_name(name):
-        # The value may name a secret itself: --env-var=HF_TOKEN=…
-        return f"{name}{glue}{_ASSIGNMENT.sub(_hide_named, value)}"
-    return f"{name}{glue}{HIDDEN}"
+def _without_values(names: re.Pattern[str], text: str) -> str:
+    """`text` with the value behind each secret name hidden; a value may name another: --env-var=HF_TOKEN=…"""
+    parts, done, position = [], 0, 0
+    while found := names.search(text, position):
+        position = found.end()
+        value = _VALUE.match(text, position) if is_secret_name(found["name"]) else None
+        if value is not None:
+            parts += [text[done:position], HIDDEN]
+            done = position = value.end()
+    return "".join([*parts, text[done:]])

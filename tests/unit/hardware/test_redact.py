@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.redact import HIDDEN, is_secret_name, redact_argv, redact_env, redact_text
+from llm_perf_opt.redact import (
+    HIDDEN,
+    hidden_paths,
+    is_secret_name,
+    redact_argv,
+    redact_env,
+    redact_text,
+    redact_tree,
+)
 
 SECRET_NAMES = [
     "HF_TOKEN",
@@ -161,3 +169,55 @@ def test_an_empty_secret_stays_visibly_empty() -> None:
 
 def test_an_option_without_value_hides_nothing_behind_it() -> None:
     assert redact_argv(["--token", "--batch", "4"]) == ("--token", "--batch", "4")
+
+
+@given(secrets)
+def test_a_secret_in_any_form_never_survives(secret: str) -> None:
+    for text in (
+        f"nsys profile --env-var=HF_TOKEN={secret} python",
+        f"--env-var=LEVEL=2,HF_TOKEN={secret}",
+        f"mysql -p{secret} db",
+        f"sshpass -p {secret} ssh host",
+        f"curl -u me:{secret} host",
+        f"Authorization: Token {secret}",
+        f'curl -H "Authorization: Basic {secret}" host',
+        f"Cookie: a=b; session={secret}",
+        f'{{"headers": "{{\\"x-api-key\\": \\"{secret}\\"}}"}}',
+        f"https://host/x?X-Amz-Signature={secret}&a=1",
+        f"['-p{secret}', '-u', 'me:{secret}', '--password', '{secret}']",
+    ):
+        redacted = redact_text(text)
+        assert secret not in redacted, (text, redacted)
+        assert redact_text(redacted) == redacted
+    for argv in (["mysql", f"-p{secret}"], ["curl", "-u", f"me:{secret}"], ["sshpass", "-p", secret, "ssh", "host"]):
+        assert secret not in " ".join(redact_argv(argv))
+
+
+def test_a_tree_of_settings() -> None:
+    secret = "Zq7secret0000"
+    tree = {
+        "dataset": {"prompt": f"read https://me:{secret}@host/x"},
+        "plugins": {
+            "thing": {"api_key": secret, "count": 3, "keys": ["a"], "token": [secret], "off": None, "pass": ""}
+        },
+        "extra_args": [f"--env-var=HF_TOKEN={secret}", "--password", secret],
+        "infer": {"max_new_tokens": 64, "stop": True},
+    }
+    hidden = redact_tree(tree)
+    assert hidden == {
+        "dataset": {"prompt": "read https://***@host/x"},
+        "plugins": {
+            "thing": {"api_key": "***", "count": 3, "keys": ["a"], "token": ["***"], "off": None, "pass": ""},
+        },
+        "extra_args": ["--env-var=HF_TOKEN=***", "--password", "***"],
+        "infer": {"max_new_tokens": 64, "stop": True},
+    }
+    where = ["dataset.prompt", "plugins.thing.api_key", "plugins.thing.token", "extra_args"]
+    assert list(hidden_paths(tree)) == where
+    assert list(hidden_paths(hidden)) == []
+
+
+@pytest.mark.parametrize("piece", ["a", "a-", "a.", "a=", "-p", "a: ", "\\'", "://", "--a "])
+def test_a_long_line_of_anything_takes_as_long_as_it_is(piece: str) -> None:
+    """Quadratic patterns take minutes of this; the suite's time limit of a test stops them."""
+    redact_text(piece * 50_000)
