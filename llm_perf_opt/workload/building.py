@@ -206,6 +206,8 @@ def check_text_files(config: Config, names: Collection[str]) -> bool:
     synthetic = config.dataset.synthetic
     if synthetic.prompt_tokens is not None or (synthetic.wanted and not config.dataset.prompt):
         return False
+    with explaining_load(path):
+        AutoConfig.from_pretrained(**checkpoint_source(config))  # a model that may not run its code says that first
     raise MissingError(
         f"{folder} has none of {', '.join(names)}, which its prompts need",
         "put the checkpoint's own beside its config.json, or have samples made up: --prompt-tokens N "
