@@ -137,7 +137,7 @@ def _read_root(path: Path | None, problems: list[Problem]) -> Node | None:
 
 def is_model(path: Path) -> bool:
     """Whether the first argument of a command is a model: a directory, a `config.json` or a `.gguf` file."""
-    return path.suffix in (".gguf", ".json") or path.is_dir()
+    return path.suffix in (".gguf", ".json") or (path.is_dir() and path.suffix not in (".yaml", ".yml"))
 
 
 def _file_layers(

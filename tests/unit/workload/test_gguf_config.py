@@ -189,5 +189,5 @@ def test_a_key_that_is_there_twice_and_a_model_without_a_name(tmp_path: Path) ->
         read_gguf_config(path)
     other = tmp_path / "n.gguf"
     other.write_bytes(content.replace(b"general.architecture", b"general.architectura"))
-    with pytest.raises(ConfigError, match=r"general\.architecture"):
+    with pytest.raises(ConfigError, match="names no architecture"):
         read_gguf_config(other)
