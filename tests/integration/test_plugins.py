@@ -1,4 +1,8 @@
-"""Stages of third parties through the real command line: one that behaves, and every way that we know of not to."""
+"""Stages of third parties through the real command line: one that behaves, and every way that we know of not to.
+
+Among the recorded cases, `llmperf_memory.py` is of the first kind (and its `CLASH` takes a built-in stage's name), and
+`llmperf_exit.py` of the second: a stage that exits or returns nothing.
+"""
 
 from __future__ import annotations
 

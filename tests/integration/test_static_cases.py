@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from llm_perf_opt.analysis.static import analyze
 from llm_perf_opt.analysis.static.source import read_config
 from llm_perf_opt.analysis.static.stored import stored_weights
+from llm_perf_opt.cli.static import app
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.static import Phase, StaticRecord, StaticRequest
 from llm_perf_opt.workload.gguf_config import read_gguf_config, stored_in_gguf
@@ -142,3 +146,24 @@ def test_shared_blocks_are_read_once(cases: Path) -> None:
     # All of it once, and one row of the embedding that the head reads whole.
     assert decode(record).weight_bytes == 2 * (2_481_848_336 + 2560)
     assert record.model.state is not None
+
+
+MODES = {
+    "Gundam": ((1024, 640, True), [[1024, 1024], *[[640, 640]] * 6], 903),
+    "Small": ((640, 640, False), [[640, 640]], 111),
+    "Tiny": ((512, 512, False), [[512, 512]], 73),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_modes_of_deepseek_ocr_differ(cases: Path, mode: str, tmp_path: Path) -> None:
+    (base, image, crop), views, tokens = MODES[mode]
+    shutil.copy(cases / "config" / "deepseek-ocr-v1.config.json", tmp_path / "config.json")
+    preprocess = {"enable": True, "base_size": base, "image_size": image, "crop_mode": crop}
+    file = tmp_path / "run.yaml"
+    file.write_text(json.dumps({"model": {"name": "deepseek_ocr", "path": str(tmp_path), "preprocess": preprocess}}))
+    found = CliRunner().invoke(app, [str(file), "--image", "1224x1584", "--json"])
+    assert found.exit_code == 0, found.output
+    record = json.loads(found.output)
+    assert record["request"]["views"] == views
+    assert record["phases"]["vision"]["tokens"] == tokens
