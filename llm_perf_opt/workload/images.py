@@ -8,7 +8,7 @@ import warnings
 import zlib
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from llm_perf_opt.opening import open_file
 from llm_perf_opt.workload.inputs import BadSampleError
@@ -64,7 +64,7 @@ def read_image(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise BadSampleError(f"{path} has more than {MAX_PIXELS:,} pixels; scale it down") from error
     except BROKEN as error:
-        what = "is empty" if _is_empty(path) else f"cannot be read as an image: {_reason(error, path)}"
+        what = "is empty" if _is_empty(path) else f"cannot be read as an image: {_reason(error)}"
         raise BadSampleError(f"{path} {what}") from error
 
 
@@ -79,9 +79,10 @@ def _is_empty(path: Path) -> bool:
     return path.is_file() and path.stat().st_size == 0
 
 
-def _reason(error: Exception, path: Path) -> str:
+def _reason(error: Exception) -> str:
     text = str(error).strip()
-    if not text or str(path) in text:  # Pillow's "cannot identify image file '…'"
+    # Pillow's own words for it name the open file, not the path.
+    if not text or isinstance(error, UnidentifiedImageError):
         return "it is broken or of an unknown format"
     return text
 
