@@ -29,7 +29,7 @@ def main() -> int:
     except LlmperfError as error:
         events.failed(error.message, error.remedy, error.exit_code)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the stage boundary: whatever the model's code raises ends here
+    except BaseException as error:  # noqa: BLE001 - the stage boundary: whatever it raises ends here, SystemExit too
         traceback.print_exc()
         events.failed(*_explain(error))
         return 1
@@ -37,7 +37,7 @@ def main() -> int:
     return 0
 
 
-def _explain(error: Exception) -> tuple[str, str, int]:
+def _explain(error: BaseException) -> tuple[str, str, int]:
     """Message, remedy and exit code of an error that nobody expected."""
     text = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
     with contextlib.suppress(ImportError):

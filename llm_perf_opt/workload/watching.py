@@ -79,6 +79,8 @@ def watching(
 def _guarded(name: str, problems: list[str]) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - the observer's boundary: what it raises must not cost the timings
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the observer's boundary: what it raises must not cost the timings
         traceback.print_exc()
         problems.append(f"observer {name} failed: {type(error).__name__}: {error}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli_process import llmperf, read_json
+from tests.plugins import write_distribution
 
 pytestmark = pytest.mark.integration
 
@@ -56,6 +57,28 @@ def test_an_adapter_that_cannot_be_imported_names_its_distribution(installed: Pa
     assert finished.returncode == 3
     assert "'tiny_llama' of llmperf-adapter-example 0.1.0 cannot be imported" in finished.stderr
     assert llmperf(["config", "show"], tmp_path, timeout_s=60, **extra).returncode == 0
+
+
+def test_a_model_that_exits_is_a_failed_stage_in_its_own_words(tmp_path: Path) -> None:
+    source = """
+import sys
+from llm_perf_opt.workload.adapter import Adapter
+
+def load(*_, **__):
+    sys.exit(0)
+
+ADAPTER = Adapter(modality="text", model_config=lambda config: {"model_type": "llama"}, load=load)
+"""
+    site = write_distribution(tmp_path / "site", source, entry_points={"llmperf.adapters": {"leaving": "ADAPTER"}})
+    finished = llmperf(
+        ["infer", "model.name=leaving", "dataset.prompt=Hello", "--output", "run"],
+        tmp_path,
+        timeout_s=120,
+        PYTHONPATH=str(site),
+    )
+    assert finished.returncode == 1, finished.stderr
+    assert "direct_inference: SystemExit: 0" in finished.stderr
+    assert read_json(tmp_path / "run" / "run.json")["stages"]["direct_inference"]["status"] == "failed"
 
 
 def test_a_name_that_nobody_has(tmp_path: Path) -> None:

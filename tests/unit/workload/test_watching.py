@@ -65,6 +65,10 @@ def not_made(_: WatchContext[Nvml]) -> Watch:
     raise RuntimeError("no driver")
 
 
+def exits(_: WatchContext[Nvml]) -> Watch:
+    raise SystemExit(0)
+
+
 def not_started(context: WatchContext[Nvml]) -> Watch:
     return FailsToStart(context, "failing")
 
@@ -75,6 +79,7 @@ def not_stopped(context: WatchContext[Nvml]) -> Watch:
 
 FAILURES = {
     "not_made": "RuntimeError: no driver",
+    "exits": "SystemExit: 0",
     "not_started": "OSError: no GPU to open",
     "not_stopped": "ValueError: the disk is full",
 }
@@ -133,7 +138,7 @@ def test_observers_stop_where_the_work_fails_and_its_failure_goes_on(tmp_path: P
 
 def test_the_record_of_the_timings_is_whole_and_names_what_failed(tmp_path: Path) -> None:
     session = measuring(tmp_path, Infer(max_new_tokens=3, stop_on_eos=False), ["one", "two"])
-    failing = zip(("ncu", "nsys", "torch_profiler"), map(here, FAILURES), strict=True)
+    failing = zip(("ncu", "memory", "nsys", "torch_profiler"), map(here, FAILURES), strict=True)
     observers = {"nvml": here("recorder"), **dict(failing)}
     execute(session.order.model_copy(update={"observers": observers}), session.events)
     record = Workload.read(tmp_path / "workload.json")
@@ -141,6 +146,7 @@ def test_the_record_of_the_timings_is_whole_and_names_what_failed(tmp_path: Path
     named = [note for note in record.notes if note.startswith("observer ")]
     assert named == [
         "observer ncu failed: RuntimeError: no driver",
+        "observer memory failed: SystemExit: 0",
         "observer nsys failed: OSError: no GPU to open",
         "observer torch_profiler failed: ValueError: the disk is full",
     ]
