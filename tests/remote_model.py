@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.tiny_models import TEXT, write_tokenizer
+from tests.tiny_models import PAST, TEXT, write_tokenizer
 
 CODE = """
 from pathlib import Path
@@ -84,12 +84,12 @@ class DeepseekOCRForCausalLM(LlamaForCausalLM):
         self.post_init()
 
     def forward(
-        self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None,
+        self, input_ids=None, attention_mask=None, position_ids=None, {past}=None, use_cache=None,
         images=None, images_seq_mask=None, images_spatial_crop=None, return_dict=None,
     ):
         return super().forward(
             input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids,
-            past_key_values=past_key_values, use_cache=use_cache, images=images,
+            {past}={past}, use_cache=use_cache, images=images,
             images_seq_mask=images_seq_mask, images_spatial_crop=images_spatial_crop,
         )
 """
@@ -110,6 +110,6 @@ def write_remote_model(directory: Path, *, trace: Path, extra: str = "") -> Path
         },
     }
     (directory / "config.json").write_text(json.dumps(config, indent=2))
-    (directory / "modeling_deepseekocr.py").write_text(CODE.format(trace=str(trace), extra=extra))
+    (directory / "modeling_deepseekocr.py").write_text(CODE.format(trace=str(trace), extra=extra, past=PAST))
     write_tokenizer(directory, chat_template=None)
     return directory

@@ -107,8 +107,8 @@ class LoadedModel(ABC):
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
             position_ids=batch.positions,
-            past_key_values=cache,
             use_cache=True,
+            **{self.past.name: cache},
             **batch.extra,
             **self._last_logits,
         )
@@ -132,8 +132,8 @@ class LoadedModel(ABC):
             input_ids=token[:, None],
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
+            **{self.past.name: cache},
         )
         return _last(output.logits)
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from transformers import DynamicCache
+from transformers.cache_utils import CacheLayerMixin
 
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.workload.transformers_private import takes_dynamic_cache
 
-KEYS_AND_VALUES, RECURRENT_CACHE, STATE = "past_key_values", "cache_params", "state"
+CACHE, STATE = "cache", "state"
+NAMES = (CACHE, "past_key_values", "cache_params", STATE)
+"""As transformers names it; remote code written for releases before 5.24 has the second or third; RWKV the last."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,8 @@ class Past:
     config: Any
     made_here: bool = True
     """`generate()` gives it an empty one; otherwise the model makes it."""
-
-    @property
-    def is_recurrent(self) -> bool:
-        """Whether it is a state of fixed size: no mask and no positions go with a step."""
-        return self.name != KEYS_AND_VALUES
+    is_recurrent: bool = False
+    """Whether it is a state of fixed size: no mask and no positions go with a step."""
 
     def fresh(self) -> Any:
         """The past of a prompt that has not been read."""
@@ -49,11 +49,23 @@ def past_of(model: Any) -> Past:
         StageError: in no way that is known here; without its past every decode step would be of one token alone.
     """
     takes = inspect.signature(model.forward).parameters
-    known = [name for name in (KEYS_AND_VALUES, RECURRENT_CACHE, STATE) if name in takes]
-    made_here = takes_dynamic_cache(model)
-    if not known or (known[0] == KEYS_AND_VALUES and not made_here):
+    name = next((name for name in NAMES if name in takes), None)
+    made_here = takes_dynamic_cache(model) and name != STATE
+    if name is None or not (made_here or _keeps_no_keys(name, takes)):
         raise StageError(
             f"a {type(model).__name__} carries its past from step to step in a way that llmperf does not know",
-            "give a model with a KV cache, or a recurrent one that takes cache_params or state",
+            "give a model with a KV cache, or a recurrent one that takes cache or state",
         )
-    return Past(known[0], model.config, made_here and known[0] != STATE)
+    recurrent = _holds_no_keys(model.config) if made_here else True
+    return Past(name, model.config, made_here, recurrent)
+
+
+def _holds_no_keys(config: Any) -> bool:
+    """Whether all that an empty cache of this model has room for is state."""
+    layers = DynamicCache(config=config).layers
+    return bool(layers) and not any(isinstance(layer, CacheLayerMixin) for layer in layers)
+
+
+def _keeps_no_keys(name: str, takes: Any) -> bool:
+    """Whether a class that makes its past itself makes a state: keys would need positions to go with them."""
+    return name in ("cache_params", STATE) or "position_ids" not in takes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -88,6 +87,8 @@ def stock_counter(config: dict[str, Any]) -> tuple[int, int, int]:
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+    from llm_perf_opt.workload.past import past_of
+
     made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
     seeing = type(made) in AutoModelForImageTextToText._model_mapping
     factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
@@ -98,7 +99,8 @@ def stock_counter(config: dict[str, Any]) -> tuple[int, int, int]:
         return 2 * a[-2] * a[-1] * b[-1]
 
     home = vars(sys.modules[type(model).__module__])
-    past = "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
+
+    past = past_of(model).name
 
     def flops(tokens: int, cache: DynamicCache) -> int:
         counted = [0]

@@ -10,6 +10,7 @@ from llm_perf_opt.analysis.static import analyze
 from llm_perf_opt.analysis.static.passes import Pass
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS
+from tests.tiny_models import PAST
 
 pytestmark = pytest.mark.integration
 CONFIGS = {name: {"model_type": model_type, **config} for name, model_type, config in DECODERS}
@@ -39,8 +40,8 @@ def allowed(kind: str, queries: int, past: int) -> int:
         config=config,
         inputs_embeds=torch.zeros(1, queries, 16),
         attention_mask=None,
-        past_key_values=cache,
         position_ids=torch.arange(past, past + queries)[None],
+        **{PAST: cache},
     )
     return int((mask == 0).sum())
 

@@ -86,7 +86,7 @@ class Prober:
             built.recorder.counter = self.counter
 
     def _cache_argument(self) -> str:
-        for name in ("past_key_values", "cache_params"):
+        for name in ("cache", "past_key_values", "cache_params"):
             if name in self.accepted:
                 return name
         raise ConfigError(

@@ -18,7 +18,7 @@ from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.workload.building import Built, build
 from llm_perf_opt.workload.images import read_image
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
-from llm_perf_opt.workload.past import KEYS_AND_VALUES, Past
+from llm_perf_opt.workload.past import CACHE, Past
 from llm_perf_opt.workload.ranges import Range
 
 
@@ -89,7 +89,7 @@ class ShallowResNetModel(LoadedModel):
         super().__init__(built, ClassNames())
 
     def _past_of(self, model: Any) -> Past:
-        return Past(KEYS_AND_VALUES, model.config)  # a name for nothing: it makes no second step
+        return Past(CACHE, model.config)  # a name for nothing: it makes no second step
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         return self._batch([read_image(Path(str(sample.path))) for sample in samples])

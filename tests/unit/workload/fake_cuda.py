@@ -39,7 +39,7 @@ INDEXING = ("index", "index_put", "index_put_", "_unsafe_index")
 MOST_KNOWN = 1 << 17
 COPIES = ("_to_copy", "copy_")
 Waits = dict[tuple[str, str], int]
-"""(operator, file:line that asked for it) → times."""
+"""(operator, file:function that asked for it) → times."""
 
 
 class Ledger(FakeTensorMode):
@@ -158,12 +158,13 @@ def _argument(func: Any, name: str, args: Any, kwargs: Any) -> Any:
 
 
 def _asker() -> str:
-    """`file:line` of the innermost frame outside torch and this file."""
+    """`file:function` of the innermost frame outside torch and this file."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if "/site-packages/torch/" not in name and name != __file__ and "<" not in name:
-            return f"{_short(name)}:{frame.f_lineno}"
+        comprehension = frame.f_code.co_name.startswith("<")  # a frame of its own before Python 3.12
+        if "/site-packages/torch/" not in name and name != __file__ and "<" not in name and not comprehension:
+            return f"{_short(name)}:{frame.f_code.co_name}"
         frame = frame.f_back
     raise AssertionError("nobody asked")
 

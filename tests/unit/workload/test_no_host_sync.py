@@ -1,13 +1,12 @@
 """Decoding at fixed length never makes the host wait for the device: shown on a GPU that is not there.
 
-Of every adapter, every wait in prefill and in decode steps is listed here with the line that asks for it. All of them
-are in transformers or in a model's own code, of the versions in uv.lock; a new one fails a test, and so does one that
-has gone.
+Of every adapter, every wait in prefill and in decode steps is listed here with the function that asks for it. All
+of them are in transformers or in a model's own code, of the versions in uv.lock; a new one fails a test, and so does
+one that has gone.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -45,35 +44,33 @@ CacheKind = Literal["dynamic", "static"]
 CACHES: tuple[CacheKind, ...] = ("dynamic", "static")
 
 SCALAR = "_local_scalar_dense"
-MASKING = "transformers/masking_utils.py"
-CHECK: Waits = {(SCALAR, "transformers/utils/import_utils.py:1993"): 1}
+MASKS = (SCALAR, "transformers/masking_utils.py:_ignore_causal_mask_sdpa")
+CHECK: Waits = {(SCALAR, "transformers/utils/import_utils.py:torch_compilable_check"): 1}
 """As many places for an image in the prompt as its features need."""
+QWEN = "transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py"
+VISION = "transformers/vision_utils.py"
 QWEN_VISION: Waits = {
-    ("copy to cuda", "transformers/vision_utils.py:109"): 1,
-    ("tolist", "transformers/vision_utils.py:112"): 2,
-    ("repeat_interleave", "transformers/vision_utils.py:64"): 1,
-    ("tolist", "transformers/vision_utils.py:161"): 1,
-    ("copy to cuda", "transformers/vision_utils.py:186"): 1,
-    ("unique_consecutive", "transformers/vision_utils.py:187"): 1,
-    ("index by a host tensor", "transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py:420"): 3,
+    ("copy to cuda", f"{VISION}:get_vision_position_ids"): 1,
+    ("tolist", f"{VISION}:get_vision_position_ids"): 2,
+    ("repeat_interleave", f"{VISION}:get_vision_cu_seqlens"): 1,
+    ("tolist", f"{VISION}:get_vision_window_index"): 1,
+    ("copy to cuda", f"{VISION}:get_vision_window_index"): 1,
+    ("unique_consecutive", f"{VISION}:get_vision_window_index"): 1,
+    ("index by a host tensor", f"{QWEN}:permute_input_for_window_attn"): 3,
     # Two layers, queries, keys and values.
-    ("tolist", "transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py:313"): 6,
-    ("index by a host tensor", "transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py:480"): 1,
-    ("tolist", "transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py:1071"): 1,
+    ("tolist", f"{QWEN}:forward"): 6,
+    ("index by a host tensor", f"{QWEN}:forward"): 1,
+    ("tolist", f"{QWEN}:get_image_features"): 1,
 }
 """The vision tower plans its windows on the host from sizes that it is given on the device, and takes no others."""
-SAM: Waits = {("index by a host tensor", "transformers/models/deepseek_ocr2/modeling_deepseek_ocr2.py:227"): 8}
+SAM: Waits = {("index by a host tensor", "transformers/models/deepseek_ocr2/modeling_deepseek_ocr2.py:get_rel_pos"): 8}
 """Relative positions, for both axes of both layers of both kinds of view."""
 SLIDING = {"causal_lm-gemma3", "image_text-gemma3"}
 
 
 def remote_code(rows: int) -> Waits:
     """Whether there are pixels, then of each page whether it has tiles, and as many places as features."""
-    return {
-        (SCALAR, "modeling_deepseekocr.py:48"): 1,
-        (SCALAR, "modeling_deepseekocr.py:51"): rows,
-        (SCALAR, "modeling_deepseekocr.py:60"): rows,
-    }
+    return {(SCALAR, "modeling_deepseekocr.py:forward"): 1 + 2 * rows}
 
 
 def known_in_prefill(case: Case, rows: int, cache: CacheKind) -> Waits:
@@ -90,25 +87,23 @@ def known_in_prefill(case: Case, rows: int, cache: CacheKind) -> Waits:
         found |= SAM
     padded = rows > 1 and case.pads
     sees_images = case.id == "image_text-gemma3"  # which makes its masks otherwise, and reads nothing for them
-    if cache == "static" and not sees_images:
-        found |= {(SCALAR, f"{MASKING}:312"): 1}  # whether the cache is empty
-    if padded:  # whether anything is masked
-        found |= {(SCALAR, f"{MASKING}:313"): 1}
-        if cache == "dynamic":
-            found |= {(SCALAR, f"{MASKING}:307"): 1}
+    empty = cache == "static" and not sees_images  # asks whether the cache is empty
+    asked = empty + padded * (1 + (cache == "dynamic"))  # and whether anything is masked
+    if asked:
+        found |= {MASKS: asked}
     if case.id in SLIDING and cache == "dynamic":
-        found |= {("copy to cuda", "transformers/cache_utils.py:220"): 1}
+        found |= {("copy to cuda", "transformers/cache_utils.py:lazy_initialization"): 1}
     return found
 
 
 def known_in_decode(case: Case, cache: CacheKind) -> Waits:
     """A static cache of a sliding window, once full, makes its index on the host in every step; the first layer's."""
     if case.id in SLIDING and cache == "static":
-        return {("copy to cuda", "transformers/cache_utils.py:563"): STEPS}
+        return {("copy to cuda", "transformers/cache_utils.py:update"): STEPS}
     return {}
 
 
-OUR_READ = f"llm_perf_opt/workload/clock.py:{inspect.getsourcelines(CudaClock.read)[1] + 1}"
+OUR_READ = f"llm_perf_opt/workload/clock.py:{CudaClock.read.__name__}"
 """Where the loop reads a token."""
 
 

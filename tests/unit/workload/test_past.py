@@ -74,7 +74,7 @@ class _Unknown:
     def _supports_default_dynamic_cache(cls) -> bool:
         return False
 
-    def forward(self, input_ids: Any, past_key_values: Any = None) -> None: ...
+    def forward(self, input_ids: Any, position_ids: Any = None, cache: Any = None) -> None: ...
 
 
 class _Forgetful:
