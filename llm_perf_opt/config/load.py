@@ -149,7 +149,8 @@ def _file_layers(
 ) -> list[Node]:
     """The layers of the user's file: its own list, or the entry file's with the file laid over it.
 
-    What the entry file lists for the demo alone is left out where a layer names a model by its path; so is its label.
+    What the entry file lists for the demo alone is left out where a layer names a model by its path; what it
+    says of the demo's model, where one names another model in any way.
 
     Args:
         stronger: the layers that come after these.
@@ -162,17 +163,26 @@ def _file_layers(
     entry = read_file(file, problems, found.name(file), preset=True, rank=_ENTRY_RANK)
     assert entry is not None
     listed = read_defaults(entry, problems)
-    demo = [each for each in listed if each.group.startswith("model/demo/") or each.option in ("demo", "demo_pages")]
     # An entry of the same group and mount that the user chose is the user's, and another object.
     layers = [
-        (each in demo, layer)
+        (each in listed and _is_of_demo(each), each, layer)
         for rank, each in enumerate(choose(listed, chosen))
         for layer in load_layers([each], _own_keys(entry), found, problems, rank)
     ]
-    others = [layer for is_demo, layer in layers if not is_demo]
-    if any(_names_path(layer) for layer in (*others, *overlay, *stronger)):
-        return [*others, *overlay]
-    return [*(layer for _, layer in layers), *overlay]
+    others = [*(layer for is_demo, _, layer in layers if not is_demo), *overlay, *stronger]
+    has_path = any(_names(layer, "path") for layer in others)
+    named = next(filter(None, (_names(layer, "name") for layer in reversed(others))), None)
+    is_demos = not has_path and named in (None, "auto", "demo")
+    kept = (
+        layer
+        for is_demo, each, layer in layers
+        if not is_demo or is_demos or not (has_path or each.group.startswith("model/"))
+    )
+    return [*kept, *overlay]
+
+
+def _is_of_demo(entry: Entry) -> bool:
+    return entry.group.startswith("model/demo/") or entry.option in ("demo", "demo_pages")
 
 
 def _own_keys(root: Node) -> Node:
@@ -180,10 +190,10 @@ def _own_keys(root: Node) -> Node:
     return root.with_value({key: node for key, node in root.value.items() if key != "defaults"})
 
 
-def _names_path(layer: Node) -> bool:
+def _names(layer: Node, key: str) -> object:
     model = layer.child("model")
-    path = None if model is None else model.child("path")
-    return path is not None and path.value is not None
+    named = None if model is None else model.child(key)
+    return None if named is None else named.value
 
 
 def _environment(environ: Mapping[str, str], problems: list[Problem]) -> list[Node]:

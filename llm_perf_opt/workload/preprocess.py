@@ -13,10 +13,6 @@ from llm_perf_opt.errors import ConfigError
 
 # Where transformers keeps an image processor: in the processor's file, in its own, or in that of old.
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
-OF_THE_DEMO = Preprocess(
-    enable=True, base_size=1024, image_size=768, crop_mode=True, patch_size=PATCH, downsample_ratio=DOWNSAMPLE
-)
-"""What the shipped entry file sets for its own model, and another `model.name` inherits without anybody's asking."""
 
 
 def given(preprocess: Preprocess) -> dict[str, Any]:
@@ -34,7 +30,7 @@ def refuse_keys(config: Config) -> None:
         ConfigError: naming the keys that are set.
     """
     keys = given(config.model.preprocess)
-    if keys and config.model.preprocess != OF_THE_DEMO:
+    if keys:
         named = ", ".join(f"model.preprocess.{key}" for key in keys)
         raise ConfigError(
             f"{named}: {config.model.name} cannot honour {'it' if len(keys) == 1 else 'them'}, its inputs are prepared "

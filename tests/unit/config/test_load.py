@@ -10,7 +10,7 @@ import pytest
 from llm_perf_opt.config.dump import to_dict, to_yaml
 from llm_perf_opt.config.load import Loaded, load_config
 from llm_perf_opt.config.problems import InvalidConfig
-from llm_perf_opt.config.schema import Config
+from llm_perf_opt.config.schema import Config, Model
 from llm_perf_opt.errors import MissingError
 
 
@@ -142,6 +142,15 @@ def test_a_preset_of_the_demo_that_was_asked_for_stays(tmp_path: Path) -> None:
     chosen = ["model.path=m", "model/demo/infer@infer=demo.default", "dataset=demo_pages"]
     config = load_config(None, chosen, environ={}, cwd=tmp_path).config
     assert (config.infer.max_new_tokens, config.dataset.name, config.model.weights) == (32, "demo_pages", "auto")
+
+
+def test_another_model_without_a_path_keeps_the_pages_of_the_demo_and_nothing_of_its_model(tmp_path: Path) -> None:
+    other = "model: {name: dummy_shallow_resnet}\n"
+    for found in (load(tmp_path, other), load(tmp_path, "", "model.name=dummy_shallow_resnet")):
+        assert (found.config.dataset.name, found.config.infer.max_new_tokens) == ("demo_pages", 64)
+        assert found.config.model == Model(name="dummy_shallow_resnet")
+    again = load(tmp_path, other, "model.name=demo").config
+    assert (again.model.dtype, again.infer.max_new_tokens) == ("float32", 32)
 
 
 def test_a_path_that_is_taken_away_again_is_the_demo(tmp_path: Path) -> None:
