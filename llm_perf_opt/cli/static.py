@@ -75,17 +75,22 @@ def _of_config(config: Config) -> Mapping[str, Any]:
 
 
 def _with_views(request: StaticRequest, model: str) -> StaticRequest:
-    """The request with its images as the configuration has them prepared, where MODEL is one of llmperf's own."""
+    """The request with its images as the configuration has them prepared, where MODEL is one of llmperf's own; else as
+    the model's files say."""
     from llm_perf_opt.analysis.static.pages import together
     from llm_perf_opt.workload.adapter import find_adapter
+    from llm_perf_opt.workload.preprocess import pixel_limits
 
     path = Path(model)
-    if not request.images or not (path.suffix in YAML or _names_preset(path)):
+    if not request.images:
         return request
+    if not (path.suffix in YAML or _names_preset(path)):
+        return request.model_copy(update={"pixel_limits": pixel_limits(path)})
     config = _loaded(path) if path.suffix in YAML else _preset(model)
     pages = find_adapter(config.model.name).pages
     if pages is None:
-        return request
+        limits = pixel_limits(Path(config.model.path)) if config.model.path else None
+        return request.model_copy(update={"pixel_limits": limits})
     prepared = together([pages(config).of(image) for image in request.images])
     return request.model_copy(update={"views": prepared.views, "image_tokens": prepared.tokens})
 

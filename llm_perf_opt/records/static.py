@@ -41,6 +41,8 @@ class StaticRequest(_Record):
     """Instead of `images`: sizes of the views that go through the encoder, as a run has prepared them."""
     image_tokens: Natural | None = None
     """With `views`: tokens that they become in each prompt; null is one for each feature of the encoder."""
+    pixel_limits: tuple[Count, Count] | None = None
+    """Fewest and most pixels that the model's own files resize an image to; null is its family's usual ones."""
     dtype: str | None = None
     """Type of weights and activations; null is the checkpoint's."""
     kv_dtype: str | None = None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llm_perf_opt.analysis.static.pages import DOWNSAMPLE, PATCH, GundamPages, TiledPages, tiled_pages
 from llm_perf_opt.config.schema import Config, Preprocess
 from llm_perf_opt.errors import ConfigError
+
+T = TypeVar("T")
 
 # Where transformers keeps an image processor: in the processor's file, in its own, or in that of old.
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
@@ -100,6 +102,33 @@ def processor_pages(path: Path) -> TiledPages:
     Raises:
         ConfigError: a file is broken.
     """
+    return _of_processor(path, tiled_pages) or TiledPages()
+
+
+def pixel_limits(path: Path) -> tuple[int, int] | None:
+    """Fewest and most pixels that the files of the model at `path` let an image have; None where they do not say.
+
+    Raises:
+        ConfigError: a file is broken.
+    """
+    return _of_processor(path, _pixel_limits)
+
+
+def _pixel_limits(processor: Mapping[str, Any]) -> tuple[int, int] | None:
+    """As transformers reads them: the old names win over `size`."""
+    size = processor.get("size") or {}
+    least = processor.get("min_pixels") or size.get("shortest_edge")
+    most = processor.get("max_pixels") or size.get("longest_edge")
+    if least is None or most is None:
+        return None
+    least, most = int(least), int(most)
+    if not 0 < least <= most:
+        raise ValueError(f"an image of {least} to {most} pixels")
+    return least, most
+
+
+def _of_processor(path: Path, read: Callable[[dict[str, Any]], T]) -> T | None:
+    """What the files of the model at `path` say of its image processor; None where there are none."""
     directory = path if path.is_dir() else path.parent
     for name in PROCESSOR_FILES:
         file = directory / name
@@ -107,7 +136,7 @@ def processor_pages(path: Path) -> TiledPages:
             continue
         try:
             found = json.loads(file.read_bytes())
-            return tiled_pages(found.get("image_processor", found))
+            return read(found.get("image_processor", found))
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(f"{file}: no usable image processor: {error}", "restore the model's own file") from error
-    return TiledPages()
+    return None

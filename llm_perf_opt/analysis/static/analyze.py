@@ -242,7 +242,7 @@ def describe_model(
         ConfigError: the config is malformed, or (`NotCovered`) its model type has no closed form.
     """
     description = description or describe(
-        model_config, Options(request.mla_form, request.views, request.images), where=where
+        model_config, Options(request.mla_form, request.views, request.images, request.pixel_limits), where=where
     )
     precision = resolve(model_config, request.dtype, request.kv_dtype, stored.dtype if stored else None)
     vision: Vision | None = None

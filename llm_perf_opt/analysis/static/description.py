@@ -59,6 +59,8 @@ class Options:
     """Sizes of the views that go through the encoder, where a run knows them; None follows the processor."""
     images: tuple[ImageSize, ...] = ()
     """Images of each prompt, for a decoder whose layers depend on them."""
+    pixel_limits: tuple[int, int] | None = None
+    """Fewest and most pixels of an image that was resized, of families that keep its shape; None is the usual ones."""
 
 
 @dataclass(frozen=True, slots=True)

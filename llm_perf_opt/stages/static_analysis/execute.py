@@ -28,6 +28,7 @@ from llm_perf_opt.stages.static_analysis.sizes import (
 )
 from llm_perf_opt.workload.adapter import Adapter, find_adapter
 from llm_perf_opt.workload.inputs import INSTRUCTION_TOKENS
+from llm_perf_opt.workload.preprocess import pixel_limits
 
 
 def plan(context: PlanContext[StaticAnalysis]) -> PlannedStage:
@@ -98,6 +99,8 @@ def request_of(context: StageContext[StaticAnalysis], adapter: Adapter) -> Stati
         attention_flops=settings.attention_flops,
         logits=settings.logits,
     )
+    if sizes.get("images") and not sizes.get("views") and config.model.path:
+        sizes["pixel_limits"] = pixel_limits(Path(config.model.path))
     return common.model_copy(update=sizes)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from llm_perf_opt.analysis.cost import cost_of
 from llm_perf_opt.analysis.metrics import Peaks, stage_metrics
@@ -14,6 +16,7 @@ from llm_perf_opt.config.pipeline import Pipeline
 from llm_perf_opt.config.schema import Config, Dataset, Infer, Measure, Model
 from llm_perf_opt.errors import ConfigError, StageError
 from llm_perf_opt.records.inputs import Inputs, Sample, SampleSizes
+from llm_perf_opt.records.static import StaticRequest
 from llm_perf_opt.records.workload import BatchResult, Workload
 from llm_perf_opt.stages.base import StageContext
 from llm_perf_opt.stages.static_analysis import StaticAnalysis, execute
@@ -22,6 +25,7 @@ from llm_perf_opt.workload.adapter import check_preprocess, find_adapter
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.job import execute as run_order
 from llm_perf_opt.workload.order import WorkOrder
+from llm_perf_opt.workload.preprocess import PROCESSOR_FILES, pixel_limits
 from tests.records import NOT_WATCHED
 from tests.unit.static.configs import DEEPSEEK_OCR
 from tests.unit.workload.adapter_cases import CASES, Case, install_example
@@ -91,6 +95,35 @@ def test_the_first_sample_counts_as_it_runs(case: Case, tmp_path: Path, monkeypa
     assert flops(figures["prefill.mfu"].samples, repeat.prefill_ms) == static.phases.prefill.flops
     decode = static.phases.generation.flops - static.phases.prefill.flops
     assert flops(figures["decode.mfu"].samples, repeat.decode_ms) == decode
+
+
+SIZES: tuple[dict[str, Any], ...] = (
+    {"size": {"shortest_edge": 6272, "longest_edge": 12544}},
+    {"min_pixels": 6272, "max_pixels": 12544},
+    {},
+)
+"""What a model's files say of the pixels of an image: as now, as before, nothing."""
+
+
+@pytest.mark.parametrize("said", SIZES, ids=["size", "pixels", "nothing"])
+def test_images_of_a_size_count_as_the_models_files_resize_them(said: dict[str, Any], tmp_path: Path) -> None:
+    case = next(case for case in CASES if case.id == "image_text-qwen2_5_vl")
+    config = config_of(case, tmp_path)
+    folder = Path(config.model.path or "")
+    file = next(folder / name for name in PROCESSOR_FILES if (folder / name).is_file())
+    held = json.loads(file.read_bytes())
+    processor = held.get("image_processor", held)
+    del processor["size"]
+    processor |= said
+    file.write_text(json.dumps(held))
+    (sample,) = case.samples(tmp_path, 1)
+    adapter = find_adapter(case.adapter)
+    real = in_this_process(sample, config, adapter)
+    with Image.open(sample.path or "") as image:
+        request = StaticRequest(prompt_tokens=1, images=(image.size,), pixel_limits=pixel_limits(folder))
+    static = analyze(adapter.model_config(config), request)
+    assert static.phases.prefill is not None
+    assert static.phases.prefill.tokens - 1 == real.image_tokens
 
 
 def flops(mfu: tuple[float, ...], time_ms: float) -> int:

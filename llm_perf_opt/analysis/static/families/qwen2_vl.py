@@ -65,10 +65,10 @@ def smart_resize(image: ImageSize, factor: int, least: int, most: int) -> ImageS
 
 
 def patch_grids(images: Sequence[ImageSize], options: Options, patch: int, merge: int, limits: Grid) -> list[Grid]:
-    """Columns and rows of patches of each image: of the views as given, else as the processor resizes by default."""
+    """Columns and rows of patches of each image: of the views as given, else as the processor resizes."""
     if options.views is not None:
         return [(width // patch, height // patch) for width, height in options.views]
-    sizes = [smart_resize(image, patch * merge, *limits) for image in images]
+    sizes = [smart_resize(image, patch * merge, *(options.pixel_limits or limits)) for image in images]
     return [(width // patch, height // patch) for width, height in sizes]
 
 
