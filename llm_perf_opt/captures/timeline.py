@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_perf_opt.analysis.timeline.launches import launch_places
+from llm_perf_opt.analysis.timeline.modules import OUR_MODULES
 from llm_perf_opt.analysis.timeline.phases import Phases, find_phases
+from llm_perf_opt.analysis.timeline.places import Places, find_places
 from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.analysis.timeline.steps import PhaseRule
 from llm_perf_opt.analysis.timeline.summary import analysed_file, record_of
@@ -40,6 +42,9 @@ UNITS = {
     "launch_start_ns": "ns, start of the call that launched it; null: not recorded",
     "launch_end_ns": "ns, end of that call",
     "launched_in": "innermost operator or range around the launch; null: none",
+    "operator": "innermost operator around the launch; null: none",
+    "module": "innermost module around the launch, of work in a graph around its capture; null: none",
+    "captured_in": "of work in a graph: innermost operator or range around its capture; null: none, or not known",
     "phase": "innermost phase around the launch, or outside",
 }
 """Columns of `timeline.parquet`, one row for each piece of device work."""
@@ -51,6 +56,7 @@ class Captured:
 
     state: State
     phases: Phases
+    places: Places
     tables: Tables
     record: DeviceTimeline
 
@@ -66,8 +72,19 @@ class Captured:
         return [KernelRow(row.phase, row.name, row.calls, row.total_ns, row.max_ns) for row in self.tables.kernels]
 
 
-def analyse(events: Events, source: str, rules: Sequence[PhaseRule] = ()) -> Captured:
+def analyse(
+    events: Events,
+    source: str,
+    rules: Sequence[PhaseRule] = (),
+    *,
+    capture: Events | None = None,
+    modules: Collection[str] = OUR_MODULES,
+) -> Captured:
     """Analyse the events of a file that is called `source`.
+
+    Args:
+        capture: a recording of the capture of the CUDA graphs that the file replays.
+        modules: labels that are those of modules.
 
     Raises:
         StageError: its times lie too far apart.
@@ -76,7 +93,8 @@ def analyse(events: Events, source: str, rules: Sequence[PhaseRule] = ()) -> Cap
     state = analysed_file(dataclasses.replace(events, about=about))
     phases = find_phases(state, rules)
     tables = tables_of(state, phases)
-    return Captured(state, phases, tables, record_of(state, phases, tables, source))
+    places = find_places(state, capture, modules)
+    return Captured(state, phases, places, tables, record_of(state, phases, tables, places, source))
 
 
 def write_timeline(captured: Captured, folder: Path, number: int | None = None) -> None:
@@ -98,7 +116,7 @@ def write_timeline(captured: Captured, folder: Path, number: int | None = None) 
 def _table(captured: Captured, rows: slice) -> pa.Table:
     import pyarrow as pa
 
-    state, phases = captured.state, captured.phases
+    state, phases, places = captured.state, captured.phases, captured.places
     events, launches = state.events, state.launches
     work = events.work.take(rows)
     owners = launches.owner[rows]
@@ -118,6 +136,9 @@ def _table(captured: Captured, rows: slice) -> pa.Table:
         "launch_start_ns": _numbers(launches.start_ns[rows], ABSENT),
         "launch_end_ns": _numbers(launches.end_ns[rows], ABSENT),
         "launched_in": _words(owner, events.names),
+        "operator": _words(places.operator[rows], events.names),
+        "module": _words(places.module[rows], places.modules.names),
+        "captured_in": _words(places.origins.captured_in[rows], places.origins.words),
         "phase": _words(phase, phases.names),
     }
     schema = pa.schema(

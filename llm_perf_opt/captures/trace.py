@@ -14,8 +14,11 @@ from llm_perf_opt.records.tables import write_tables
 from llm_perf_opt.records.workload import Profile
 
 
-def write_profile(events: Events, folder: Path, source: str) -> Profile:
+def write_profile(events: Events, folder: Path, source: str, capture: Events | None = None) -> Profile:
     """Write the tables, the time line and the facts of a trace into `folder`.
+
+    Args:
+        capture: a recording of the capture of the CUDA graphs that it replays.
 
     Raises:
         StageError: there is nothing in it.
@@ -26,7 +29,7 @@ def write_profile(events: Events, folder: Path, source: str) -> Profile:
         raise StageError(
             "the trace holds no operators and no kernels", "record it with torch.profiler and its CPU or CUDA activity"
         )
-    captured = analyse(events, source)
+    captured = analyse(events, source, capture=capture)
     write_profile_tables(captured, folder)
     notes = captured.record.note_words()
     if not device:

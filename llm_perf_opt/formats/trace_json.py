@@ -30,7 +30,22 @@ ARGUMENTS = {
     "graph": "graph id",
     "node": "graph node id",
     "sync": "cuda_sync_kind",
+    "kernel": "kernel",
+    "annotation": "name",
+    "module": "str",
 }
+TAKEN: dict[str, Any] = {
+    "sync": str,
+    # Calls of ROCm write these as text; of device work they are numbers.
+    "bytes": int | str,
+    "stream": int | str,
+    "kernel": str,
+    "annotation": str,
+    "module": str,
+}
+"""Of which types an argument is taken, where not as a whole number."""
+OPEN = ("kernel", "annotation", "module")
+"""Keys that others use too, with values of any type: these are let pass and not taken."""
 TOO_DEEP = "it is nested too deep for a trace"
 
 
@@ -42,12 +57,18 @@ class Arguments:
     old_external: int = -1
     """As torch before 1.13 spelt it."""
     correlation: int = -1
-    stream: int = -1
+    stream: int | str = -1
     device: int = -1
-    bytes: int = -1
+    bytes: int | str = -1
     graph: int = -1
     node: int = -1
     sync: str = ""
+    kernel: Any = None
+    """What a call launches: ROCm says it."""
+    annotation: Any = None
+    """What a node of a graph was annotated with (`torch.cuda.graph_annotations`), or …"""
+    module: Any = None
+    """… the module that it was annotated with."""
 
 
 @dataclass(slots=True)
@@ -65,6 +86,7 @@ class Event:
 
 
 NO_ARGUMENTS = Arguments()
+NO_EVENT = Event()
 
 
 @dataclass
@@ -118,7 +140,7 @@ def _fast_decoders() -> tuple[Callable[[bytes], list[Any]], Callable[[bytes], li
 
     arguments = msgspec.defstruct(
         "Arguments",
-        [(name, str if name == "sync" else int, "" if name == "sync" else -1) for name in ARGUMENTS],
+        [(name, Any if name in OPEN else TAKEN.get(name, int), getattr(NO_ARGUMENTS, name)) for name in ARGUMENTS],
         rename=dict(ARGUMENTS),
         gc=False,
     )
@@ -184,7 +206,7 @@ def _arguments(args: dict[str, Any]) -> Arguments:
     found = Arguments()
     for name, key in ARGUMENTS.items():
         given = args.get(key)
-        if isinstance(given, str if name == "sync" else int) and not isinstance(given, bool):
+        if isinstance(given, TAKEN.get(name, int)) and not isinstance(given, bool):
             setattr(found, name, given)
     return found
 

@@ -38,7 +38,14 @@ def live_events(events: Sequence[Any], *, by_shape: bool = False) -> Events:
     ids = _ids if device else _no_ids
     found = Events(
         work=_device_columns(device, names),
-        calls=Calls(*_times(calls), _threads(calls, threads), _names(calls, names), ids(calls, "correlation_id")),
+        calls=Calls(
+            *_times(calls),
+            _threads(calls, threads),
+            _names(calls, names),
+            ids(calls, "correlation_id"),
+            constant(NONE, len(calls), np.int32),
+            constant(NONE, len(calls), np.int64),
+        ),
         ranges=Ranges(
             *_times(ranges),
             np.array(kinds, np.int8),
@@ -104,6 +111,7 @@ def _device_columns(events: Sequence[Any], names: dict[str, int]) -> DeviceWork:
         external=_ids(events, "linked_correlation_id"),
         graph=nothing,
         node=nothing,
+        annotation=constant(NONE, rows, np.int32),
         bytes=nothing,
         copy_kind=np.array([copy[0] for copy in copies], np.int8),
         source=np.array([copy[1] for copy in copies], np.int8),
