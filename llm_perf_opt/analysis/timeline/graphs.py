@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from llm_perf_opt.analysis.timeline.captures import GRAPH_LAUNCH, CaptureIndex, Replay
 from llm_perf_opt.analysis.timeline.intervals import Int
 from llm_perf_opt.analysis.timeline.launches import Launches
-from llm_perf_opt.analysis.timeline.made_nodes import MadeNodes
+from llm_perf_opt.analysis.timeline.made_nodes import NOT_RECORDED, MadeNodes
 from llm_perf_opt.analysis.timeline.modules import HostModules, Modules, named
 from llm_perf_opt.analysis.timeline.nesting import NONE
 from llm_perf_opt.analysis.timeline.state import State
@@ -26,8 +26,11 @@ from llm_perf_opt.records.device_timeline import Abstention, GraphCounts
 from llm_perf_opt.records.factor import factorized
 
 MOST_ABSTENTIONS = 20
+TORCH = "torch.profiler"
 NO_CAPTURE = "its capture is not in the files: import the trace of the capture with it, or record both in one"
-NOT_MADE = "the file does not say when the nodes of its graph were made: it was captured before the recording"
+NOT_ANNOTATED_AT_ALL = (
+    "calls of CUDA do not say in a capture which kernel they launch; torch.cuda.graph_annotations makes a trace say it"
+)
 NOT_ANNOTATED = "its node was not annotated, as others were"
 
 
@@ -139,10 +142,10 @@ def _by_order(state: State, origins: Origins, modules: Modules, captures: Sequen
         return
     captures = [capture for capture in captures if capture.segments]
     if not captures:
-        nodes = work.node[rows] > 0
-        from_nsys = nodes if state.events.about.graph_trace is not None or len(state.events.nodes) else nodes & False
-        origins.abstain(rows[from_nsys], NOT_MADE)
-        origins.abstain(rows[~from_nsys], NO_CAPTURE)
+        node = work.node[rows] > 0
+        by_node = NOT_ANNOTATED_AT_ALL if state.events.about.tool == TORCH else NOT_RECORDED
+        origins.abstain(rows[node], by_node)
+        origins.abstain(rows[~node], NO_CAPTURE)
         return
     known: dict[object, tuple[Sequence[tuple[int, int]] | None, str, str | None]] = {}
     for replay in _replays(state, rows):
