@@ -16,6 +16,7 @@ app = typer.Typer()
 EXAMPLES = """
 Examples:
   llmperf import run.sqlite report.ncu-rep trace.json.gz
+  llmperf import decode.capture.json.gz decode.json.gz
   llmperf import run.1.sqlite run.2.sqlite --output from-the-cluster
 """
 
@@ -29,7 +30,7 @@ def import_files(
     """Make a run directory of files that were captured elsewhere, and write its reports.
 
     Files may be nsys reports or their SQLite exports, a kernel table of nsys stats, one ncu report or its raw page,
-    one trace of torch.profiler.
+    one trace of torch.profiler, or the traces of a capture of CUDA graphs and of its replay.
     """
     runs_dir = Path(load(None, {}, None).config.artifacts.runs_dir).absolute()
     from llm_perf_opt.cli.progress import Reporter

@@ -260,6 +260,14 @@ class Abstention(Record):
     """Of those whose times can be."""
 
 
+class CapturedTime(Record):
+    """Kernels in CUDA graphs that were captured in one operator or range."""
+
+    name: str
+    kernels: int
+    total_ns: int
+
+
 class GraphCounts(Record):
     """Kernels inside CUDA graphs, and how many of them were joined to what was captured."""
 
@@ -270,6 +278,8 @@ class GraphCounts(Record):
     joined: int = 0
     abstained: int = 0
     abstentions: tuple[Abstention, ...] = ()
+    captured_in: tuple[CapturedTime, ...] = ()
+    """The innermost operators and ranges around the captures of those that were joined."""
 
 
 class FileFacts(Record):

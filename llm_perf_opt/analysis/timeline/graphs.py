@@ -22,10 +22,11 @@ from llm_perf_opt.analysis.timeline.modules import HostModules, Modules, named
 from llm_perf_opt.analysis.timeline.nesting import NONE
 from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.records.columns import GRAPH, KERNEL, Events, Small
-from llm_perf_opt.records.device_timeline import Abstention, GraphCounts
+from llm_perf_opt.records.device_timeline import Abstention, CapturedTime, GraphCounts
 from llm_perf_opt.records.factor import factorized
 
 MOST_ABSTENTIONS = 20
+MOST_CAPTURED_IN = 100
 TORCH = "torch.profiler"
 NO_CAPTURE = "its capture is not in the files: import the trace of the capture with it, or record both in one"
 NOT_ANNOTATED_AT_ALL = (
@@ -226,4 +227,21 @@ def graph_counts(state: State, origins: Origins) -> GraphCounts:
         joined=int((kernels & origins.joined).sum()),
         abstained=len(rest),
         abstentions=tuple(sorted(found, key=lambda row: (-row.kernels, row.reason))[:MOST_ABSTENTIONS]),
+        captured_in=tuple(_captured_in(state, origins)[:MOST_CAPTURED_IN]),
     )
+
+
+def _captured_in(state: State, origins: Origins) -> list[CapturedTime]:
+    """Trusted kernels by what they were captured in, longest first."""
+    work = state.events.work
+    rows = np.flatnonzero(state.trusted & (work.kind == KERNEL) & (origins.captured_in != NONE))
+    word = origins.captured_in[rows]
+    total = np.zeros(len(origins.words), np.int64)
+    np.add.at(total, word, work.end_ns[rows] - work.start_ns[rows])
+    count = np.bincount(word, minlength=len(origins.words))
+    found = [
+        CapturedTime(name=name, kernels=kernels, total_ns=ns)
+        for name, kernels, ns in zip(origins.words, count.tolist(), total.tolist(), strict=True)
+        if kernels
+    ]
+    return sorted(found, key=lambda row: (-row.total_ns, row.name))

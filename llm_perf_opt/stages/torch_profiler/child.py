@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity
 
+from llm_perf_opt.analysis.timeline.modules import OUR_MODULES
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import MODULES, PROFILE, TRACE
 from llm_perf_opt.captures.timeline import analyse
@@ -75,7 +76,7 @@ def profile_sample(session: Session, settings: TorchProfiler, sample: int, outpu
         wall_ms = (time.perf_counter() - start) * 1e3
     session.events.phase("tables", 0, 1)
     events = live_events(profiler_events(profiler), by_shape=settings.group_by_input_shape)
-    captured = analyse(events, TRACE)
+    captured = analyse(events, TRACE, modules=OUR_MODULES | set(session.loaded.modules()))
     write_profile_tables(captured, output_dir)
     _export_trace(profiler, output_dir / TRACE)
     steps = len(work.repeat.step_ms)

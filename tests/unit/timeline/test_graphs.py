@@ -44,6 +44,7 @@ def check(captured: Captured, truths: list[int], word: str = "aten::op") -> int:
     graphs = record.graphs
     assert (graphs.kernels, graphs.joined) == (int(origins.in_graph.sum()), int(joined.sum()))
     assert graphs.abstained == graphs.kernels - graphs.joined == sum(row.kernels for row in graphs.abstentions)
+    assert sum(row.kernels for row in graphs.captured_in) <= graphs.joined
     total = int((work.end_ns - work.start_ns)[captured.state.trusted].sum())
     for table in (record.modules, record.module_kinds):
         assert sum(row.own_kernel_ns for row in table) + record.outside_modules_ns == total
