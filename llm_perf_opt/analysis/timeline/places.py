@@ -13,7 +13,7 @@ from llm_perf_opt.analysis.timeline.launches import launch_places
 from llm_perf_opt.analysis.timeline.modules import OUR_MODULES, Modules, host_modules, named
 from llm_perf_opt.analysis.timeline.nesting import NONE
 from llm_perf_opt.analysis.timeline.state import State
-from llm_perf_opt.records.columns import OPERATOR, Events, Small
+from llm_perf_opt.records.columns import OPERATOR, Events, Small, constant
 from llm_perf_opt.records.factor import factorized
 
 
@@ -55,26 +55,24 @@ def find_places(state: State, capture: Events | None = None, labels: Collection[
 def operators_of(state: State) -> Small:
     """The name of the innermost operator around each launch."""
     ranges, owner = state.events.ranges, state.launches.owner
+    if not len(owner) or not (ranges.kind == OPERATOR).any():
+        return constant(NONE, len(owner), np.int32)
     unique, inverse = factorized(owner)
-    if not len(unique) or not len(ranges):
-        return np.full(len(owner), NONE, np.int32)
-    inner = np.where(unique == NONE, NONE, unique)
     known = unique[unique != NONE]
     if (ranges.kind[known] != OPERATOR).any():
-        inner = np.array(_operators(state, unique.tolist()), np.int64)
-    return named(state.events, inner)[inverse]
+        unique = np.array(_operators(state, unique.tolist()), np.int64)
+    return named(state.events, unique)[inverse]
 
 
 def _operators(state: State, rows: list[int]) -> list[int]:
     """Of each range the operator that it is, or that is innermost around it."""
     kind, parents = state.events.ranges.kind, state.nest.parents()
-    position = {int(row): at for at, row in enumerate(state.nested.tolist())}
     known: dict[int, int] = {NONE: NONE}
     for row in rows:
         chain, at = [], row
         while at not in known and kind[at] != OPERATOR:
             chain.append(at)
-            parent = parents[position[at]]
+            parent = parents[np.searchsorted(state.nested, at)]
             at = NONE if parent == NONE else int(state.nested[parent])
         found = known.get(at, at)
         known.update(dict.fromkeys(chain, found))
