@@ -202,7 +202,9 @@ class _Export:
         if gaps:
             self._gap(table, gaps)
             return None
-        nodes = [Column(name, small=True) for name in ("graphId", "graphNodeId") if graph in (None, name)]
+        # What has a node is in a graph: then nobody asks for the graph itself.
+        names = ("graphNodeId", "graphId") if graph is None else (graph,)
+        nodes = [Column(name, small=True) for name in names if name in self.reader.columns_of(table)][:1]
         columns = [*_WHERE, *([] if alone else [_CORRELATION, *nodes]), *extra]
         found = dict(zip([column.name for column in columns], self.reader.read(table, columns), strict=True))
         rows = len(found["start"])

@@ -160,7 +160,7 @@ class _Columns:
                 self._name_of(events),
                 _argument(events, "correlation"),
                 self._said(events, "kernel"),
-                np.array([_handle((event.args or NO_ARGUMENTS).stream) for event in events], np.int64),
+                _handles([NONE if event.args is None else event.args.stream for event in events]),
             )
         )
 
@@ -212,6 +212,8 @@ class _Columns:
         """Texts that some events have as an argument, as names; -1 without one."""
         names = self._names
         found = [None if event.args is None else getattr(event.args, argument) for event in events]
+        if found.count(None) == len(found):
+            return np.full(len(found), NONE, np.int32)
         return np.array(
             [names.setdefault(text, len(names)) if isinstance(text, str) and text else NONE for text in found], np.int32
         )
@@ -315,6 +317,13 @@ def _one_ns(value: Any) -> int:
     if value is None or not -MOST_MICROSECONDS < value < MOST_MICROSECONDS:
         return ABSENT
     return round(Decimal(value) * 1000)
+
+
+def _handles(streams: list[int | str]) -> Int:
+    """The streams that calls name."""
+    if set(streams) <= {NONE}:
+        return np.full(len(streams), NONE, np.int64)
+    return np.array([_handle(stream) for stream in streams], np.int64)
 
 
 def _handle(stream: int | str) -> int:
