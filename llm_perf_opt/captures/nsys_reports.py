@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.timeline.kernel_times import kernel_runs, kernel_times
+from llm_perf_opt.analysis.timeline.steps import PhaseRule
 from llm_perf_opt.analysis.timeline.tables import sums
 from llm_perf_opt.captures.timeline import Captured, analyse, write_timeline
 from llm_perf_opt.formats.nsys_events import read_events
@@ -35,14 +36,14 @@ def kernels_of(reports: Sequence[Read]) -> list[KernelTime]:
     return kernel_times([kernel_runs(state.events, state.reason) for state in states])
 
 
-def read_report(name: str, export: Path) -> Read:
-    """What one report holds, from its export.
+def read_report(name: str, export: Path, rules: Sequence[PhaseRule] = (), gpu: str | None = None) -> Read:
+    """What one report holds, from its export; `rules` and `gpu` are those of `analyse`.
 
     Raises:
         StageError: the export cannot be read.
     """
     events = read_events(export)
-    captured = analyse(events, name)
+    captured = analyse(events, name, rules, gpu)
     return Read(NsysReport(name=name, facts=facts_of(events, export)), captured)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
+from llm_perf_opt.analysis.timeline.steps import PhaseRule
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import PROFILE, TABLES
 from llm_perf_opt.captures.timeline import Captured, analyse, write_timeline
@@ -14,8 +16,10 @@ from llm_perf_opt.records.tables import write_tables
 from llm_perf_opt.records.workload import Profile
 
 
-def write_profile(events: Events, folder: Path, source: str) -> Profile:
-    """Write the tables, the time line and the facts of a trace into `folder`.
+def write_profile(
+    events: Events, folder: Path, source: str, rules: Sequence[PhaseRule] = (), gpu: str | None = None
+) -> Profile:
+    """Write the tables, the time line and the facts of a trace into `folder`; `rules` and `gpu` are those of `analyse`.
 
     Raises:
         StageError: there is nothing in it.
@@ -26,7 +30,7 @@ def write_profile(events: Events, folder: Path, source: str) -> Profile:
         raise StageError(
             "the trace holds no operators and no kernels", "record it with torch.profiler and its CPU or CUDA activity"
         )
-    captured = analyse(events, source)
+    captured = analyse(events, source, rules, gpu)
     write_profile_tables(captured, folder)
     notes = captured.record.note_words()
     if not device:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from llm_perf_opt.cli.options import load
+from llm_perf_opt.cli.options import GpuOption, given_gpu, load
 from llm_perf_opt.cli.running import JsonOption, OutputOption, command_line, shown_path, summary_of
 
 app = typer.Typer()
@@ -17,6 +17,8 @@ EXAMPLES = """
 Examples:
   llmperf import run.sqlite report.ncu-rep trace.json.gz
   llmperf import run.1.sqlite run.2.sqlite --output from-the-cluster
+  llmperf import trace.json.gz --range 'decode=^model_step' --range 'prefill=^first_pass$'
+  llmperf import raw.csv --gpu "NVIDIA H100 80GB HBM3"
 """
 
 
@@ -25,6 +27,17 @@ def import_files(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What was captured; told by its content.")],
     output: OutputOption = None,
     as_json: JsonOption = False,
+    gpu: GpuOption = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--range",
+            metavar="NAME=REGEX",
+            help="Ranges whose names match REGEX are phase NAME (prefill, decode, or any other), and its steps; "
+            "may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Make a run directory of files that were captured elsewhere, and write its reports.
 
@@ -34,8 +47,11 @@ def import_files(
     runs_dir = Path(load(None, {}, None).config.artifacts.runs_dir).absolute()
     from llm_perf_opt.cli.progress import Reporter
     from llm_perf_opt.importing import execute
+    from llm_perf_opt.importing.importer import phase_rule
 
-    plan = execute.plan_import(files, runs_dir, output.absolute() if output is not None else None)
+    rules = [phase_rule(text) for text in ranges or ()]
+    place = output.absolute() if output is not None else None
+    plan = execute.plan_import(files, runs_dir, place, gpu=given_gpu(gpu), rules=rules)
     with Reporter() as reporter:
         ended = execute.import_files(plan, command_line(), reporter)
     if as_json:

@@ -10,7 +10,7 @@ from llm_perf_opt.artifacts.claim import new_path, refuse_existing
 from llm_perf_opt.artifacts.layout import scratch_dir, stage_dir
 from llm_perf_opt.artifacts.run_directory import RunDirectory
 from llm_perf_opt.errors import ConfigError
-from llm_perf_opt.importing.importer import ImportContext, Importer
+from llm_perf_opt.importing.importer import ImportContext, Importer, PhaseRule
 from llm_perf_opt.importing.item import Item
 from llm_perf_opt.importing.recognise import recognise
 from llm_perf_opt.records.outcome import Outcome
@@ -37,10 +37,22 @@ class ImportPlan:
     """The name of `run_path` is the time: the run takes the next number where another one has it by then."""
     groups: dict[str, Group]
     """By the stage whose directory they go into, in the order of the stages."""
+    rules: Sequence[PhaseRule] = ()
 
 
-def plan_import(files: Sequence[Path], runs_dir: Path, output: Path | None) -> ImportPlan:
+def plan_import(
+    files: Sequence[Path],
+    runs_dir: Path,
+    output: Path | None,
+    *,
+    gpu: str | None = None,
+    rules: Sequence[PhaseRule] = (),
+) -> ImportPlan:
     """Recognise every file; nothing is written.
+
+    Args:
+        gpu: name of the GPU, for files that do not say it.
+        rules: ranges of whatever name that are phases.
 
     Raises:
         ConfigError: one is of no kind that can be imported, two do not go into one run, or `output` holds a run.
@@ -52,13 +64,13 @@ def plan_import(files: Sequence[Path], runs_dir: Path, output: Path | None) -> I
     groups: dict[str, Group] = {}
     for file in files:
         kind, importer = recognise(file)
-        items.append(Item(file, kind, importer.kinds[kind], file.stat().st_size))
+        items.append(Item(file, kind, importer.kinds[kind], file.stat().st_size, gpu))
         groups.setdefault(importer.stage, Group(importer, [])).items.append(items[-1])
     _refuse_same(items)
     for group in groups.values():
         _refuse_conflicting(group)
     ordered = {stage: groups[stage] for stage in STAGES.builtin() if stage in groups}
-    return ImportPlan(run_path, output is None, ordered)
+    return ImportPlan(run_path, output is None, ordered, rules)
 
 
 def _refuse_same(items: Sequence[Item]) -> None:
@@ -101,7 +113,7 @@ def import_files(plan: ImportPlan, argv: Sequence[str], listener: Listener) -> E
             group = plan.groups[stage]
             folder, scratch = stage_dir(run_path, stage), scratch_dir(run_path, stage)
             try:
-                return group.importer.read(ImportContext(group.items, folder, scratch, progress))
+                return group.importer.read(ImportContext(group.items, folder, scratch, progress, plan.rules))
             finally:
                 save()
 

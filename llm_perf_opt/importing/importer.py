@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.registry import stage_leaving
 
 if TYPE_CHECKING:
     from llm_perf_opt.importing.item import Item
     from llm_perf_opt.stages.base import Progress
+
+
+OUTSIDE = "outside"
+"""What lies in no phase is called so."""
+PhaseRule = tuple[str, re.Pattern[str]]
+"""(phase, what its ranges are called), as the time line has them."""
+
+
+def phase_rule(text: str) -> PhaseRule:
+    """`NAME=REGEX` as a rule.
+
+    Raises:
+        ConfigError: it has another form, or the expression is none.
+    """
+    name, equals, pattern = text.partition("=")
+    example = "for example: --range 'decode=^model_step'"
+    if not name.strip() or not equals or not pattern:
+        raise ConfigError(f"--range {text!r} is not NAME=REGEX", example)
+    if name.strip() == OUTSIDE:
+        raise ConfigError(f"--range {text!r}: {OUTSIDE!r} is what lies in no phase", "call the phase something else")
+    try:
+        return name.strip(), re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"--range {text!r}: {pattern!r} is no regular expression: {error}", example) from error
 
 
 @dataclass(frozen=True)
@@ -26,6 +52,8 @@ class ImportContext:
     scratch_dir: Path
     """Logs of tools."""
     progress: Progress
+    rules: Sequence[PhaseRule] = ()
+    """Ranges of whatever name that are phases."""
 
 
 def any_number(_: Sequence[Item]) -> Sequence[Item]:

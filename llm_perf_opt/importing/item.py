@@ -23,6 +23,8 @@ class Item:
     what: str
     """The kind in words."""
     size_bytes: int
+    gpu: str | None = None
+    """As the user named it, for a file that does not."""
     sha256: str | None = None
     stored: Path | None = None
     problem: LlmperfError | None = None
@@ -55,6 +57,7 @@ class Item:
             size_bytes=self.size_bytes,
             sha256=self.sha256,
             stored=None if self.stored is None else self.stored.relative_to(run_path).as_posix(),
+            gpu=self.gpu,
             problem=None if self.problem is None else self.problem.message,
         )
 

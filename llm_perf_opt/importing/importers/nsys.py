@@ -62,7 +62,7 @@ def read(context: ImportContext) -> Outcome:
 
     def extract(item: Item, export: Path) -> None:
         drop_environments(export)
-        found.append(read_report(item.source.name, export))
+        found.append(read_report(item.source.name, export, context.rules, item.gpu))
 
     for number, capture in enumerate(captures, 1):
         name = NSYS_OUTPUT if len(captures) == 1 else f"{NSYS_OUTPUT}.{number}"

@@ -22,7 +22,8 @@ def read(context: ImportContext) -> Outcome:
         from llm_perf_opt.captures.trace import write_profile
         from llm_perf_opt.formats.torch_events import read_events
 
-        notes.extend(write_profile(read_events(item.source), folder, item.source.name).notes)
+        events = read_events(item.source)
+        notes.extend(write_profile(events, folder, item.source.name, context.rules, item.gpu).notes)
 
     def clean(copy: Path) -> None:
         hidden = hide_secrets(copy)
