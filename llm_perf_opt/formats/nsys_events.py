@@ -18,6 +18,7 @@ import numpy as np
 
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.nsys_about import about_export, devices_of, duration_ns, recording_ns
+from llm_perf_opt.formats.nsys_counters import counters_of
 from llm_perf_opt.formats.sqlite_columns import Column, Int, TableReader
 from llm_perf_opt.records.columns import (
     ABSENT,
@@ -143,11 +144,13 @@ class _Export:
         processes = _distinct_in([_process_of(threads), *(_process_of(distinct(part.process)) for part in work)])
         devices, numbers = self._devices(work, processes)
         about = about_export(self.reader)
+        counters, counter_notes = counters_of(self.reader, devices)
         events = Events(
             work=DeviceWork.joined([self._work(part, strings, processes, numbers) for part in work]),
             calls=self._call_columns(calls, strings, threads),
             ranges=Ranges.joined([self._range_columns(found, strings, threads) for found in ranges]),
             waits=_wait_columns(waits, processes, numbers),
+            counters=counters,
             processes=self._processes(processes),
             threads=self._threads(threads, processes),
             devices=devices,
@@ -156,7 +159,7 @@ class _Export:
             duration_ns=duration_ns(self.reader),
         )
         events.names = list(self.names.texts)
-        events.notes = [*self.notes, *self._malformed_notes(), *_graph_notes(events)]
+        events.notes = [*self.notes, *self._malformed_notes(), *_graph_notes(events), *counter_notes]
         return events
 
     def kernels_alone(self) -> Events:

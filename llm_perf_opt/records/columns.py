@@ -46,6 +46,10 @@ MEMORY_KINDS = (
 MEMORY_UNKNOWN = 7
 
 
+SM_ACTIVE, TENSOR_ACTIVE, DRAM_READ, DRAM_WRITE = range(4)
+"""Counters of a GPU that are kept, each in percent of its peak."""
+
+
 class Columns:
     """A table whose fields are arrays of one length."""
 
@@ -150,6 +154,16 @@ class Waits(Columns):
     process: Small = field(default_factory=_smalls)
 
 
+@dataclass(slots=True)
+class Counters(Columns):
+    """Samples of counters of devices."""
+
+    time_ns: Int = field(default_factory=_ints)
+    device: Small = field(default_factory=_smalls)
+    counter: Kind = field(default_factory=_kinds)
+    percent: Int = field(default_factory=_ints)
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     pid: int | str
@@ -208,6 +222,7 @@ class Events:
     calls: Calls = field(default_factory=Calls)
     ranges: Ranges = field(default_factory=Ranges)
     waits: Waits = field(default_factory=Waits)
+    counters: Counters = field(default_factory=Counters)
     names: Sequence[str] = ()
     processes: list[Process] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)

@@ -7,7 +7,7 @@ are never added.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from llm_perf_opt.records.base import Record
 
@@ -123,6 +123,24 @@ class StepGroup(Parts):
     outliers: int
     """Longer than twice the median."""
     outliers_ns: int
+
+
+class CounterMeans(Record):
+    """Counters of one device in a window of time: means of the samples taken in it. A counter that was not sampled, or
+    not in this window, is None."""
+
+    window: Literal["device", "phase", "steps"]
+    name: str
+    """Of the phase or the kind of step; of a whole device `capture`."""
+    device: int
+    samples: int
+    """Of the counter that was sampled most."""
+    sm_active_percent: float | None
+    """Cycles in which an SM had a warp, over all SMs."""
+    tensor_active_percent: float | None
+    """Cycles in which the tensor pipes worked."""
+    dram_percent: float | None
+    """Cycles in which the memory interface read or wrote."""
 
 
 class ThreadDoing(Record):
@@ -275,6 +293,8 @@ class DeviceTimeline(Record):
     phase_host_ns: dict[str, int]
     """Of the host, by phase; an occurrence inside another counts once."""
     steps: tuple[StepGroup, ...]
+    counters: tuple[CounterMeans, ...] = ()
+    """Where the file samples any."""
     gaps: tuple[Gap, ...]
     """The longest ones; `devices[].gaps` is of all."""
     waited_for: tuple[HostDoing, ...]

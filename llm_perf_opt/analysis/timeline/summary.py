@@ -8,6 +8,7 @@ import numpy as np
 
 from llm_perf_opt.analysis.timeline import devices as device_tables
 from llm_perf_opt.analysis.timeline.answer import answer
+from llm_perf_opt.analysis.timeline.counters import counter_means
 from llm_perf_opt.analysis.timeline.phases import Phases, find_phases
 from llm_perf_opt.analysis.timeline.state import State, analysed
 from llm_perf_opt.analysis.timeline.steps import PhaseRule
@@ -70,6 +71,7 @@ def record_of(state: State, phases: Phases, tables: Tables, source: str) -> Devi
         phases=tuple(device_tables.phase_times(state, phases)),
         phase_host_ns=device_tables.phase_host_ns(state, phases),
         steps=tuple(device_tables.step_groups(state, phases)),
+        counters=tuple(counter_means(state, phases)),
         gaps=tuple(device_tables.longest_gaps(state, host)),
         waited_for=tuple(waited),
         categories=tuple(device_tables.category_times(state)),
