@@ -14,6 +14,8 @@ from llm_perf_opt.records.waterfall import Waterfall, WaterfallParts
 PHASES = ("decode", "prefill")
 INFLATED = 0.1
 """Where profiling costs more than this share of a step, what the host did is mostly the profiler's doing."""
+MOSTLY_WITHIN = 0.5
+"""Where less of what a phase launched ran within it, its range is not the time of its steps on the device."""
 NO_DEVICE_WORK = "the capture holds no device work in this phase: on a CPU nothing waits for a launch"
 
 
@@ -22,7 +24,7 @@ class StepWork:
     """What the captured steps of one phase were, from everything but the capture itself."""
 
     steps: int | str
-    """Steps in one occurrence of the phase on average, times occurrences; or why they are not known."""
+    """In all captured occurrences, counted once for each device; or why they are not known."""
     bound_s: float | str
     """Least time of all captured occurrences together; or why it is not known."""
     unprofiled_step_s: float | str
@@ -38,7 +40,9 @@ class Window:
     devices: int
     occurrences: int | None
     wall_ns: int
-    host_ns: int
+    """Of the host's ranges, once for each device; where none worked, once."""
+    launched_kernel_ns: int | None = None
+    """Kernels and graphs that were launched in the phase, whenever they ran."""
     kernel_ns: int | None = None
     communication_ns: int | None = None
     copy_ns: int | None = None
@@ -51,12 +55,12 @@ def window_of(record: DeviceTimeline, phase: str) -> Window | None:
     host = record.phase_host_ns.get(phase)
     if not rows:
         counted = [row.occurrences for row in record.ranges if row.name == phase and row.domain is None]
-        return None if host is None else Window(0, counted[0] if counted else None, host, host)
+        return None if host is None else Window(0, counted[0] if counted else None, host)
     return Window(
         devices=len(rows),
         occurrences=max(row.occurrences for row in rows),
         wall_ns=sum(row.wall_ns for row in rows),
-        host_ns=host if host is not None else max(row.wall_ns for row in rows),
+        launched_kernel_ns=sum(row.total_ns for row in record.kernels if row.phase == phase),
         kernel_ns=sum(row.compute_ns for row in rows),
         communication_ns=sum(row.exposed_communication_ns for row in rows),
         copy_ns=sum(row.exposed_copy_ns for row in rows),
@@ -77,7 +81,8 @@ def waterfall(window: Window | None, phase: str, work: StepWork) -> Waterfall:
     above = _above(window, bound, reasons)
     if not window.devices:
         reasons |= dict.fromkeys(
-            ("kernel_ns", "exposed_communication_ns", "exposed_copy_ns", "idle_by_cause"), NO_DEVICE_WORK
+            ("kernel_ns", "launched_kernel_ns", "exposed_communication_ns", "exposed_copy_ns", "idle_by_cause"),
+            NO_DEVICE_WORK,
         )
     if window.occurrences is None:
         reasons["occurrences"] = "the table of ranges does not have it"
@@ -85,7 +90,7 @@ def waterfall(window: Window | None, phase: str, work: StepWork) -> Waterfall:
     if isinstance(work.steps, str):
         reasons |= dict.fromkeys(("steps", "captured_step_ns"), work.steps)
     else:
-        captured = round(window.host_ns / work.steps)
+        captured = round(window.wall_ns / work.steps)
     unprofiled = None
     if isinstance(work.unprofiled_step_s, str):
         reasons["unprofiled_step_ns"] = work.unprofiled_step_s
@@ -102,6 +107,7 @@ def waterfall(window: Window | None, phase: str, work: StepWork) -> Waterfall:
         occurrences=window.occurrences,
         steps=None if isinstance(work.steps, str) else work.steps,
         kernel_ns=window.kernel_ns,
+        launched_kernel_ns=window.launched_kernel_ns,
         parts=WaterfallParts(
             static_bound_ns=bound,
             kernels_above_bound_ns=above,
@@ -168,7 +174,9 @@ def answer(found: Waterfall, phase: str) -> str:
     """What a waterfall says, in a sentence or two."""
     wall, parts = found.wall_ns, found.parts
     assert wall is not None
-    what = f"{found.steps:,} captured decode steps" if phase == "decode" and found.steps is not None else phase
+    what = phase
+    if phase == "decode" and found.steps is not None:
+        what = "one captured decode step" if found.steps == 1 else f"{found.steps:,} captured decode steps"
     if parts.idle_by_cause is None:
         said = f"{what[0].upper()}{what[1:]} took {_ms(wall)} on the host; parts of it are not known: {NO_DEVICE_WORK}."
     else:
@@ -176,7 +184,18 @@ def answer(found: Waterfall, phase: str) -> str:
     below = below_bound(found)
     if below is not None:
         said += f" What kernels took above the bound cannot be said: {below}."
-    return said + _cost(found, phase)
+    return said + _ran_later(found) + _cost(found, phase)
+
+
+def _ran_later(found: Waterfall) -> str:
+    """That the windows miss what they launched: engines that do not wait for the device in their ranges."""
+    launched, ran = found.launched_kernel_ns, found.kernel_ns
+    if launched is None or ran is None or ran > MOSTLY_WITHIN * launched:
+        return ""
+    return (
+        f" Kernels that it launched took {_ms(launched)}, and {_ms(ran)} of kernels ran within its range: the host ran "
+        "ahead of the device, whose steps last longer than these ranges."
+    )
 
 
 def below_bound(found: Waterfall) -> str | None:

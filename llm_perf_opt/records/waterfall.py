@@ -31,12 +31,14 @@ class Waterfall(Record):
     """Null parts are of 0."""
     occurrences: int | None
     steps: int | None
-    """Decode steps in all occurrences; a prefill is one step."""
+    """Decode steps in all occurrences, counted once for each device; a prefill is one step."""
     kernel_ns: int | None
     """While a kernel or graph ran that is no communication: bound and what is above it together."""
+    launched_kernel_ns: int | None
+    """Durations of what was launched in the phase, whenever it ran; as far as the record has its kernels."""
     parts: WaterfallParts
     captured_step_ns: int | None
-    """Host's range of the phase by its steps."""
+    """Wall time by steps."""
     unprofiled_step_ns: int | None
     """TPOT of the timed repeats of the same work, their latency for prefill; medians over repeats."""
     cost_of_profiling_ns: int | None

@@ -68,7 +68,7 @@ def _of_phase(facts: RunFacts, captured: Captured | str, record: DeviceTimeline,
     runs = _chosen(captured.runs, window, phase)
     if isinstance(runs, str):
         return waterfall(window, phase, StepWork(runs, runs, runs))
-    steps = sum(map(steps_of, runs)) if phase == "decode" else len(runs)
+    steps = (sum(map(steps_of, runs)) if phase == "decode" else len(runs)) * max(window.devices, 1)
     bound, source = _bound_s(facts, captured.workload, runs, phase)
     return waterfall(window, phase, StepWork(steps, bound, _unprofiled_s(captured.timed, runs, phase), source))
 
@@ -135,13 +135,11 @@ def _timed(facts: RunFacts, captured: Workload) -> Workload | str:
 
 def _named_steps(record: DeviceTimeline, phase: str) -> int | None:
     """Steps whose ranges have a name of their own: those of serving engines, and llmperf's decode steps."""
-    rows = [row for row in record.phases if row.name == phase]
-    groups = [group for group in record.steps if group.phase == phase and group.device in (None, 0)]
-    named = sum(group.steps for group in groups)
-    if rows and named == rows[0].occurrences:
+    named = sum(group.steps for group in record.steps if group.phase == phase)
+    if named and named == sum(row.occurrences for row in record.phases if row.name == phase):
         return named
-    own = [group.steps for group in record.steps if group.name == "decode step"]
-    return own[0] if own and phase == "decode" else None
+    own = sum(group.steps for group in record.steps if group.name == "decode step")
+    return own if own and phase == "decode" else None
 
 
 def _chosen(runs: Runs, window: Window, phase: str) -> Runs | str:

@@ -105,7 +105,17 @@ def test_several_gpus_have_no_bound_of_one() -> None:
     found = of(rows, StepWork(4, 15e-9, 20e-9, "a GPU"))
     assert (found.devices, found.wall_ns, found.kernel_ns, found.parts.static_bound_ns) == (2, 200, 70, None)
     assert "2 GPUs worked" in found.reasons["static_bound_ns"]
-    assert found.captured_step_ns == 25
+    assert found.captured_step_ns == 50
+
+
+def test_a_host_that_runs_ahead_is_said() -> None:
+    rows = Rows(
+        work=[Piece(20, 220, correlation=1)], calls=[Call(2, 8, correlation=1)], spans=[Span(0, 40, name="decode")]
+    )
+    found = of(rows)
+    assert (found.kernel_ns, found.launched_kernel_ns) == (20, 200)
+    assert "the host ran ahead of the device" in found.answer
+    assert "ran ahead" not in of(ROWS).answer
 
 
 def test_a_cpu_says_what_it_can() -> None:

@@ -179,6 +179,14 @@ def test_steps_with_names_of_their_own_are_counted() -> None:
     assert (found.steps, found.captured_step_ns, found.wall_ns) == (2, 9, 18)
 
 
+def test_steps_of_several_processes_are_those_of_each() -> None:
+    spans = [Span(start, start + 9, thread, "step[DECODE bs=32]") for start in (0, 10) for thread in (0, 1)]
+    work = [Piece(1, 5, device, process=device) for device in (0, 1)]
+    record = summary(Rows(work=work, spans=spans, threads=[0, 1], devices=2).events())
+    found = of(run_of("torch_profiler", record, setup=None))
+    assert (found.devices, found.steps, found.captured_step_ns, found.wall_ns) == (2, 4, 9, 36)
+
+
 def test_a_run_without_a_capture_says_so() -> None:
     said = write.summary(records.facts(records.measured(records.workload())))["timeline"]
     assert said["waterfall"]["decode"]["parts"]["idle_by_cause"] is None
