@@ -80,6 +80,9 @@ def analyse(events: Events, source: str, rules: Sequence[PhaseRule] = (), gpu: s
     about = dataclasses.replace(events.about, command=tuple(redact_argv(events.about.command)))
     devices = [dataclasses.replace(device, name=device.name or gpu) for device in events.devices]
     notes = [*events.notes, *_rule_notes(events, rules)]
+    others = sorted({device.name for device in events.devices if device.name is not None} - {gpu})
+    if gpu is not None and others:
+        notes.append(Note(f"--gpu {gpu} is not used for what the file names: {', '.join(others)}."))
     state = analysed_file(dataclasses.replace(events, about=about, devices=devices, notes=notes))
     phases = find_phases(state, rules)
     tables = tables_of(state, phases)

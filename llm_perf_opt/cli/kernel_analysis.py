@@ -24,6 +24,9 @@ JSON, MARKDOWN, HTML = "kernels.json", "kernels.md", "kernels.html"
 def analyze_paths(paths: Sequence[Path], gpu: str | None = None) -> tuple[KernelAnalysis, list[str]]:
     """The analysis, and files of folders that are not ncu's; `gpu` is that of launches which do not name theirs."""
     found = find_kernels(paths, is_read)
+    others = sorted({launch.gpu for launch in found.launches if launch.gpu} - {gpu})
+    if gpu is not None and others:
+        console.note(f"--gpu {gpu} is not used for launches that name their GPU: {', '.join(others)}")
     launches = [replace(launch, gpu=launch.gpu or gpu) for launch in found.launches]
     return analyze_kernels(launches, found.problems), found.passed_over
 

@@ -165,11 +165,16 @@ def _bound_s(facts: RunFacts, workload: Workload, runs: Runs, phase: str) -> tup
     if peaks.flops_per_s is None or peaks.bytes_per_s is None:
         return peaks.reason or "the peak of this hardware is not known", None
     counting = config.pipeline.first(StaticAnalysis)
-    work_of = cost_of(workload, config.infer, counting.attention_flops, counting.logits)
-    return _least_s(work_of, peaks, runs, phase)
+    # Each step at its own context, whatever the headline figures count it at.
+    infer = config.infer.model_copy(update={"context_len_mode": "auto"})
+    total = _least_s(cost_of(workload, infer, counting.attention_flops, counting.logits), peaks, runs, phase)
+    if isinstance(total, str):
+        return total, None
+    conventions = f"attention {counting.attention_flops}, logits {counting.logits}"
+    return total, f"FLOPs ({conventions}) and least bytes of static analysis; {peaks.source}"
 
 
-def _least_s(work_of: CostOf, peaks: Peaks, runs: Runs, phase: str) -> tuple[float, str] | tuple[str, None]:
+def _least_s(work_of: CostOf, peaks: Peaks, runs: Runs, phase: str) -> float | str:
     assert peaks.flops_per_s is not None and peaks.bytes_per_s is not None
     total = 0.0
     known: dict[tuple[object, ...], BatchCost | str] = {}
@@ -179,12 +184,12 @@ def _least_s(work_of: CostOf, peaks: Peaks, runs: Runs, phase: str) -> tuple[flo
             known[key] = work_of(run)
         work = known[key]
         if isinstance(work, str):
-            return work, None
+            return work
         decode = phase == "decode"
         flops = work.decode_flops if decode else work.prefill_flops
         least_bytes = work.decode_least_bytes if decode else work.prefill_least_bytes
         total += max(flops / peaks.flops_per_s, least_bytes / peaks.bytes_per_s)
-    return total, f"FLOPs and least bytes of static analysis; {peaks.source}"
+    return total
 
 
 def _unprofiled_s(timed: Workload | str, runs: Runs, phase: str) -> float | str:

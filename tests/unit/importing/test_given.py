@@ -43,6 +43,16 @@ def test_the_gpu_of_a_file_that_names_none(tmp_path: Path, kind: str, gpu: str |
     assert line(tmp_path, file, gpu=gpu).devices[0].name == gpu
 
 
+def test_a_file_that_names_its_gpu_is_believed(tmp_path: Path) -> None:
+    named = {"deviceProperties": [{"id": 0, "name": "NVIDIA A100"}], "traceEvents": EVENTS}
+    run_path = tmp_path / "the run"
+    plan = plan_import([made(tmp_path, "t", json.dumps(named))], tmp_path, run_path, gpu=H100)
+    found = read_run(run_path, import_files(plan, ["llmperf", "import"], Quiet()).manifest).first(DeviceTimeline)
+    assert found is not None
+    assert found.devices[0].name == "NVIDIA A100"
+    assert any("is not used for what the file names: NVIDIA A100" in note for note in found.note_words())
+
+
 def test_ranges_of_other_names_are_phases_and_steps(tmp_path: Path) -> None:
     trace = made(tmp_path, "t", json.dumps(EVENTS).replace('"decode"', '"model_step 4"'))
     found = line(tmp_path, trace, rules=(phase_rule("decode=^model_step"), phase_rule("prefill=^first$")))
