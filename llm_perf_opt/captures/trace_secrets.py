@@ -16,7 +16,8 @@ MOST_UNCUT_BYTES = 16 << 20
 """Of text without an end of a line or of an event; longer text is cut anywhere."""
 # Traces are long and hold few secrets: a block is parsed only where one of these is in it.
 _NAME_ENDS = "token|secret|password|passwd|passphrase|apikey|key|credentials?|auth|authorization|cookie|pwd|bearer|pass"
-_SIGNS = tuple(f"{end}{mark}".encode() for end in _NAME_ENDS.replace("s?", "").split("|") for mark in ('"', "="))
+_ENDS = tuple(end for end in (*_NAME_ENDS.replace("s?", "").split("|"), "credentials") if end != "apikey")  # has key
+_QUOTED, _PLAIN = (tuple(f"{end}{mark}".encode() for end in _ENDS) for mark in ('"', "="))
 # In lower case, and from the end of a name on, since a search that begins with any character is slow.
 _GIVEN = re.compile(
     rf"""(?P<word>{_NAME_ENDS})(?:"\s*:\s*"(?P<quoted>(?:[^"\\]|\\.)+)"|=(?P<plain>[^\s"\\&,;=]+))""".encode()
@@ -61,7 +62,7 @@ def _hidden(block: bytes) -> tuple[bytes, int]:
     """`block` without its secrets, and how many they were."""
     found: list[tuple[int, int]] = []
     lower = block.lower()
-    if any(sign in lower for sign in _SIGNS):
+    if any(sign in lower for sign in _QUOTED) or (b"=" in lower and any(sign in lower for sign in _PLAIN)):
         found += [
             given.span("quoted" if given["quoted"] else "plain")
             for given in _GIVEN.finditer(lower)

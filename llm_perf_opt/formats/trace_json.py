@@ -30,7 +30,15 @@ ARGUMENTS = {
     "graph": "graph id",
     "node": "graph node id",
     "sync": "cuda_sync_kind",
+    "collective": "Collective name",
+    "group": "Process Group Name",
+    "members": "Process Group Ranks",
+    "sequence": "Seq",
+    "communicator": "Comms Id",
 }
+TEXTS = frozenset({"sync", "collective"})
+ANYTHING = frozenset({"group", "members", "communicator"})
+"""Names of groups are texts or numbers."""
 TOO_DEEP = "it is nested too deep for a trace"
 
 
@@ -48,6 +56,11 @@ class Arguments:
     graph: int = -1
     node: int = -1
     sync: str = ""
+    collective: str = ""
+    group: Any = ""
+    members: Any = ""
+    sequence: int = -1
+    communicator: Any = ""
 
 
 @dataclass(slots=True)
@@ -118,7 +131,7 @@ def _fast_decoders() -> tuple[Callable[[bytes], list[Any]], Callable[[bytes], li
 
     arguments = msgspec.defstruct(
         "Arguments",
-        [(name, str if name == "sync" else int, "" if name == "sync" else -1) for name in ARGUMENTS],
+        [(name, _argument_type(name), getattr(NO_ARGUMENTS, name)) for name in ARGUMENTS],
         rename=dict(ARGUMENTS),
         gc=False,
     )
@@ -137,6 +150,10 @@ def _fast_decoders() -> tuple[Callable[[bytes], list[Any]], Callable[[bytes], li
         return decode
 
     return decoder(int | float | None), decoder(Decimal | None)
+
+
+def _argument_type(name: str) -> Any:
+    return Any if name in ANYTHING else str if name in TEXTS else int
 
 
 def _lenient(text: bytes, odd: Counter[str]) -> Any:
@@ -184,7 +201,9 @@ def _arguments(args: dict[str, Any]) -> Arguments:
     found = Arguments()
     for name, key in ARGUMENTS.items():
         given = args.get(key)
-        if isinstance(given, str if name == "sync" else int) and not isinstance(given, bool):
+        if name in ANYTHING:
+            setattr(found, name, args.get(key, ""))
+        elif isinstance(given, str if name in TEXTS else int) and not isinstance(given, bool):
             setattr(found, name, given)
     return found
 

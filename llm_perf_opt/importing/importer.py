@@ -41,6 +41,11 @@ def phase_rule(text: str) -> PhaseRule:
         raise ConfigError(f"--range {text!r}: {pattern!r} is no regular expression: {error}", example) from error
 
 
+def rule_words(rule: PhaseRule) -> str:
+    """A rule as `NAME=REGEX`."""
+    return f"{rule[0]}={rule[1].pattern}"
+
+
 @dataclass(frozen=True)
 class ImportContext:
     """What an importer is given."""
@@ -54,6 +59,12 @@ class ImportContext:
     progress: Progress
     rules: Sequence[PhaseRule] = ()
     """Ranges of whatever name that are phases."""
+    world_size: int | None = None
+    """Ranks of the job that the files are of, where that is known."""
+    jobs: int = 1
+    """So many files may be read at a time, in processes of their own."""
+    save: Callable[[], None] = lambda: None
+    """Record what became of the files so far: an import that goes on does not read again what is stored by then."""
 
 
 def any_number(_: Sequence[Item]) -> Sequence[Item]:
@@ -75,6 +86,9 @@ class Importer:
     """What it leaves: the files are those of the stage that leaves the same."""
     conflicting: Callable[[Sequence[Item]], Sequence[Item]] = any_number
     """Of its files, those that do not go into one run; none or several."""
+    number_ranks: Callable[[Sequence[Item]], int | None] = lambda _: None
+    """Give several files their ranks, if that is how they go into one run; the number of ranks of their job, where that
+    is known. Raises ConfigError where they do not."""
 
     @property
     def stage(self) -> str:

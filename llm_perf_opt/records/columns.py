@@ -164,6 +164,20 @@ class Counters(Columns):
     percent: Int = field(default_factory=_ints)
 
 
+@dataclass(slots=True)
+class Collectives(Columns):
+    """What the file says of device work that is communication; other communication is told by its name alone."""
+
+    work: Int = field(default_factory=_ints)
+    """Position in the table of device work."""
+    name: Small = field(default_factory=_smalls)
+    """What it was called as (`allreduce`, …), as a name."""
+    communicator: Small = field(default_factory=_smalls)
+    """The same for all ranks that take part, as a name."""
+    sequence: Int = field(default_factory=_ints)
+    """Number of the call on its communicator."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     pid: int | str
@@ -208,6 +222,8 @@ class About:
     driver: str | None = None
     cuda: str | None = None
     command: tuple[str, ...] = ()
+    host: str | None = None
+    """The name of the machine."""
     rank: int | None = None
     world_size: int | None = None
     graph_trace: str | None = None
@@ -223,6 +239,7 @@ class Events:
     ranges: Ranges = field(default_factory=Ranges)
     waits: Waits = field(default_factory=Waits)
     counters: Counters = field(default_factory=Counters)
+    collectives: Collectives = field(default_factory=Collectives)
     names: Sequence[str] = ()
     processes: list[Process] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)

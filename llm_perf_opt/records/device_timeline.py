@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.ranks import RankComparison, RankSkew
 
 SCHEMA_VERSION = 1
 
@@ -74,6 +75,8 @@ class DeviceTime(Parts):
 
     device: int
     """Position in this list; other tables refer to it."""
+    rank: int | None = None
+    """Where the files of several ranks were read together."""
     gpu: str | None
     """Which physical GPU, where the file says so; else GPUs are told apart by process and number."""
     process: int | str | None
@@ -95,6 +98,12 @@ class DeviceTime(Parts):
     """While at least two streams were busy."""
     gaps: GapStatistics | None
     launches: LaunchStatistics
+
+
+class RankTime(Parts, RankSkew):
+    """One rank: its devices' parts added up, and its collectives against those of the other ranks."""
+
+    devices: tuple[int, ...]
 
 
 class PhaseTime(Parts):
@@ -312,6 +321,9 @@ class DeviceTimeline(Record):
     distrusted: tuple[Distrusted, ...]
     graphs: GraphCounts
     notes: tuple[FileNote, ...]
+    ranks: tuple[RankTime, ...] = ()
+    """Empty where one rank alone was recorded."""
+    rank_comparison: RankComparison | None = None
 
     def summary(self) -> dict[str, Any]:
         """Without the tables of names, which have their own places."""

@@ -42,6 +42,10 @@ class ImportedFile(Record):
     """As `--gpu` named it, for what the file does not say it of."""
     problem: str | None = None
     """Why nothing was read from it."""
+    rank: int | None = None
+    """Where it is one of several ranks of a job."""
+    ranges: tuple[str, ...] = ()
+    """As `--range` named them, for an import that goes on."""
 
 
 class Manifest(Record):

@@ -70,6 +70,8 @@ def timeline_blocks(stage: str, record: DeviceTimeline) -> list[Block]:
 def device_words(device: DeviceTime) -> str:
     """Which GPU it is, as far as the file says."""
     number = f"GPU {device.ordinal}" if device.process is None else f"GPU {device.ordinal} of process {device.process}"
+    if device.rank is not None:
+        number = f"rank {device.rank}, {number}"
     name = "" if device.name is None else f" ({device.name})"
     return f"{number}{name}"
 

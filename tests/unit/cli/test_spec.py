@@ -32,7 +32,7 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
     "kernels top": ("RUN|SQLITE|CSV", "--limit"),
     "kernels profile": ("TOP.yaml", "[-- COMMAND...]"),
     "kernels analyze": ("PATH...", "--output", "--gpu"),
-    "import": ("FILE...", "--output", "--gpu", "--range"),
+    "import": ("FILE...", "--output", "--gpu", "--range", "--jobs", "--resume"),
     "report": ("RUN", "--format", "--output"),
     "compare": ("A", "B", "--fail-if", "--json"),
     "doctor": ("--require", "--json"),
