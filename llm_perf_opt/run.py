@@ -69,7 +69,7 @@ def plan_resumption(run_path: Path) -> Resumption:
     """
     manifest = read_manifest(run_path)
     if manifest.imported:
-        raise ConfigError(f"{run_path} holds imported files, so there is nothing to go on with", "start a new run")
+        raise ConfigError(f"{run_path} holds imported files", f"go on with it: llmperf import --resume {run_path}")
     damaged = _damaged(run_path, manifest)
     config = load_config(run_path / CONFIG, environ={}).config
     if manifest.hidden:

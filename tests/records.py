@@ -144,7 +144,7 @@ def instrumented() -> Instrumented:
 
 def work(prefill_flops: int = 10**10, decode_flops: int = 10**9, decode_least_bytes: int = 10**9) -> CostOf:
     """The same work for every batch."""
-    return lambda _: BatchCost(prefill_flops, decode_flops, decode_least_bytes)
+    return lambda _: BatchCost(prefill_flops, decode_flops, decode_least_bytes, 10**8)
 
 
 NOT_WATCHED = HardwareState(recorded=False, reason="no NVIDIA GPU was used")

@@ -16,14 +16,24 @@ COUNTED = "bytes"
 ONE_OBSERVATION = "one observation a run: there is no interval"
 
 
-def compare_figures(a: dict[str, Metric], b: dict[str, Metric], different: str | None) -> tuple[FigureChange, ...]:
+RATES = ("decode.tpot_ms", "decode.tokens_per_s")
+"""Figures of a token: runs that made different numbers of them can be compared by these alone."""
+
+
+def compare_figures(
+    a: dict[str, Metric], b: dict[str, Metric], different: str | None, *, rates: bool = False
+) -> tuple[FigureChange, ...]:
     """Every figure of one stage, in order.
 
     Args:
         a, b: the figures by name; both have all names, measured or not.
         different: why the runs did different work; None where they may be compared.
+        rates: whether rates may be compared all the same.
     """
-    return tuple(compare_figure(name, metric, b[name], different) for name, metric in a.items())
+    return tuple(
+        compare_figure(name, metric, b[name], None if rates and name in RATES else different)
+        for name, metric in a.items()
+    )
 
 
 def compare_figure(name: str, a: Metric, b: Metric, different: str | None = None) -> FigureChange:

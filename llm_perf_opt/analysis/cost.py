@@ -37,7 +37,7 @@ def cost_of(record: Workload, infer: Infer, attention_flops: str, logits: str) -
         decode = found.decode.flops
         if infer.context_len_mode != "auto" and steps:
             decode = steps * _step_flops(record.model, batch, infer, steps, attention_flops)
-        return BatchCost(found.prefill.flops, decode, found.decode.bytes)
+        return BatchCost(found.prefill.flops, decode, found.decode.bytes, found.prefill.bytes)
 
     return of
 

@@ -21,8 +21,15 @@ def compare_work(a: Workload, a_inputs: Inputs, b: Workload, b_inputs: Inputs) -
         return WorkComparison(relation="same", differences=facts)
     reason = _different_work(a, a_inputs, b, b_inputs)
     if reason is not None:
-        return WorkComparison(relation="different", reason=reason, differences=facts)
+        rates = _same_inputs(a, a_inputs, b, b_inputs)
+        return WorkComparison(relation="different", reason=reason, differences=facts, rates=rates)
     return WorkComparison(relation="comparable", differences=facts)
+
+
+def _same_inputs(a: Workload, a_inputs: Inputs, b: Workload, b_inputs: Inputs) -> bool:
+    """Whether both ran the same inputs in the same batches, whatever tokens those became."""
+    one, other = ([_digests(batch, inputs) for batch in run.batches] for run, inputs in ((a, a_inputs), (b, b_inputs)))
+    return bool(one) and one == other
 
 
 def _different_work(a: Workload, a_inputs: Inputs, b: Workload, b_inputs: Inputs) -> str | None:

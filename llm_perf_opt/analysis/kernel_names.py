@@ -52,6 +52,13 @@ RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 """(category, what in a name makes it one of these); the first that fits counts."""
 OTHER = "other"
 
+# Ends when every rank's part is there. A broadcast, a send or a reduction to one rank ends for itself, and exchanges
+# between all are made of sends.
+_SYNCHRONISES = re.compile(
+    r"all_?reduce|all_?gather|reduce_?scatter|barrier|cross_device_reduce|quick_?reduce|one_shot_|two_shot_|lamport",
+    re.IGNORECASE,
+)
+
 _CAST = re.compile(r"\((?:unsigned |signed )?(?:int|long|short|bool|char|long long|size_t)\)(?=-?\d)")
 _SUFFIX = re.compile(r"\b(\d+)(?:ull|ul|ll|u|l)\b", re.IGNORECASE)
 _LAMBDA = re.compile(r"[\[{]?\blambda\s*\([^()]*\)\s*(?:\(instance (\d+)\)|#(\d+))[\]}]?")
@@ -88,6 +95,11 @@ def category(name: str) -> str:
 def communicates(name: str) -> bool:
     """Whether a kernel moves data between devices."""
     return category(name) == COMMUNICATION
+
+
+def synchronises(name: str) -> bool:
+    """Whether a kernel or call that communicates ends at one time on all ranks that take part."""
+    return _SYNCHRONISES.search(name) is not None
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -24,6 +24,8 @@ class BatchCost:
     """Sum over the decode steps, each at its own context."""
     decode_least_bytes: int
     """Weights and cache read once a step, and the new cache entries written."""
+    prefill_least_bytes: int
+    """Weights read once, and the cache of the prompt written."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def stage_metrics(record: Workload, hardware: HardwareState, cost_of: CostOf, pe
         "ttft_ms": timed("ms", [repeat.ttft_ms for _, repeat in runs]),
         "preprocess.latency_ms": timed("ms", [repeat.preprocess_ms for _, repeat in runs]),
         "prefill.latency_ms": timed("ms", [repeat.prefill_ms for _, repeat in runs]),
-        "decode.tpot_ms": after_first("ms", [_tpot_ms(repeat) for _, repeat in decoded]),
+        "decode.tpot_ms": after_first("ms", [tpot_ms(repeat) for _, repeat in decoded]),
         "decode.step_p50_ms": of_steps("ms", lambda found: found.p50_ms),
         "decode.step_p95_ms": of_steps("ms", lambda found: found.p95_ms),
         "decode.step_p99_ms": of_steps("ms", lambda found: found.p99_ms),
@@ -146,7 +148,7 @@ def _runs(batches: Sequence[BatchResult]) -> Iterator[tuple[int, Repeat]]:
             yield index, repeat
 
 
-def _tpot_ms(repeat: Repeat) -> float:
+def tpot_ms(repeat: Repeat) -> float:
     """(t_last − t_first) / (n − 1), t on the host, n the tokens of the longest row."""
     return (repeat.e2e_ms - repeat.ttft_ms) / len(repeat.step_ms)
 

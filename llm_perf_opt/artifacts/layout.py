@@ -36,6 +36,8 @@ OPERATORS = "operators.md"
 TIMELINE = "timeline*.json"
 """The time line of each capture of a stage; see `timeline_file`."""
 TIMELINE_TABLE = "timeline*.parquet"
+COLLECTIVES = "collectives.parquet"
+"""The collectives of a rank, for the comparison of ranks."""
 PRED_DIR = "pred"
 PREDICTIONS = "predictions.jsonl"
 ELSEWHERE = "elsewhere.json"
@@ -114,6 +116,11 @@ def timeline_file(number: int | None = None) -> str:
 def timeline_table(number: int | None = None) -> str:
     """All device work of a capture."""
     return "timeline.parquet" if number is None else f"timeline.{number}.parquet"
+
+
+def rank_dir(folder: Path, rank: int) -> Path:
+    """What one rank of several left in a stage's directory."""
+    return folder / f"rank-{rank}"
 
 
 def export_log(number: int) -> str:

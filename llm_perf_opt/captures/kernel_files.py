@@ -88,7 +88,7 @@ def _read_run(folder: Path, found: Found, wanted: Wanted) -> None:
         found.problems.append(Unreadable(path=str(folder), reason=_why_no_kernels(folder)))
         return
     # Of a run that did not start ncu itself, the environment is not the one that was profiled.
-    gpu = _only_gpu(folder / ENVIRONMENT) if (profiled / COMMAND).is_file() else None
+    gpu = _only_gpu(folder / ENVIRONMENT) if (profiled / COMMAND).is_file() else _named_at_import(folder)
     whole = (launch for file in files for launch in _read_file(file, found, wanted, str(folder), named=True))
     launches = [launch if launch.gpu else replace(launch, gpu=gpu) for launch in _together(whole)]
     if files != reports:
@@ -122,6 +122,15 @@ def _why_no_kernels(folder: Path) -> str:
     if not isinstance(entry, dict):
         return "the run had no ncu stage"
     return f"no kernels: the ncu stage is {entry.get('status')}: {entry.get('reason')}"
+
+
+def _named_at_import(folder: Path) -> str | None:
+    """The GPU that `llmperf import --gpu` was told of an ncu file."""
+    try:
+        files = json.loads(read_file(folder / MANIFEST))["imported"]
+        return next((file["gpu"] for file in files if file["kind"].startswith("ncu") and file.get("gpu")), None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _only_gpu(environment: Path) -> str | None:

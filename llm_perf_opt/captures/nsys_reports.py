@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.timeline.kernel_times import kernel_runs, kernel_times
+from llm_perf_opt.analysis.timeline.steps import PhaseRule
 from llm_perf_opt.analysis.timeline.tables import sums
+from llm_perf_opt.captures.nsys_ranks import write_ranks
 from llm_perf_opt.captures.timeline import Captured, analyse, write_timeline
 from llm_perf_opt.formats.nsys_events import read_events
 from llm_perf_opt.formats.nsys_export import open_export, warnings
@@ -35,14 +37,27 @@ def kernels_of(reports: Sequence[Read]) -> list[KernelTime]:
     return kernel_times([kernel_runs(state.events, state.reason) for state in states])
 
 
-def read_report(name: str, export: Path) -> Read:
-    """What one report holds, from its export.
+def read_report(
+    name: str,
+    export: Path,
+    rules: Sequence[PhaseRule] = (),
+    gpu: str | None = None,
+    *,
+    rank: int | None = None,
+    world_size: int | None = None,
+) -> Read:
+    """What one report holds, from its export; `rules` and `gpu` are those of `analyse`.
+
+    Args:
+        rank, world_size: of the launched program, where that was said before its environment was taken out.
 
     Raises:
         StageError: the export cannot be read.
     """
     events = read_events(export)
-    captured = analyse(events, name)
+    if rank is not None:
+        events.about.rank, events.about.world_size = rank, world_size
+    captured = analyse(events, name, rules, gpu)
     return Read(NsysReport(name=name, facts=facts_of(events, export)), captured)
 
 
@@ -104,6 +119,8 @@ def _processes(events: Events, kernels: NDArray[np.bool_]) -> tuple[NsysProcess,
 
 
 def write_timelines(directory: Path, reports: Sequence[Captured]) -> None:
-    """Write the time line of each report."""
+    """Write the time line of each report; where they hold several ranks of a job, one of all of them too."""
+    if write_ranks(directory, reports):
+        return
     for number, captured in enumerate(reports, 1):
         write_timeline(captured, directory, number if len(reports) > 1 else None)

@@ -20,8 +20,9 @@ from llm_perf_opt.analysis.timeline.summary import analysed_file, record_of
 from llm_perf_opt.analysis.timeline.tables import Tables, tables_of
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import timeline_file, timeline_table
-from llm_perf_opt.records.columns import ABSENT, NONE, WORK_KINDS, Events
+from llm_perf_opt.records.columns import ABSENT, NONE, WORK_KINDS, Events, Note
 from llm_perf_opt.records.device_timeline import DeviceTimeline
+from llm_perf_opt.records.factor import distinct
 from llm_perf_opt.records.tables import KernelRow, OperatorRow
 from llm_perf_opt.redact import redact_argv
 
@@ -76,6 +77,7 @@ def analyse(
     events: Events,
     source: str,
     rules: Sequence[PhaseRule] = (),
+    gpu: str | None = None,
     *,
     capture: Events | None = None,
     modules: Collection[str] = OUR_MODULES,
@@ -83,6 +85,8 @@ def analyse(
     """Analyse the events of a file that is called `source`.
 
     Args:
+        rules: ranges of whatever name that are phases, before those that are recognised.
+        gpu: name of the GPUs that the file does not name.
         capture: a recording of the capture of the CUDA graphs that the file replays.
         modules: labels that are those of modules.
 
@@ -90,11 +94,26 @@ def analyse(
         StageError: its times lie too far apart.
     """
     about = dataclasses.replace(events.about, command=tuple(redact_argv(events.about.command)))
-    state = analysed_file(dataclasses.replace(events, about=about))
+    devices = [dataclasses.replace(device, name=device.name or gpu) for device in events.devices]
+    notes = [*events.notes, *_rule_notes(events, rules)]
+    others = sorted({device.name for device in events.devices if device.name is not None} - {gpu})
+    if gpu is not None and others:
+        notes.append(Note(f"--gpu {gpu} is not used for what the file names: {', '.join(others)}."))
+    state = analysed_file(dataclasses.replace(events, about=about, devices=devices, notes=notes))
     phases = find_phases(state, rules)
     tables = tables_of(state, phases)
     places = find_places(state, capture, modules)
     return Captured(state, phases, places, tables, record_of(state, phases, tables, places, source))
+
+
+def _rule_notes(events: Events, rules: Sequence[PhaseRule]) -> list[Note]:
+    """Rules that no range is called like."""
+    names = [events.names[name] for name in distinct(events.ranges.name).tolist()] if rules else []
+    return [
+        Note(f"--range {phase}={pattern.pattern}: no range of {len(names):,} different names matches it.")
+        for phase, pattern in rules
+        if not any(pattern.search(name) for name in names)
+    ]
 
 
 def write_timeline(captured: Captured, folder: Path, number: int | None = None) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
+from llm_perf_opt.analysis.timeline.steps import PhaseRule
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import PROFILE, TABLES
 from llm_perf_opt.captures.timeline import Captured, analyse, write_timeline
@@ -14,8 +16,16 @@ from llm_perf_opt.records.tables import write_tables
 from llm_perf_opt.records.workload import Profile
 
 
-def write_profile(events: Events, folder: Path, source: str, capture: Events | None = None) -> Profile:
-    """Write the tables, the time line and the facts of a trace into `folder`.
+def write_profile(
+    events: Events,
+    folder: Path,
+    source: str,
+    rules: Sequence[PhaseRule] = (),
+    gpu: str | None = None,
+    *,
+    capture: Events | None = None,
+) -> Profile:
+    """Write the tables, the time line and the facts of a trace into `folder`; `rules` and `gpu` are those of `analyse`.
 
     Args:
         capture: a recording of the capture of the CUDA graphs that it replays.
@@ -23,20 +33,41 @@ def write_profile(events: Events, folder: Path, source: str, capture: Events | N
     Raises:
         StageError: there is nothing in it.
     """
-    host = bool(len(events.calls)) or bool((events.ranges.kind != PYTHON).any())
-    device = bool(len(events.work))
-    if not host and not device:
+    captured = analysed_trace(events, source, rules, gpu, capture=capture)
+    write_profile_tables(captured, folder)
+    return write_profile_facts(captured, folder)
+
+
+def analysed_trace(
+    events: Events,
+    source: str,
+    rules: Sequence[PhaseRule] = (),
+    gpu: str | None = None,
+    *,
+    capture: Events | None = None,
+) -> Captured:
+    """Analyse a trace; `rules`, `gpu` and `capture` are those of `analyse`.
+
+    Raises:
+        StageError: there is nothing in it.
+    """
+    if not _has_host(events) and not len(events.work):
         raise StageError(
             "the trace holds no operators and no kernels", "record it with torch.profiler and its CPU or CUDA activity"
         )
-    captured = analyse(events, source, capture=capture)
-    write_profile_tables(captured, folder)
+    return analyse(events, source, rules, gpu, capture=capture)
+
+
+def write_profile_facts(captured: Captured, folder: Path) -> Profile:
+    """Write what a trace holds and what has to be known of it."""
+    events = captured.state.events
+    device = bool(len(events.work))
     notes = captured.record.note_words()
     if not device:
         notes.insert(0, "The trace holds no kernels: it was recorded on a CPU, or without the CUDA activity.")
     profile = Profile(
         sample=None,
-        activities=tuple(name for name, there in (("cpu", host), ("cuda", device)) if there),
+        activities=tuple(name for name, there in (("cpu", _has_host(events)), ("cuda", device)) if there),
         events=event_count(events),
         wall_ms=None,
         phase_ms=phase_ms(captured),
@@ -45,6 +76,10 @@ def write_profile(events: Events, folder: Path, source: str, capture: Events | N
     )
     write_text(folder / PROFILE, profile.model_dump_json(indent=2) + "\n")
     return profile
+
+
+def _has_host(events: Events) -> bool:
+    return bool(len(events.calls)) or bool((events.ranges.kind != PYTHON).any())
 
 
 def write_profile_tables(captured: Captured, folder: Path) -> None:

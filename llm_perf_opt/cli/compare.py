@@ -12,13 +12,16 @@ from llm_perf_opt.cli.running import JsonOption
 from llm_perf_opt.errors import GateError, InconclusiveError
 
 if TYPE_CHECKING:
+    from llm_perf_opt.records.base import Record
     from llm_perf_opt.records.comparison import GateResult
+    from llm_perf_opt.reports.document import Document
 
 app = typer.Typer()
 
 EXAMPLES = """
 Examples:
   llmperf compare runs/before runs/after
+  llmperf compare imported/before imported/after
   llmperf compare runs/eager runs/compiled --fail-if 'decode.tpot_ms > +5%' --fail-if 'e2e.latency_ms > 900'
 
 A limit is [STAGE:]FIGURE > AMOUNT or < AMOUNT. AMOUNT is +5% or -5% (change of B against A), +20 or -20
@@ -48,24 +51,45 @@ def compare(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the figures of run B with those of run A, and what else differs between them."""
+    """Compare the figures of run B with those of run A, and what else differs between them.
+
+    Where one of them was imported, their captures are compared: kernels, operators, ranges, times of a step. There is
+    no verdict then.
+    """
     from llm_perf_opt.analysis.gates import parse_gate
     from llm_perf_opt.cli.report import intact
+    from llm_perf_opt.reports.compare_captures import captures_document, compare_captures
     from llm_perf_opt.reports.compare_runs import compare_runs
-    from llm_perf_opt.reports.comparison import comparison_document, write_comparison
+    from llm_perf_opt.reports.comparison import comparison_document
     from llm_perf_opt.reports.facts import read_run
 
     gates = [parse_gate(expression) for expression in fail_if or ()]
     runs = [read_run(path, intact(path)) for path in (a, b)]
+    if any(run.setup is None for run in runs):
+        captures = compare_captures(*runs)
+        _put_out(captures, captures_document(captures), output, as_json=as_json)
+        if gates:
+            listed = ", ".join(gate.expression for gate in gates)
+            raise InconclusiveError(
+                f"{len(gates)} of {len(gates)} gates could not be decided: {listed}", captures.reason
+            )
+        return
     comparison = compare_runs(runs[0], runs[1], gates)
+    _put_out(comparison, comparison_document(comparison), output, as_json=as_json)
+    _enforce(comparison.gates)
+
+
+def _put_out(comparison: Record, document: Document, output: Path | None, *, as_json: bool) -> None:
+    """Print a comparison, and write it where that was asked for."""
+    from llm_perf_opt.reports.comparison import write_comparison
+
     if as_json:
         typer.echo(comparison.model_dump_json(indent=2))
     else:
-        console.show(comparison_document(comparison))
+        console.show(document)
     if output is not None:
-        for file in write_comparison(comparison, output):
+        for file in write_comparison(comparison, document, output):
             console.note(f"wrote {file}")
-    _enforce(comparison.gates)
 
 
 def _enforce(gates: tuple[GateResult, ...]) -> None:

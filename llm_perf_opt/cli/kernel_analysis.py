@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -20,10 +21,14 @@ from llm_perf_opt.reports.markdown import to_markdown
 JSON, MARKDOWN, HTML = "kernels.json", "kernels.md", "kernels.html"
 
 
-def analyze_paths(paths: Sequence[Path]) -> tuple[KernelAnalysis, list[str]]:
-    """The analysis, and files of folders that are not ncu's."""
+def analyze_paths(paths: Sequence[Path], gpu: str | None = None) -> tuple[KernelAnalysis, list[str]]:
+    """The analysis, and files of folders that are not ncu's; `gpu` is that of launches which do not name theirs."""
     found = find_kernels(paths, is_read)
-    return analyze_kernels(found.launches, found.problems), found.passed_over
+    others = sorted({launch.gpu for launch in found.launches if launch.gpu} - {gpu})
+    if gpu is not None and others:
+        console.note(f"--gpu {gpu} is not used for launches that name their GPU: {', '.join(others)}")
+    launches = [replace(launch, gpu=launch.gpu or gpu) for launch in found.launches]
+    return analyze_kernels(launches, found.problems), found.passed_over
 
 
 def failed(analysis: KernelAnalysis) -> LlmperfError:

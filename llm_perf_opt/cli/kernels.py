@@ -9,7 +9,7 @@ import typer
 
 from llm_perf_opt.cli import console
 from llm_perf_opt.cli.lazy import TailCommand
-from llm_perf_opt.cli.options import ConfigDirs
+from llm_perf_opt.cli.options import ConfigDirs, GpuOption, given_gpu
 from llm_perf_opt.cli.running import DryRunOption, JsonOption, workload_after
 from llm_perf_opt.errors import ConfigError
 
@@ -106,6 +106,7 @@ def profile(
     Examples:
       llmperf kernels analyze tmp/profile-output/20261122-101500
       llmperf kernels analyze profiles/ other.ncu-rep raw.csv --output report
+      llmperf kernels analyze raw.csv --gpu "NVIDIA H100 80GB HBM3"
     """
 )
 def analyze(
@@ -122,6 +123,7 @@ def analyze(
             show_default=False,
         ),
     ] = None,
+    gpu: GpuOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what limits each profiled kernel.
@@ -130,7 +132,7 @@ def analyze(
     """
     from llm_perf_opt.cli.kernel_analysis import analyze_paths, failed, print_analysis, write_analysis
 
-    analysis, passed_over = analyze_paths(paths)
+    analysis, passed_over = analyze_paths(paths, given_gpu(gpu))
     for path in passed_over:
         console.detail(f"{path}: no table of ncu, passed over")
     if not analysis.launches:

@@ -48,6 +48,20 @@ def load(
     return loaded
 
 
+def given_gpu(name: str | None) -> str | None:
+    """The name of the GPU that `--gpu` means, as its driver reports it.
+
+    Raises:
+        ConfigError: the catalogue has none of this name.
+    """
+    if name is None:
+        return None
+    from llm_perf_opt.hardware.catalogue import gpu_named
+
+    gpu = gpu_named(name, "roofs of any other GPU are not known")
+    return gpu.driver_names[0] if gpu.driver_names else gpu.id
+
+
 def _complete(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     from llm_perf_opt.cli.completion import complete
 
@@ -67,5 +81,14 @@ ConfigDirs: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(
         "--config-dir", metavar="DIR", help="Directory with presets of your own; may be repeated.", show_default=False
+    ),
+]
+GpuOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu",
+        metavar="NAME",
+        help="The GPU where a file does not name it: its name in the catalogue, or exactly the driver's.",
+        show_default=False,
     ),
 ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
 
 from llm_perf_opt.formats.sqlite_columns import TableReader
 from llm_perf_opt.records.columns import About, Device
 
-_ARGUMENT = re.compile(r"PROCESS_0:ARGUMENT_(\d+)$")
 _RANK = re.compile(r'(RANK|WORLD_SIZE)="?(\d+)"?$')
+_ARGUMENT = re.compile(r"PROCESS_0:ARGUMENT_(\d+)$")
 
 
 def about_export(reader: TableReader) -> About:
@@ -18,11 +22,7 @@ def about_export(reader: TableReader) -> About:
     captured = _pairs(reader, "META_DATA_CAPTURE")
     machine = dict(_pairs(reader, "TARGET_INFO_SYSTEM_ENV"))
     first = dict(reversed(captured))
-    ranks = {
-        found[1]: int(found[2])
-        for name, value in captured
-        if name.endswith("ENVIRONMENT_VARIABLE") and (found := _RANK.match(value))
-    }
+    ranks = _ranks(captured)
     arguments = sorted((int(found[1]), value) for name, value in captured if (found := _ARGUMENT.match(name)))
     command = first.get("PROCESS_0:COMMAND")
     mode = first.get("CUDA_GRAPH_TRACE_OPTIONS:MODE")
@@ -32,10 +32,30 @@ def about_export(reader: TableReader) -> About:
         driver=machine.get("NvDriverVersion"),
         cuda=_cuda_version(machine.get("CudaDriverVersion")),
         command=() if command is None else (command, *(value for _, value in arguments)),
+        host=machine.get("Hostname"),
         rank=ranks.get("RANK"),
         world_size=ranks.get("WORLD_SIZE"),
         graph_trace=None if mode is None else mode.lower(),
     )
+
+
+def said_rank(path: Path) -> tuple[int | None, int | None]:
+    """The rank and the world size of the launched program in an export whose environments are still in it; None where
+    they are not, or the file cannot be read."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as connection:
+            ranks = _ranks(_pairs(TableReader(connection), "META_DATA_CAPTURE"))
+    except sqlite3.Error:
+        return None, None  # said when it is read
+    return ranks.get("RANK"), ranks.get("WORLD_SIZE")
+
+
+def _ranks(captured: Sequence[tuple[str, str]]) -> dict[str, int]:
+    return {
+        found[1]: int(found[2])
+        for name, value in captured
+        if name.endswith("ENVIRONMENT_VARIABLE") and (found := _RANK.match(value))
+    }
 
 
 def devices_of(

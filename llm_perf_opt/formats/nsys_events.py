@@ -18,6 +18,7 @@ import numpy as np
 
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.nsys_about import about_export, devices_of, duration_ns, recording_ns
+from llm_perf_opt.formats.nsys_counters import counters_of
 from llm_perf_opt.formats.nsys_graphs import read_nodes
 from llm_perf_opt.formats.sqlite_columns import Column, Int, TableReader
 from llm_perf_opt.records.columns import (
@@ -146,11 +147,13 @@ class _Export:
         processes = _distinct_in([_process_of(threads), *(_process_of(distinct(part.process)) for part in work)])
         devices, numbers = self._devices(work, processes)
         about = about_export(self.reader)
+        counters, counter_notes = counters_of(self.reader, devices)
         events = Events(
             work=DeviceWork.joined([self._work(part, strings, processes, numbers) for part in work]),
             calls=self._call_columns(calls, strings, threads),
             ranges=Ranges.joined([self._range_columns(found, strings, threads) for found in ranges]),
             waits=_wait_columns(waits, processes, numbers),
+            counters=counters,
             nodes=GraphNodes(nodes[0], nodes[1], nodes[2], looked_up(nodes[3], threads).astype(np.int32)),
             processes=self._processes(processes),
             threads=self._threads(threads, processes),
@@ -160,7 +163,7 @@ class _Export:
             duration_ns=duration_ns(self.reader),
         )
         events.names = list(self.names.texts)
-        events.notes = [*self.notes, *self._malformed_notes(), *_graph_notes(events)]
+        events.notes = [*self.notes, *self._malformed_notes(), *_graph_notes(events), *counter_notes]
         return events
 
     def kernels_alone(self) -> Events:

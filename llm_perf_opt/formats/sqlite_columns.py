@@ -74,13 +74,14 @@ class TableReader:
         """Columns that are needed and not there."""
         return [column.name for column in columns if column.needed and column.name not in self.columns_of(table)]
 
-    def read(self, table: str, columns: Sequence[Column]) -> list[Int]:
-        """These columns of all rows, in the order of the table; no rows where there is no such table."""
+    def read(self, table: str, columns: Sequence[Column], where: str = "") -> list[Int]:
+        """These columns of all rows, or of those `where`, in their order; no rows where there is no such table."""
         there = self.columns_of(table)
         stored = [column for column in columns if column.name in there]
         if not stored:
             return [np.empty(0, np.int64) for _ in columns]
         query = f"SELECT {', '.join(column.cell() for column in stored)} FROM {quoted(table)}"
+        query += f" WHERE {where}" if where else ""
         parts: dict[str, list[Int]] = {column.name: [] for column in stored}
         rows = 0
         with _uncollected():

@@ -35,6 +35,7 @@ from llm_perf_opt.records.columns import (
     WAIT_UNKNOWN,
     About,
     Calls,
+    Collectives,
     Device,
     DeviceWork,
     Events,
@@ -55,6 +56,8 @@ HOST = {"cpu_op": OPERATOR, "operator": OPERATOR, "user_annotation": ANNOTATION,
 DEVICE = {"kernel": KERNEL, "gpu_memcpy": COPY, "memcpy": COPY, "gpu_memset": SET, "memset": SET}
 WAIT = "cuda_sync"
 RECORDING = "trace"
+DISTRIBUTED = "distributedInfo"
+"""What the trace says of its job, beside the events."""
 WAITS = {
     "Event Sync": WAIT_EVENT,
     "Stream Wait Event": WAIT_STREAM_EVENT,
@@ -101,6 +104,8 @@ class _Columns:
         self._calls: list[Calls] = []
         self._ranges: list[Ranges] = []
         self._waits: list[Waits] = []
+        self._collectives: list[Collectives] = []
+        self._works = 0
         self._malformed = 0
         self._recording: list[tuple[int, int]] = []
 
@@ -170,6 +175,9 @@ class _Columns:
         start, end = _times(named)
         rows = len(named)
         copies = [copy_of(event.name) for event in named] if kind == COPY else []
+        if kind == KERNEL:
+            self._add_collectives(named)
+        self._works += rows
         direction, source, target = (
             np.array(column, np.int8) for column in zip(*copies, strict=True)
         ) if copies else (np.full(rows, value, np.int8) for value in (0, MEMORY_UNKNOWN, MEMORY_UNKNOWN))  # fmt: skip
@@ -194,6 +202,28 @@ class _Columns:
             )
         )
 
+    def _add_collectives(self, kernels: list[Any]) -> None:
+        rows = [
+            row
+            for row, event in enumerate(kernels)
+            if event.args is not None and (event.args.collective or event.args.group != "")
+        ]
+        found = [kernels[row].args for row in rows]
+        if found:
+            names, groups = [event.collective or None for event in found], [communicator_of(event) for event in found]
+            self._collectives.append(
+                Collectives(
+                    np.array(rows, np.int64) + self._works,
+                    self._names_or_none(names),
+                    self._names_or_none(groups),
+                    _argument([kernels[row] for row in rows], "sequence"),
+                )
+            )
+
+    def _names_or_none(self, texts: Sequence[str | None]) -> NDArray[np.int32]:
+        names = self._names
+        return np.array([NONE if text is None else names.setdefault(text, len(names)) for text in texts], np.int32)
+
     def _add_waits(self, events: list[Any]) -> None:
         start, end = _times(events)
         kinds = [WAITS.get((event.args or NO_ARGUMENTS).sync or event.name or "", WAIT_UNKNOWN) for event in events]
@@ -211,8 +241,8 @@ class _Columns:
     def _said(self, events: Sequence[Any], argument: str) -> NDArray[np.int32]:
         """Texts that some events have as an argument, as names; -1 without one."""
         names = self._names
-        found = [None if event.args is None else getattr(event.args, argument) for event in events]
-        if found.count(None) == len(found):
+        found = ["" if event.args is None else getattr(event.args, argument) for event in events]
+        if found.count("") == len(found):
             return np.full(len(found), NONE, np.int32)
         return np.array(
             [names.setdefault(text, len(names)) if isinstance(text, str) and text else NONE for text in found], np.int32
@@ -248,6 +278,7 @@ class _Columns:
             calls=Calls.joined(self._calls),
             ranges=Ranges.joined(self._ranges),
             waits=waits,
+            collectives=Collectives.joined(self._collectives),
             names=list(self._names),
             processes=[Process(pid) for pid in processes],
             threads=threads,
@@ -377,6 +408,18 @@ def copy_of(name: str) -> tuple[int, int, int]:
     return _DIRECTIONS.get(direction[1], 0) if direction else 0, numbers[0], numbers[1]
 
 
+def communicator_of(arguments: Any) -> str | None:
+    """One name for a communicator in the traces of all its ranks; None where the trace does not say.
+
+    Names of groups count within a job, so the ranks in it tell apart groups that ranks made each for themselves.
+    """
+    if arguments.communicator != "":
+        return f"communicator {arguments.communicator}"
+    if arguments.group == "":
+        return None
+    return f"group {arguments.group}" + (f" of ranks {arguments.members}" if arguments.members != "" else "")
+
+
 def _gpu_names(around: Mapping[str, Any]) -> dict[Any, str]:
     found = around.get("deviceProperties")
     rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
@@ -384,7 +427,7 @@ def _gpu_names(around: Mapping[str, Any]) -> dict[Any, str]:
 
 
 def _about(around: Mapping[str, Any]) -> About:
-    spread = around.get("distributedInfo")
+    spread = around.get(DISTRIBUTED)
     spread = spread if isinstance(spread, dict) else {}
     return About(
         tool="torch.profiler",

@@ -30,22 +30,25 @@ ARGUMENTS = {
     "graph": "graph id",
     "node": "graph node id",
     "sync": "cuda_sync_kind",
+    "collective": "Collective name",
+    "group": "Process Group Name",
+    "members": "Process Group Ranks",
+    "sequence": "Seq",
+    "communicator": "Comms Id",
     "kernel": "kernel",
     "annotation": "name",
     "module": "str",
 }
 TAKEN: dict[str, Any] = {
     "sync": str,
+    "collective": str,
     # Calls of ROCm write these as text; of device work they are numbers.
     "bytes": int | str,
     "stream": int | str,
-    "kernel": str,
-    "annotation": str,
-    "module": str,
 }
 """Of which types an argument is taken, where not as a whole number."""
-OPEN = ("kernel", "annotation", "module")
-"""Keys that others use too, with values of any type: these are let pass and not taken."""
+ANYTHING = frozenset({"group", "members", "communicator", "kernel", "annotation", "module"})
+"""Names of groups are texts or numbers; the other keys have values of any type in events that do not mean these."""
 TOO_DEEP = "it is nested too deep for a trace"
 
 
@@ -63,11 +66,16 @@ class Arguments:
     graph: int = -1
     node: int = -1
     sync: str = ""
-    kernel: Any = None
+    collective: str = ""
+    group: Any = ""
+    members: Any = ""
+    sequence: int = -1
+    communicator: Any = ""
+    kernel: Any = ""
     """What a call launches: ROCm says it."""
-    annotation: Any = None
+    annotation: Any = ""
     """What a node of a graph was annotated with (`torch.cuda.graph_annotations`), or …"""
-    module: Any = None
+    module: Any = ""
     """… the module that it was annotated with."""
 
 
@@ -140,7 +148,7 @@ def _fast_decoders() -> tuple[Callable[[bytes], list[Any]], Callable[[bytes], li
 
     arguments = msgspec.defstruct(
         "Arguments",
-        [(name, Any if name in OPEN else TAKEN.get(name, int), getattr(NO_ARGUMENTS, name)) for name in ARGUMENTS],
+        [(name, _argument_type(name), getattr(NO_ARGUMENTS, name)) for name in ARGUMENTS],
         rename=dict(ARGUMENTS),
         gc=False,
     )
@@ -159,6 +167,10 @@ def _fast_decoders() -> tuple[Callable[[bytes], list[Any]], Callable[[bytes], li
         return decode
 
     return decoder(int | float | None), decoder(Decimal | None)
+
+
+def _argument_type(name: str) -> Any:
+    return Any if name in ANYTHING else TAKEN.get(name, int)
 
 
 def _lenient(text: bytes, odd: Counter[str]) -> Any:
@@ -206,7 +218,9 @@ def _arguments(args: dict[str, Any]) -> Arguments:
     found = Arguments()
     for name, key in ARGUMENTS.items():
         given = args.get(key)
-        if isinstance(given, TAKEN.get(name, int)) and not isinstance(given, bool):
+        if name in ANYTHING:
+            setattr(found, name, args.get(key, ""))
+        elif isinstance(given, TAKEN.get(name, int)) and not isinstance(given, bool):
             setattr(found, name, given)
     return found
 

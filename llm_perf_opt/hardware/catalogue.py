@@ -36,8 +36,14 @@ def find_gpu(name: str) -> Gpu | None:
     return None
 
 
-def gpu_named(name: str) -> Gpu:
+FOR_ANY_OTHER = "for any other GPU set hardware.peak_tflops and hardware.memory_bandwidth_gbs"
+
+
+def gpu_named(name: str, otherwise: str = FOR_ANY_OTHER) -> Gpu:
     """The GPU a person asked for by name.
+
+    Args:
+        otherwise: what to do where the catalogue does not have it.
 
     Raises:
         ConfigError: no GPU has this name; the remedy lists near ones.
@@ -48,7 +54,7 @@ def gpu_named(name: str) -> Gpu:
         raise ConfigError(
             f"unknown GPU {name!r}",
             f"did you mean {near}? Names are those of the catalogue (docs/hardware/gpus.md) or exactly the driver's; "
-            "for any other GPU set hardware.peak_tflops and hardware.memory_bandwidth_gbs",
+            f"{otherwise}",
         )
     return gpu
 

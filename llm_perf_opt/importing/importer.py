@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.registry import stage_leaving
 
 if TYPE_CHECKING:
     from llm_perf_opt.importing.item import Item
     from llm_perf_opt.stages.base import Progress
+
+
+OUTSIDE = "outside"
+"""What lies in no phase is called so."""
+PhaseRule = tuple[str, re.Pattern[str]]
+"""(phase, what its ranges are called), as the time line has them."""
+
+
+def phase_rule(text: str) -> PhaseRule:
+    """`NAME=REGEX` as a rule.
+
+    Raises:
+        ConfigError: it has another form, or the expression is none.
+    """
+    name, equals, pattern = text.partition("=")
+    example = "for example: --range 'decode=^model_step'"
+    if not name.strip() or not equals or not pattern:
+        raise ConfigError(f"--range {text!r} is not NAME=REGEX", example)
+    if name.strip() == OUTSIDE:
+        raise ConfigError(f"--range {text!r}: {OUTSIDE!r} is what lies in no phase", "call the phase something else")
+    try:
+        return name.strip(), re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"--range {text!r}: {pattern!r} is no regular expression: {error}", example) from error
+
+
+def rule_words(rule: PhaseRule) -> str:
+    """A rule as `NAME=REGEX`."""
+    return f"{rule[0]}={rule[1].pattern}"
 
 
 @dataclass(frozen=True)
@@ -26,6 +57,14 @@ class ImportContext:
     scratch_dir: Path
     """Logs of tools."""
     progress: Progress
+    rules: Sequence[PhaseRule] = ()
+    """Ranges of whatever name that are phases."""
+    world_size: int | None = None
+    """Ranks of the job that the files are of, where that is known."""
+    jobs: int = 1
+    """So many files may be read at a time, in processes of their own."""
+    save: Callable[[], None] = lambda: None
+    """Record what became of the files so far: an import that goes on does not read again what is stored by then."""
 
 
 def any_number(_: Sequence[Item]) -> Sequence[Item]:
@@ -47,6 +86,9 @@ class Importer:
     """What it leaves: the files are those of the stage that leaves the same."""
     conflicting: Callable[[Sequence[Item]], Sequence[Item]] = any_number
     """Of its files, those that do not go into one run; none or several."""
+    number_ranks: Callable[[Sequence[Item]], int | None] = lambda _: None
+    """Give several files their ranks, if that is how they go into one run; the number of ranks of their job, where that
+    is known. Raises ConfigError where they do not."""
 
     @property
     def stage(self) -> str:

@@ -23,9 +23,24 @@ class Item:
     what: str
     """The kind in words."""
     size_bytes: int
+    gpu: str | None = None
+    """As the user named it, for a file that does not."""
     sha256: str | None = None
     stored: Path | None = None
     problem: LlmperfError | None = None
+    rank: int | None = None
+    """Where it is one of several ranks of a job."""
+    world_size: int | None = None
+    """Ranks of that job, where the file says."""
+    read_before: bool = False
+    """In a run that is gone on with: it is not read again."""
+
+    @classmethod
+    def again(cls, file: ImportedFile, run_path: Path) -> Item:
+        """A file of a run that is gone on with, as it was recorded."""
+        stored = None if file.stored is None else run_path / file.stored
+        of_file = (Path(file.source), file.kind, file.what, file.size_bytes, file.gpu)
+        return cls(*of_file, sha256=file.sha256, stored=stored, rank=file.rank)
 
     def copy(
         self, target: Path, progress: Progress, *, pack: bool = False, clean: Callable[[Path], None] = lambda _: None
@@ -55,7 +70,9 @@ class Item:
             size_bytes=self.size_bytes,
             sha256=self.sha256,
             stored=None if self.stored is None else self.stored.relative_to(run_path).as_posix(),
+            gpu=self.gpu,
             problem=None if self.problem is None else self.problem.message,
+            rank=self.rank,
         )
 
     def words(self) -> str:

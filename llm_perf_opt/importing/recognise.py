@@ -12,6 +12,17 @@ from llm_perf_opt.registry import IMPORTERS
 LOOKED_AT_BYTES = 1 << 20
 
 
+def is_kind(path: Path) -> bool:
+    """Whether a file of a folder can be imported; one that cannot be read counts as one, and is refused later."""
+    try:
+        recognise(path)
+    except ConfigError:
+        return False
+    except MissingError:
+        return True
+    return True
+
+
 def recognise(path: Path) -> tuple[str, Importer]:
     """The kind of a file, and who imports it.
 

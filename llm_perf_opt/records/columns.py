@@ -46,6 +46,10 @@ MEMORY_KINDS = (
 MEMORY_UNKNOWN = 7
 
 
+SM_ACTIVE, TENSOR_ACTIVE, DRAM_READ, DRAM_WRITE = range(4)
+"""Counters of a GPU that are kept, each in percent of its peak."""
+
+
 class Columns:
     """A table whose fields are arrays of one length."""
 
@@ -169,6 +173,30 @@ class GraphNodes(Columns):
     thread: Small = field(default_factory=_smalls)
 
 
+@dataclass(slots=True)
+class Counters(Columns):
+    """Samples of counters of devices."""
+
+    time_ns: Int = field(default_factory=_ints)
+    device: Small = field(default_factory=_smalls)
+    counter: Kind = field(default_factory=_kinds)
+    percent: Int = field(default_factory=_ints)
+
+
+@dataclass(slots=True)
+class Collectives(Columns):
+    """What the file says of device work that is communication; other communication is told by its name alone."""
+
+    work: Int = field(default_factory=_ints)
+    """Position in the table of device work."""
+    name: Small = field(default_factory=_smalls)
+    """What it was called as (`allreduce`, …), as a name."""
+    communicator: Small = field(default_factory=_smalls)
+    """The same for all ranks that take part, as a name."""
+    sequence: Int = field(default_factory=_ints)
+    """Number of the call on its communicator."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     pid: int | str
@@ -213,6 +241,8 @@ class About:
     driver: str | None = None
     cuda: str | None = None
     command: tuple[str, ...] = ()
+    host: str | None = None
+    """The name of the machine."""
     rank: int | None = None
     world_size: int | None = None
     graph_trace: str | None = None
@@ -227,6 +257,8 @@ class Events:
     calls: Calls = field(default_factory=Calls)
     ranges: Ranges = field(default_factory=Ranges)
     waits: Waits = field(default_factory=Waits)
+    counters: Counters = field(default_factory=Counters)
+    collectives: Collectives = field(default_factory=Collectives)
     nodes: GraphNodes = field(default_factory=GraphNodes)
     names: Sequence[str] = ()
     processes: list[Process] = field(default_factory=list)

@@ -72,6 +72,8 @@ class WorkComparison(Record):
     """Why it is different work."""
     differences: tuple[Difference, ...] = ()
     """Facts of the model, its execution and its device."""
+    rates: bool = False
+    """Of different work: the same inputs made other numbers of tokens, so that times of a token can be compared."""
 
 
 class StageComparison(Record):

@@ -7,9 +7,10 @@ are never added.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.ranks import RankComparison, RankSkew
 
 SCHEMA_VERSION = 1
 
@@ -74,6 +75,8 @@ class DeviceTime(Parts):
 
     device: int
     """Position in this list; other tables refer to it."""
+    rank: int | None = None
+    """Where the files of several ranks were read together."""
     gpu: str | None
     """Which physical GPU, where the file says so; else GPUs are told apart by process and number."""
     process: int | str | None
@@ -95,6 +98,12 @@ class DeviceTime(Parts):
     """While at least two streams were busy."""
     gaps: GapStatistics | None
     launches: LaunchStatistics
+
+
+class RankTime(Parts, RankSkew):
+    """One rank: its devices' parts added up, and its collectives against those of the other ranks."""
+
+    devices: tuple[int, ...]
 
 
 class PhaseTime(Parts):
@@ -123,6 +132,24 @@ class StepGroup(Parts):
     outliers: int
     """Longer than twice the median."""
     outliers_ns: int
+
+
+class CounterMeans(Record):
+    """Counters of one device in a window of time: means of the samples taken in it. A counter that was not sampled, or
+    not in this window, is None."""
+
+    window: Literal["device", "phase", "steps"]
+    name: str
+    """Of the phase or the kind of step; of a whole device `capture`."""
+    device: int
+    samples: int
+    """Of the counter that was sampled most."""
+    sm_active_percent: float | None
+    """Cycles in which an SM had a warp, over all SMs."""
+    tensor_active_percent: float | None
+    """Cycles in which the tensor pipes worked."""
+    dram_percent: float | None
+    """Cycles in which the memory interface read or wrote."""
 
 
 class ThreadDoing(Record):
@@ -317,6 +344,8 @@ class DeviceTimeline(Record):
     phase_host_ns: dict[str, int]
     """Of the host, by phase; an occurrence inside another counts once."""
     steps: tuple[StepGroup, ...]
+    counters: tuple[CounterMeans, ...] = ()
+    """Where the file samples any."""
     gaps: tuple[Gap, ...]
     """The longest ones; `devices[].gaps` is of all."""
     waited_for: tuple[HostDoing, ...]
@@ -340,6 +369,9 @@ class DeviceTimeline(Record):
     distrusted: tuple[Distrusted, ...]
     graphs: GraphCounts
     notes: tuple[FileNote, ...]
+    ranks: tuple[RankTime, ...] = ()
+    """Empty where one rank alone was recorded."""
+    rank_comparison: RankComparison | None = None
 
     def summary(self) -> dict[str, Any]:
         """Without the tables of names, which have their own places."""

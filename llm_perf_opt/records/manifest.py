@@ -38,8 +38,14 @@ class ImportedFile(Record):
     """Null where it could not be copied."""
     stored: str | None
     """Where its copy is, relative to the run directory; null where there is none."""
+    gpu: str | None = None
+    """As `--gpu` named it, for what the file does not say it of."""
     problem: str | None = None
     """Why nothing was read from it."""
+    rank: int | None = None
+    """Where it is one of several ranks of a job."""
+    ranges: tuple[str, ...] = ()
+    """As `--range` named them, for an import that goes on."""
 
 
 class Manifest(Record):

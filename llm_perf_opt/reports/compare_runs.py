@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llm_perf_opt.analysis.comparison import compare_figures
+from llm_perf_opt.analysis.comparison import RATES, compare_figures
 from llm_perf_opt.analysis.differences import (
     compare_work,
     config_differences,
@@ -99,7 +99,7 @@ def _stage(stage: str, a: RunFacts, b: RunFacts) -> StageComparison:
         stage=stage,
         work=work,
         remarks=tuple(shared_remarks([(name, text) for name, run in _named(a, b) for text in _remarks(run, stage)])),
-        figures=compare_figures(one.metrics.metrics, other.metrics.metrics, different),
+        figures=compare_figures(one.metrics.metrics, other.metrics.metrics, different, rates=work.rates),
     )
 
 
@@ -140,7 +140,7 @@ def _verdict(stage: StageComparison, *, same_run: bool) -> str:
     if same_run:
         return "A and B are the same run: no change."
     if stage.work.reason is not None:
-        return f"Different work, so no change is computed: {stage.work.reason}."
+        return _different(stage)
     figures = {figure.name: figure for figure in stage.figures}
     leading = figures[next(iter(VERDICT_FIGURES))]
     if leading.verdict == "unknown":
@@ -152,6 +152,15 @@ def _verdict(stage: StageComparison, *, same_run: bool) -> str:
     }
     said = [_phrase(figures[name], words) for name, words in VERDICT_FIGURES.items()]
     return f"{openings[leading.verdict]}: {'; '.join(said)}."
+
+
+def _different(stage: StageComparison) -> str:
+    """Of different work at most rates."""
+    rates = [figure for figure in stage.figures if figure.name == RATES[0] and figure.change_percent is not None]
+    if not rates:
+        return f"Different work, so no change is computed: {stage.work.reason}."
+    said = _phrase(rates[0], VERDICT_FIGURES[RATES[0]])
+    return f"Different numbers of tokens, so only rates are compared: {said} ({stage.work.reason})."
 
 
 def _phrase(figure: FigureChange, words: str) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from llm_perf_opt.analysis.comparison import RATES
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.comparison import (
     Comparison,
     Difference,
@@ -34,9 +36,8 @@ NAMED = 8
 """Facts that are named in a sentence; the table has all."""
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+def write_comparison(comparison: Record, document: Document, folder: Path) -> list[Path]:
     """Write `comparison.md`, `comparison.html` and `comparison.json` into `folder`; the files written."""
-    document = comparison_document(comparison)
     texts = {
         "comparison.md": to_markdown(document),
         "comparison.html": to_html(document),
@@ -100,6 +101,10 @@ def _figures(stage: StageComparison) -> Section:
 
 
 def _work(stage: StageComparison) -> str:
+    if stage.work.relation == "different" and stage.work.rates:
+        return (
+            f"Different numbers of tokens: {stage.work.reason}. Of rates ({', '.join(RATES)}) the change is computed."
+        )
     if stage.work.relation == "different":
         return f"Different work: {stage.work.reason}. Values are shown, no change is computed."
     medians = "A and B are medians; the change is estimated within batches, so it need not be the ratio of the medians."

@@ -24,6 +24,7 @@ from llm_perf_opt.reports.facts import Measured, RunFacts, read_run
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.section import ReportSection
+from llm_perf_opt.reports.waterfall import waterfalls, whole_answer, without_capture
 
 T = TypeVar("T")
 FORMATS = ("md", "html", "json")
@@ -157,8 +158,23 @@ def summary(facts: RunFacts) -> dict[str, Any]:
         "measured": {stage: _summary_of(facts, stage, measured) for stage, measured in facts.measured.items()},
         # Of several the first.
         **{record.SUMMARY: record.summary() for _, record in reversed(facts.all(Record)) if record.SUMMARY is not None},
+        **timeline_summary(facts),
         **torch_summary(facts),
     }
+
+
+def timeline_summary(facts: RunFacts) -> dict[str, Any]:
+    """The time line of the first capture with its waterfall; of a run that only timed why there is none."""
+    captures = waterfalls(facts)
+    if captures:
+        _, record, found = captures[0]
+        said = {**record.summary(), "answer": whole_answer(record, found)}
+    elif facts.measured:
+        said, found = {}, without_capture()
+    else:
+        return {}
+    dumped = {phase: one.model_dump(mode="json") for phase, one in found.items()}
+    return {DeviceTimeline.SUMMARY: {**said, "waterfall": dumped}}
 
 
 def torch_summary(facts: RunFacts) -> dict[str, Any]:

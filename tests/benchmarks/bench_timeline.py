@@ -1,6 +1,7 @@
-"""Importing captures of a million kernels, and a long trace: CPU seconds and peak memory of the whole process.
+"""Importing captures of a million kernels, a long trace, and traces of many ranks: CPU seconds of all processes, and
+the peak memory of the largest of them.
 
-uv run python -m tests.benchmarks.bench_timeline
+uv run python -m tests.benchmarks.bench_timeline [WORDS OF A CASE]
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.generators import nsys_export, torch_trace
+from tests.benchmarks.generators import nsys_export, torch_ranks, torch_trace
 
 MAIN = "from llm_perf_opt.cli.main import main; main()"
 
@@ -39,6 +40,7 @@ CASES = (
         800,
     ),
     Case("import, trace of 489,000 events", lambda path: torch_trace(path, 489_000), ("-q", "import"), 2.5, 600),
+    Case("import, 64 ranks of 54 MB", lambda path: torch_ranks(path, 64, 206_000), ("-q", "import"), 100, 300),
 )
 
 
@@ -57,14 +59,17 @@ def measured(command: tuple[str, ...], path: Path, folder: Path) -> tuple[float,
 
 
 def main() -> None:
+    wanted = " ".join(sys.argv[1:])
     for case in CASES:
+        if wanted not in case.what:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "capture"
             case.make(path)
             seconds, mib = measured(case.command, path, Path(folder))
             print(
                 f"{case.what}: {seconds:.1f} CPU s of {case.limit_cpu_s}, {mib:.0f} MiB of {case.limit_mib} "
-                f"({path.stat().st_size >> 20} MiB)",
+                f"({sum(file.stat().st_size for file in (path, *path.glob('*'))) >> 20} MiB)",
                 flush=True,
             )
 

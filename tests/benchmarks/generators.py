@@ -111,6 +111,28 @@ def torch_trace(path: Path, events: int) -> None:
         file.write("\n]}\n")
 
 
+def torch_ranks(folder: Path, ranks: int, events: int) -> None:
+    """Traces of ranks of one job as of `torch_trace`, with an all-reduce for every 25 kernels, all the same but
+    for their ranks."""
+    folder.mkdir(exist_ok=True)
+    every = 25
+    talks = "ncclDevKernel_AllReduce_Sum_bf16_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
+    meta = {"Collective name": "allreduce", "Process Group Name": "3", "Group size": ranks}
+    body = []
+    for number, event in enumerate(_torch_events(events)):
+        args = event.get("args")
+        if event.get("cat") == "kernel" and isinstance(args, dict) and number // 6 % every == 0:
+            event |= {"name": talks, "args": {**args, **meta}}
+        body.append(json.dumps(event))
+    head = '{"schemaVersion": 1, "deviceProperties": [{"id": 0, "name": "NVIDIA H100 80GB HBM3"}], "distributedInfo": '
+    for rank in range(ranks):
+        job = json.dumps({"backend": "nccl", "rank": rank, "world_size": ranks})
+        with (folder / f"rank-{rank}.json").open("w", encoding="utf-8") as file:
+            file.write(f'{head}{job}, "traceEvents": [\n')
+            file.write(",\n".join(body))
+            file.write("\n]}\n")
+
+
 def _torch_events(events: int) -> Iterator[dict[str, object]]:
     dims = [[16, 559, 1024], [1024, 2816], [], [16, 559, 2816]]
     for n in range(1, events // 6 + 1):

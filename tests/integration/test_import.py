@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from llm_perf_opt.errors import StageError
+from llm_perf_opt.importing.parallel import each
 from tests.cli_process import llmperf, read_json
 from tests.unit.importing.test_import import RAW, TABLE, export, made
+from tests.unit.importing.test_ranks import trace
 from tests.unit.timeline.example import EVENTS
 
 NSYS = """#!{python}
@@ -84,7 +88,7 @@ def test_a_report_is_exported_by_an_installed_nsys(tmp_path: Path, nsys: Path) -
     ("arguments", "code", "words"),
     [
         (["missing"], 3, "missing cannot be read"),
-        (["."], 2, ". is a directory"),
+        (["empty"], 2, "empty is a directory without a file that can be imported"),
         (["notes.txt"], 2, "notes.txt is none of the files"),
         (["raw.csv", "raw.csv"], 2, "raw.csv is named twice"),
         ([], 2, "missing argument"),
@@ -95,12 +99,48 @@ def test_a_report_is_exported_by_an_installed_nsys(tmp_path: Path, nsys: Path) -
 def test_mistakes(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
     made(tmp_path, "raw.csv", RAW)
     made(tmp_path, "notes.txt", "hello")
+    (tmp_path / "empty").mkdir()
     made(tmp_path, "cut.json", json.dumps(EVENTS)[:-1])
     finished = llmperf(["import", *arguments], tmp_path)
     assert finished.returncode == code
     assert words in finished.stderr
     assert "remedy:" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_ranks_are_read_in_processes_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    for rank in range(3):
+        text = trace(rank, 3, late_us=300 * (rank == 2))
+        made(folder, f"r{rank}.json", text if rank != 1 else text[:-30])
+    finished = llmperf(["import", "traces", "--output", "out", "--jobs", "2", "--json"], tmp_path)
+    assert finished.returncode == 1
+    assert "r1.json cannot be read as a trace" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    timeline = json.loads(finished.stdout)["timeline"]
+    assert [(row["rank"], row["late_ns"]) for row in timeline["ranks"]] == [(0, 0), (2, 300_000)]
+    assert timeline["rank_comparison"]["straggler"] == 2
+    made(folder, "r1.json", trace(1, 3))
+    (folder / "r0.json").unlink()
+    finished = llmperf(["import", "--resume", "out", "--json"], tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert [row["rank"] for row in json.loads(finished.stdout)["timeline"]["ranks"]] == [0, 1, 2]
+    refused = llmperf(["import", "traces", "--resume", "out"], tmp_path)
+    assert (refused.returncode, "--resume takes its files from the run" in refused.stderr) == (2, True)
+
+
+def _doubled(number: int) -> int:
+    if number == 3:
+        os._exit(9)
+    return 2 * number
+
+
+def test_a_process_that_is_ended_costs_its_own_file_alone() -> None:
+    found = dict(each(_doubled, [1, 2, 3, 4], workers=2))
+    assert {position: value for position, value in found.items() if position != 2} == {0: 2, 1: 4, 3: 8}
+    assert isinstance(found[2], StageError)
+    assert "ended from outside" in found[2].message
 
 
 @pytest.mark.real_data

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.records.tools import NsysCapture
-from tests.cli_process import llmperf
+from tests.cli_process import llmperf, read_json
 from tests.stage_runs import Expected, command_line, profile, stage_entry
 from tests.standins.fixtures import Nsight
 
@@ -59,6 +59,12 @@ def test_one_range_of_it(nsight: Nsight, tmp_path: Path) -> None:
     assert found.trigger == 'the NVTX range "decode"'
     assert [kernel.name for kernel in found.kernels] == ["a", "b"]
     assert found.device is None
+    decode = read_json(tmp_path / "run" / "summary.json")["timeline"]["waterfall"]["decode"]
+    parts = decode["parts"]
+    exposed = parts["exposed_communication_ns"] + parts["exposed_copy_ns"]
+    assert decode["wall_ns"] == decode["kernel_ns"] + exposed + sum(parts["idle_by_cause"].values())
+    assert decode["kernel_ns"] > 0
+    assert "not llmperf's own workload" in decode["reasons"]["static_bound_ns"]
 
 
 def test_every_range_is_a_report_and_a_killed_workload_is_no_failure(nsight: Nsight, tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from llm_perf_opt.analysis.waterfall import NO_DEVICE_WORK
 from llm_perf_opt.hardware.detect import detect_gpus
 from llm_perf_opt.records.tools import NsysCapture
 from llm_perf_opt.workload.senders import PROBE_RANGE
-from tests.cli_process import LLMPERF, environment
+from tests.cli_process import LLMPERF, environment, read_json
 from tests.stage_runs import Expected, command_line, profile, running, stage_entry
 from tests.standins.fixtures import Nsight
 
@@ -181,6 +182,12 @@ def test_every_kind_of_range_is_in_the_report_and_nested(nsys_for_own: Nsight, t
     forward = ["", "/A", "/A/A::A1", "/B"]
     assert paths[:4] == [f"warmup{path}" for path in forward]
     assert paths[4:] == ["sample[0]", *[f"sample[0]/prefill{path}" for path in forward]]
+    waterfall = read_json(tmp_path / "run" / "summary.json")["timeline"]["waterfall"]
+    prefill = waterfall["prefill"]
+    assert prefill["wall_ns"] == prefill["captured_step_ns"] > 0
+    assert set(prefill["parts"].values()) == {None}
+    assert prefill["reasons"]["idle_by_cause"] == NO_DEVICE_WORK
+    assert "no range called decode" in waterfall["decode"]["reasons"]["wall_ns"]
 
 
 def nested_in(export: Path) -> list[str]:

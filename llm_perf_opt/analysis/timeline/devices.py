@@ -153,11 +153,24 @@ def _launch_statistics(state: State, rows: Int) -> LaunchStatistics:
 
 def phase_times(state: State, phases: Phases) -> list[PhaseTime]:
     """Each phase on each device that its processes use."""
+    return [
+        PhaseTime.model_validate(
+            {"name": name, "device": device, "occurrences": occurrences, **parts_of(state, device, *merged)}
+        )
+        for name, device, occurrences, merged in phase_windows(state, phases)
+    ]
+
+
+Windows = tuple[Int, Int]
+"""Starts and ends of what does not overlap."""
+
+
+def phase_windows(state: State, phases: Phases) -> Iterator[tuple[str, int, int, Windows]]:
+    """(phase, device, occurrences, when)."""
     owners = processes_of_devices(state)
     used = [device for device, _, _ in extents(state)]
     ranges = state.events.ranges
     process_of = state.events.thread_process()
-    rows = []
     for number, name in enumerate(phases.names[:-1]):
         mine = phases.rows[phases.numbers == number]
         process, start, end = windows(state, mine)
@@ -167,15 +180,10 @@ def phase_times(state: State, phases: Phases) -> list[PhaseTime]:
             if chosen.any():
                 merged = _merged(state, start[chosen], end[chosen])
                 occurrences = sum(count[owner] for owner in owners[device])
-                rows.append(
-                    PhaseTime.model_validate(
-                        {"name": name, "device": device, "occurrences": occurrences, **parts_of(state, device, *merged)}
-                    )
-                )
-    return rows
+                yield name, device, occurrences, merged
 
 
-def _merged(state: State, start: Int, end: Int) -> tuple[Int, Int]:
+def _merged(state: State, start: Int, end: Int) -> Windows:
     packing = state.time.packing
     cover = Cover.of(packing, 0, start, end)
     return cover.starts + packing.first, cover.ends + packing.first
@@ -192,11 +200,20 @@ def phase_host_ns(state: State, phases: Phases) -> dict[str, int]:
 
 def step_groups(state: State, phases: Phases) -> list[StepGroup]:
     """Each kind of step on each device that its processes use."""
+    rows = []
+    for name, phase, device, lengths, merged in step_windows(state, phases):
+        parts = _no_parts(merged) if device is None else parts_of(state, device, *merged)
+        facts = {"name": name, "phase": phase, "device": device}
+        rows.append(StepGroup.model_validate({**facts, **_spread(np.sort(lengths)), **parts}))
+    return rows
+
+
+def step_windows(state: State, phases: Phases) -> Iterator[tuple[str, str | None, int | None, Int, Windows]]:
+    """(kind of step, phase, device, length of each step, when)."""
     ranges = state.events.ranges
     owners = processes_of_devices(state)
     used: list[int | None] = [device for device, _, _ in extents(state)]
     process_of = state.events.thread_process()
-    rows = []
     for name, (phase, mine) in phases.groups.items():
         for device in used or [None]:
             own = np.arange(len(mine))
@@ -205,17 +222,10 @@ def step_groups(state: State, phases: Phases) -> list[StepGroup]:
             if not len(own):
                 continue
             start, end = ranges.start_ns[mine[own]], ranges.end_ns[mine[own]]
-            merged = _merged(state, start, end)
-            parts = _no_parts(merged) if device is None else parts_of(state, device, *merged)
-            rows.append(
-                StepGroup.model_validate(
-                    {"name": name, "phase": phase, "device": device, **_spread(np.sort(end - start)), **parts}
-                )
-            )
-    return rows
+            yield name, phase, device, end - start, _merged(state, start, end)
 
 
-def _no_parts(merged: tuple[Int, Int]) -> dict[str, object]:
+def _no_parts(merged: Windows) -> dict[str, object]:
     wall = int((merged[1] - merged[0]).sum())
     nothing = {f"{name}_ns": 0 for name in PARTS}
     causes = dict.fromkeys(CAUSES, 0) | {"no_later_work": wall}

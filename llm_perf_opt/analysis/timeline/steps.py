@@ -56,10 +56,10 @@ _STEPS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Meaning]], ...] =
 
 
 def meaning(name: str, rules: Sequence[PhaseRule] = ()) -> Meaning:
-    """What a range is, by its name; `rules` come first."""
+    """What a range is, by its name; `rules` come first, and what they name are the steps of the phase too."""
     for phase, pattern in rules:
         if pattern.search(name):
-            return Meaning(phase, None)
+            return Meaning(phase, phase)
     if name in PHASES:
         return Meaning(name, None)
     for pattern, of in _STEPS:

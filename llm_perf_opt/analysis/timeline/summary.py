@@ -8,6 +8,7 @@ import numpy as np
 
 from llm_perf_opt.analysis.timeline import devices as device_tables
 from llm_perf_opt.analysis.timeline.answer import answer
+from llm_perf_opt.analysis.timeline.counters import counter_means
 from llm_perf_opt.analysis.timeline.graphs import graph_counts
 from llm_perf_opt.analysis.timeline.modules import ModuleKernels, module_table
 from llm_perf_opt.analysis.timeline.phases import Phases, find_phases
@@ -75,6 +76,7 @@ def record_of(state: State, phases: Phases, tables: Tables, places: Places, sour
         phases=tuple(device_tables.phase_times(state, phases)),
         phase_host_ns=device_tables.phase_host_ns(state, phases),
         steps=tuple(device_tables.step_groups(state, phases)),
+        counters=tuple(counter_means(state, phases)),
         gaps=tuple(device_tables.longest_gaps(state, host)),
         waited_for=tuple(waited),
         categories=tuple(device_tables.category_times(state)),

@@ -62,7 +62,10 @@ def read(context: ImportContext) -> Outcome:
 
     def extract(item: Item, export: Path) -> None:
         drop_environments(export)
-        found.append(read_report(item.source.name, export))
+        report = read_report(
+            item.source.name, export, context.rules, item.gpu, rank=item.rank, world_size=item.world_size
+        )
+        found.append(report)
 
     for number, capture in enumerate(captures, 1):
         name = NSYS_OUTPUT if len(captures) == 1 else f"{NSYS_OUTPUT}.{number}"
@@ -96,16 +99,17 @@ def _bring_in(capture: dict[str, Item], target: Path, log: Path, progress: Progr
     report, export = capture.get(REPORT), capture.get(EXPORT)
     copied = report is not None and report.copy(Path(f"{target}.nsys-rep"), progress)
     if export is not None:
-        export.copy(Path(f"{target}.sqlite"), progress, clean=lambda copy: _clean(copy, export.source))
+        export.copy(Path(f"{target}.sqlite"), progress, clean=lambda copy: _clean(copy, export))
         return export
     assert report is not None
     if copied:
         progress.update(f"exporting {report.source.name}", 0, 1, 0)
-        report.attempt(lambda: _export(Path(f"{target}.nsys-rep"), report.source, log))
+        report.attempt(lambda: _export(Path(f"{target}.nsys-rep"), report, log))
     return report
 
 
-def _export(stored: Path, source: Path, log: Path) -> None:
+def _export(stored: Path, item: Item, log: Path) -> None:
+    source = item.source
     tool = find_tool("nsys")
     if tool is None:
         raise MissingError(
@@ -122,21 +126,24 @@ def _export(stored: Path, source: Path, log: Path) -> None:
             f"nsys {tool.version} could not export {source}: it {finished.how_it_ended()}; see {log}",
             "export it with the version that captured it, or a later one",
         )
-    _clean(stored.with_suffix(".sqlite"), source)
+    _clean(stored.with_suffix(".sqlite"), item)
 
 
-def _clean(copy: Path, source: Path) -> None:
-    """Take the environments out of an export; one that they stay in is not kept.
+def _clean(copy: Path, item: Item) -> None:
+    """Take the environments out of an export, all but the rank; one that they stay in is not kept.
 
     Raises:
         StageError: it is damaged.
     """
+    from llm_perf_opt.formats.nsys_about import said_rank
+
+    item.rank, item.world_size = said_rank(copy)
     try:
         drop_environments(copy)
     except StageError as error:
         copy.unlink(missing_ok=True)
         why = error.message.removeprefix(f"{copy} ")
-        raise StageError(f"{source} {why}; it may hold environments and is not kept", error.remedy) from error
+        raise StageError(f"{item.source} {why}; it may hold environments and is not kept", error.remedy) from error
 
 
 def _judged(reports: Sequence[NsysReport]) -> Outcome:

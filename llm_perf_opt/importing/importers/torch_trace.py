@@ -1,22 +1,33 @@
-"""A trace of torch.profiler; or two, where one is the capture of the CUDA graphs that the other replays."""
+"""Traces of torch.profiler: one, those of several ranks of a job, or a capture of CUDA graphs and its replay."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from llm_perf_opt.artifacts.layout import CAPTURE_TRACE, TRACE
+from llm_perf_opt.artifacts.files import copy_file
+from llm_perf_opt.artifacts.layout import CAPTURE_TRACE, COLLECTIVES, PROFILE, TABLES, TRACE, rank_dir, timeline_file
 from llm_perf_opt.captures.trace_pair import TracePair, read_pair
 from llm_perf_opt.captures.trace_secrets import hide_secrets
-from llm_perf_opt.errors import StageError
+from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.json_chunks import looks_like_trace
-from llm_perf_opt.importing.importer import ImportContext, Importer
+from llm_perf_opt.formats.torch_job import job_of
+from llm_perf_opt.importing.grouping import number_ranks
+from llm_perf_opt.importing.importer import ImportContext, Importer, PhaseRule
 from llm_perf_opt.importing.item import Item, outcome_of
+from llm_perf_opt.importing.parallel import each
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.workload import Profile
 
+RECORDS = (TRACE, PROFILE, TABLES, timeline_file(), COLLECTIVES)
+"""What is left of each rank."""
+
 
 def read(context: ImportContext) -> Outcome:
+    if any(item.rank is not None for item in context.items):
+        return _read_ranks(context)
     folder, progress = context.folder, context.progress
     notes: list[str] = []
     pair = _pair(context)
@@ -28,16 +39,12 @@ def read(context: ImportContext) -> Outcome:
 
         events = read_events(item.source) if pair is None else pair.replayed
         capture = None if pair is None else pair.captured
-        notes.extend(write_profile(events, folder, item.source.name, capture).notes)
+        profile = write_profile(events, folder, item.source.name, context.rules, item.gpu, capture=capture)
+        notes.extend(profile.notes)
 
-    def clean(copy: Path) -> None:
-        hidden = hide_secrets(copy)
-        if hidden:
-            notes.append(f"{hidden} value(s) under names of secrets are hidden in the stored trace.")
-
-    for capture in (found for found in context.items if found is not item):
-        capture.copy(folder / CAPTURE_TRACE, progress, pack=True, clean=clean)
-    if item.copy(folder / TRACE, progress, pack=True, clean=clean):
+    for other in (other for other in context.items if other is not item):
+        other.copy(folder / CAPTURE_TRACE, progress, pack=True, clean=partial(_clean, notes=notes))
+    if item.copy(folder / TRACE, progress, pack=True, clean=partial(_clean, notes=notes)):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
         item.attempt(extract)
     return outcome_of(context.items, Outcome(status="completed", reason=" ".join(notes) or None))
@@ -53,9 +60,108 @@ def _pair(context: ImportContext) -> TracePair | None:
     return pair
 
 
-def _conflicting(items: Sequence[Item]) -> Sequence[Item]:
-    """All but one trace, and a capture with its replay."""
-    return () if len(items) < 2 or read_pair([item.source for item in items]) is not None else items
+def _clean(copy: Path, notes: list[str]) -> None:
+    hidden = hide_secrets(copy)
+    if hidden:
+        notes.append(f"{hidden} value(s) under names of secrets are hidden in the stored trace.")
+
+
+@dataclass(frozen=True)
+class RankToRead:
+    """One rank, for a process of its own."""
+
+    source: Path
+    folder: Path
+    rules: tuple[PhaseRule, ...]
+    gpu: str | None
+
+
+@dataclass(frozen=True)
+class RankRead:
+    """What became of it."""
+
+    sha256: str | None
+    notes: tuple[str, ...]
+    problem: LlmperfError | None
+
+
+def read_rank(rank: RankToRead) -> RankRead:
+    """Copy and read one rank; it raises nothing that is expected."""
+    from llm_perf_opt.captures.ranks import write_rank
+    from llm_perf_opt.formats.torch_events import read_events
+
+    notes: list[str] = []
+    sha256 = None
+    try:
+        sha256 = copy_file(rank.source, rank.folder / TRACE, pack=True, clean=partial(_clean, notes=notes))
+        write_rank(read_events(rank.source), rank.folder, rank.source.name, rank.rules, rank.gpu)
+    except LlmperfError as error:
+        return RankRead(sha256, tuple(notes), error)
+    return RankRead(sha256, tuple(notes), None)
+
+
+def _read_ranks(context: ImportContext) -> Outcome:
+    for item in context.items:
+        whole = item.rank is not None and all((rank_dir(context.folder, item.rank) / name).exists() for name in RECORDS)
+        item.read_before &= whole
+    left = [item for item in context.items if not item.read_before]
+    notes = _read_left(context, left)
+    done = [item for item in context.items if item.problem is None]
+    if done:
+        from llm_perf_opt.captures.ranks import RankFolder, write_rank_tables, write_ranks
+
+        context.progress.update("comparing the ranks", 0, 1, 0)
+        ranks = [
+            RankFolder(item.rank, rank_dir(context.folder, item.rank), number)
+            for number, item in enumerate(sorted(done, key=_rank_of))
+            if item.rank is not None
+        ]
+        record = write_ranks(context.folder, ranks, context.world_size)
+        assert record.rank_comparison is not None
+        write_rank_tables(context.folder, ranks, (*notes, *record.rank_comparison.notes))
+        notes += record.rank_comparison.notes
+    return outcome_of(context.items, Outcome(status="completed", reason=" ".join(notes) or None))
+
+
+def _rank_of(item: Item) -> int:
+    return -1 if item.rank is None else item.rank
+
+
+def _read_left(context: ImportContext, left: Sequence[Item]) -> list[str]:
+    """Read the ranks that are left, and record each as it ends."""
+    rules = tuple(context.rules)
+    arguments = [
+        RankToRead(item.source.absolute(), rank_dir(context.folder, _rank_of(item)), rules, item.gpu) for item in left
+    ]
+    notes = []
+    context.progress.update("reading ranks", 0, len(left), 0)
+    for ended, (position, found) in enumerate(each(read_rank, arguments, context.jobs), 1):
+        item = left[position]
+        if isinstance(found, RankRead):
+            item.sha256, item.problem = found.sha256, found.problem
+            item.stored = None if found.sha256 is None else arguments[position].folder / TRACE
+            notes += [f"Rank {item.rank}: {note}" for note in found.notes]
+        else:
+            item.problem = found
+        context.save()
+        context.progress.update("reading ranks", ended, len(left), 0)
+    return notes
+
+
+def number(items: Sequence[Item]) -> int | None:
+    """The ranks of several traces; a capture and its replay are no ranks."""
+    paths = [item.stored if item.read_before and item.stored is not None else item.source for item in items]
+    jobs = []
+    for item, path in zip(items, paths, strict=True):
+        try:
+            jobs.append(job_of(path))
+        except OSError as error:
+            raise MissingError(
+                f"{item.source} cannot be read: {error.strerror}", "name a file that can be read"
+            ) from error
+    if len({job.rank for job in jobs} - {None}) < 2 and read_pair(paths) is not None:
+        return None
+    return number_ranks(items, jobs)
 
 
 TRACE_KIND = "torch_trace"
@@ -64,5 +170,5 @@ IMPORTER = Importer(
     recognise=lambda _, start: TRACE_KIND if looks_like_trace(start) else None,
     read=read,
     record=Profile,
-    conflicting=_conflicting,
+    number_ranks=number,
 )

@@ -14,7 +14,9 @@ def section(facts: RunFacts) -> Section:
     manifest = facts.manifest
     rows = tuple((name, entry.status, entry.reason or "") for name, entry in manifest.stages.items())
     # What somebody who brings in a capture asks is answered first.
-    answers = [line.answer for _, line in facts.all(DeviceTimeline)] if manifest.imported else []
+    lines = [line for _, line in facts.all(DeviceTimeline)] if manifest.imported else []
+    answers = [line.answer for line in lines]
+    answers += [line.rank_comparison.answer for line in lines if line.rank_comparison is not None]
     blocks: list[Block] = [*map(Paragraph, answers), Table(("stage", "status", "reason"), rows)]
     remedies = tuple(f"{name}: {entry.remedy}" for name, entry in manifest.stages.items() if entry.remedy)
     if remedies:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from llm_perf_opt.records.device_timeline import (
     CopyTime,
+    CounterMeans,
     DeviceTime,
     DeviceTimeline,
     Gap,
@@ -55,6 +56,8 @@ def timeline_blocks(stage: str, record: DeviceTimeline) -> list[Block]:
         blocks.append(Items(tuple(_gap(gap) for gap in record.gaps[:GAPS])))
     if record.steps:
         blocks.append(_steps(record.steps))
+    if record.counters:
+        blocks.append(_counters(record.counters))
     if record.copies:
         blocks.append(_copies(record.copies))
     used = [row for row in record.ranges if row.kernels]
@@ -67,6 +70,8 @@ def timeline_blocks(stage: str, record: DeviceTimeline) -> list[Block]:
 def device_words(device: DeviceTime) -> str:
     """Which GPU it is, as far as the file says."""
     number = f"GPU {device.ordinal}" if device.process is None else f"GPU {device.ordinal} of process {device.process}"
+    if device.rank is not None:
+        number = f"rank {device.rank}, {number}"
     name = "" if device.name is None else f" ({device.name})"
     return f"{number}{name}"
 
@@ -119,6 +124,21 @@ def _steps(groups: Sequence[StepGroup]) -> Table:
     )
     columns = ("steps", "device", "number", "median ms", "mean ms", "p95 ms", "longest ms", "over twice the median")
     return Table((*columns, "busy"), rows, numeric=frozenset(range(2, 9)))
+
+
+def _counters(rows: Sequence[CounterMeans]) -> Table:
+    """Means of what the GPU's counters were sampled at."""
+    cells = tuple(
+        (
+            str(row.device),
+            row.name if row.window == "phase" else "whole capture" if row.window == "device" else f"{row.name}, steps",
+            *map(significant, (row.sm_active_percent, row.tensor_active_percent, row.dram_percent)),
+            f"{row.samples:,}",
+        )
+        for row in rows[:TOP]
+    )
+    columns = ("device", "window", "SM active %", "tensor active %", "DRAM %", "samples")
+    return Table(columns, cells, numeric=frozenset(range(2, len(columns))))
 
 
 def _copies(copies: Sequence[CopyTime]) -> Table:

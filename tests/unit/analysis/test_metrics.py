@@ -101,7 +101,7 @@ def test_work_is_asked_for_once_a_batch_and_figure_of_a_batch() -> None:
 
     def counted(item: BatchResult) -> BatchCost:
         asked.append(item)
-        return BatchCost(1, 1, 1)
+        return BatchCost(1, 1, 1, 1)
 
     stage_metrics(workload(batch(*[repeat()] * 50)), NOT_WATCHED, counted, PEAKS)
     assert len(asked) == 1

@@ -61,3 +61,9 @@ def test_a_trace_without_secrets_stays_as_it_is(tmp_path: Path) -> None:
     path.write_bytes(before[:-20])
     assert hide_secrets(path) == 0
     assert path.read_bytes() == before[:-20]
+
+
+def test_each_name_is_looked_for_where_it_stands_alone(tmp_path: Path) -> None:
+    for name in ("credentials", "AWS_CREDENTIAL", "my_apikey", "passphrase"):
+        assert hide_secrets(packed(tmp_path, env={name: SECRET})) == 1, name
+        assert hide_secrets(packed(tmp_path, argv=[f"--{name}={SECRET}"])) == 1, name

@@ -184,11 +184,29 @@ def test_different_work_shows_values_computes_no_change_and_decides_no_gate(
     a = write_run(tmp_path / "a", timed())
     longer = workload(batch(*[repeat(new_tokens=(9,))] * 6), work_fingerprint="ef" * 32)
     b = write_run(tmp_path / "b", longer)
+    inputs = (b / "inputs.yaml").read_text().replace("0" * 64, "1" * 64)
+    (b / "inputs.yaml").write_text(inputs)
     assert compare(a, b, "--fail-if", "ttft_ms > 1") == 5
     out = capsys.readouterr().out
-    assert "Different work, so no change is computed: batch 0 made 5 new tokens in A, 9 in B." in out
+    assert "Different work, so no change is computed: batch 0 is not made of the same inputs." in out
     assert "ttft_ms" in out
     assert "%" not in "".join(line for line in out.splitlines() if line.startswith("ttft_ms"))
+
+
+def test_of_other_numbers_of_tokens_rates_alone_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write_run(tmp_path / "a", timed())
+    longer = [repeat(new_tokens=(9,), step_ms=(5.0,) * 8, e2e_ms=90.0 + number / 100) for number in range(6)]
+    b = write_run(tmp_path / "b", workload(batch(*longer), work_fingerprint="ef" * 32))
+    assert compare(a, b, "--fail-if", "decode.tpot_ms > +50%", "--json") == 5
+    found = Comparison.model_validate_json(capsys.readouterr().out)
+    (stage,) = found.stages
+    assert (stage.work.relation, stage.work.rates) == ("different", True)
+    changed = {figure.name for figure in stage.figures if figure.change_percent is not None}
+    assert changed == {"decode.tpot_ms", "decode.tokens_per_s"}
+    assert found.verdict.startswith("Different numbers of tokens, so only rates are compared: ")
+    assert "batch 0 made 5 new tokens in A, 9 in B" in found.verdict
 
 
 def test_comparable_work_names_what_is_not_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

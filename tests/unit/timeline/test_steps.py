@@ -34,7 +34,7 @@ def test_what_names_say(name: str) -> None:
 
 def test_names_of_the_user_come_first() -> None:
     rules = [("decode", re.compile("^gen"))]
-    assert meaning("generate", rules) == Meaning("decode", None)
+    assert meaning("generate", rules) == Meaning("decode", "decode")
     assert meaning("prefill", rules) == Meaning("prefill", None)
 
 
@@ -59,4 +59,5 @@ def test_a_rule_makes_any_range_a_phase() -> None:
     record = summary(rows.events(), [("decode", re.compile("generate"))])
     assert [(row.name, row.wall_ns, row.busy_ns) for row in record.phases] == [("decode", 30, 10)]
     assert [row.phase for row in record.kernels] == ["decode"]
+    assert [(row.name, row.phase, row.steps, row.median_ns) for row in record.steps] == [("decode", "decode", 1, 30)]
     assert summary(rows.events()).phases == ()

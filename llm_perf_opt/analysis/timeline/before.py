@@ -1,0 +1,133 @@
+"""What a rank did before it took part in a collective, for times back from it that are not known yet.
+
+How long the others waited is only known when the ranks are compared, and by then this rank's events are gone. So it
+is looked at over 1, 2, 4, … µs before each collective, back to the last one that held all ranks together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_perf_opt.analysis.kernel_names import short_name
+from llm_perf_opt.analysis.timeline.breakdown import CAUSES, HOST_CAUSES
+from llm_perf_opt.analysis.timeline.devices import HostNames
+from llm_perf_opt.analysis.timeline.intervals import Int, ordered
+from llm_perf_opt.analysis.timeline.state import State
+from llm_perf_opt.records.columns import NONE
+
+SHORTEST_NS = 1000
+LOOKS = 24
+"""The longest is 8.4 s."""
+LONGEST_NAME = 80
+BUSY = ("computed", "communicated", "copied")
+WAITED = {
+    "launch_not_recorded": "its GPU was idle, and the launch that ended this is not in the recording",
+    "launch_call": "its host was in the launch call itself",
+    "launch_latency": "launched work was on its way to the idle GPU",
+    "device_turnaround": "its GPU turned to work that was already queued",
+    "dependency": "its GPU waited for an event",
+    "no_later_work": "nothing was launched",
+}
+_HOST = frozenset(CAUSES[HOST_CAUSES])
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a rank mostly did in the times before each collective."""
+
+    looks: NDArray[np.int32]
+    """One row for each collective, one column for each time back (`SHORTEST_NS << column`): position in `words`, -1
+    where that reaches behind the collective before."""
+    words: tuple[str, ...]
+
+    def in_last(self, row: int, length_ns: int) -> str | None:
+        """What it mostly did in the last half, at least, of so long a time before a collective; None: not known."""
+        column = min(max(length_ns // SHORTEST_NS, 1).bit_length() - 1, LOOKS - 1)
+        found = self.looks[row, : column + 1]
+        known = found[found != NONE]
+        return self.words[int(known[-1])] if len(known) else None
+
+
+def before(state: State, rows: Int, holds: NDArray[np.bool_]) -> Before:
+    """Look at the time before these works, which are sorted by start.
+
+    Args:
+        holds: which of them end at one time on all ranks: nothing before that is of interest to the next.
+    """
+    looks = np.full((len(rows), LOOKS), NONE, np.int32)
+    words: dict[str, int] = {}
+    if not len(rows):
+        return Before(looks, ())
+    work = state.events.work
+    start, device = work.start_ns[rows], work.device[rows].astype(np.int64)
+    ended = np.maximum.accumulate(np.where(holds, work.end_ns[rows], start[0]))
+    free_from = np.append(start[:1] - (SHORTEST_NS << LOOKS), ended[:-1])
+    looking = _Looking(state)
+    for column in range(LOOKS):
+        length = SHORTEST_NS << column
+        chosen = np.flatnonzero((start - free_from >= length) | (column == 0))
+        if not len(chosen):
+            break
+        looks[chosen, column] = looking.doing(device[chosen], start[chosen] - length, start[chosen], words)
+    return Before(looks, tuple(words))
+
+
+class _Looking:
+    """What devices and hosts did in windows of time."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._host = HostNames(state)
+        rows = np.flatnonzero(state.trusted)
+        at = state.time.packing.pack(state.events.work.device[rows], state.events.work.start_ns[rows])
+        order = ordered(at)
+        self._starts, self._works = at[order], rows[order]
+        gaps = state.time.gaps
+        self._gaps = state.time.packing.pack(gaps.device, gaps.start_ns)
+
+    def doing(self, device: Int, start: Int, end: Int, words: dict[str, int]) -> NDArray[np.int64]:
+        """What took most of each of these windows of a device, as a position in `words`, which grows."""
+        time = self._state.time
+        parts, causes = time.parts(device, start, end), time.causes(device, start, end)
+        busy = (parts["compute"], parts["exposed_communication"], parts["exposed_copy"])
+        most = np.vstack([*busy, causes]).argmax(axis=0)
+        middle = (start + end) // 2
+        names = np.where(most < len(BUSY), self._working(device, middle), self._hosts(device, middle))
+        pairs, pair = np.unique(np.stack([most, names], 1), axis=0, return_inverse=True)
+        found = [words.setdefault(_words(self._state, *of), len(words)) for of in pairs.tolist()]
+        return np.array(found, np.int64)[pair.reshape(-1)]
+
+    def _working(self, device: Int, time: Int) -> Int:
+        """The last work that a device had started by then."""
+        last = np.searchsorted(self._starts, self._state.time.packing.pack(device, time), "right") - 1
+        found = self._works[np.maximum(last, 0)]
+        return np.where((last >= 0) & (self._state.events.work.device[found] == device), found, NONE)
+
+    def _hosts(self, device: Int, time: Int) -> Int:
+        """What the thread was in that launched what ends the gap at that time."""
+        found = np.searchsorted(self._gaps, self._state.time.packing.pack(device, time), "right") - 1
+        thread = self._state.time.thread[np.maximum(found, 0)].astype(np.int64)
+        return np.where(thread == NONE, NONE, self._host.at(np.maximum(thread, 0), time))
+
+
+def _words(state: State, kind: int, name: int) -> str:
+    events = state.events
+    if kind < len(BUSY):
+        if name == NONE:
+            return f"its GPU {BUSY[kind]}"
+        owner = int(state.launches.owner[name])
+        of = "" if owner == NONE else f", launched in {_short(events.names[int(events.ranges.name[owner])])}"
+        return f"its GPU {BUSY[kind]}: {short_name(events.names[int(events.work.name[name])])}{of}"
+    cause = CAUSES[kind - len(BUSY)]
+    if cause not in _HOST:
+        return WAITED[cause]
+    where = "nothing that was recorded" if name == NONE else _short(events.names[name])
+    return f"its host was in {where}"
+
+
+def _short(name: str) -> str:
+    text = " ".join(name.split())
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
