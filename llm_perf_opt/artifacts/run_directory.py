@@ -19,7 +19,7 @@ from llm_perf_opt import __version__
 from llm_perf_opt.artifacts.claim import claim_run
 from llm_perf_opt.artifacts.digests import Damage, Digests
 from llm_perf_opt.artifacts.files import clear_temporary, sha256_of, write_text, writing
-from llm_perf_opt.artifacts.layout import MANIFEST, RUN_LOG
+from llm_perf_opt.artifacts.layout import LAUNCHES, MANIFEST, RUN_LOG
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError
 from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.manifest import ImportedFile, Manifest, StageEntry
@@ -144,6 +144,8 @@ class RunDirectory:
         for damage in damaged:
             directory.log(str(damage))
             (path / damage.file).unlink(missing_ok=True)
+            # Of a stage of which a file is not as it was, no launch is kept.
+            (path / damage.file.split("/", 1)[0] / LAUNCHES).unlink(missing_ok=True)
         gone = tuple(f"{stage}/" for stage in again)
         changes = {
             "stages": {name: StageEntry() if name in again else entry for name, entry in manifest.stages.items()},
