@@ -28,6 +28,8 @@ def summarize(
     """
     if not samples:
         return unmeasured(unit, "nothing was measured")
+    if not all(map(math.isfinite, samples)):
+        return unmeasured(unit, "a value is no number, which is no measured amount")
     by_launch = grouped(samples, launches or [0] * len(samples))
     medians = [statistics.median(values) for values in by_launch.values()]
     several = len(medians) > 1

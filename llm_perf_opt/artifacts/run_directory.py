@@ -55,6 +55,13 @@ def read_manifest(path: Path) -> Manifest:
         raise MissingError(f"{file} cannot be read as the manifest of a run: {error}") from error
 
 
+def runs_in(path: Path) -> list[Path]:
+    """The runs right below `path`, by name; `path` itself where it is a run, or there is none."""
+    if (path / MANIFEST).exists() or not path.is_dir():
+        return [path]
+    return sorted(file.parent for file in path.glob(f"*/{MANIFEST}")) or [path]
+
+
 def _as_text(manifest: Manifest) -> str:
     return manifest.model_dump_json(indent=2) + "\n"
 
