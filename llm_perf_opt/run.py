@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,6 +163,32 @@ def resume(resumption: Resumption, listener: Listener) -> Ended:
     directory = RunDirectory.reopen(plan.run_path, again=pending, damaged=resumption.damaged)
     actions = _actions(directory.path, plan, stages)
     return run_stages(directory, actions, listener, write_facts=lambda: _restore_facts(directory, plan))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run directory that is being written, and what is to be written into it first."""
+
+    directory: RunDirectory
+    write_facts: Callable[[], None]
+
+
+def open_run(
+    plan: Plan, argv: Sequence[str], path: Path, resumption: Resumption | None, *, again: Sequence[str]
+) -> Opened:
+    """The run of `plan` in `path`, made or taken up again, for who carries out its stages itself.
+
+    Args:
+        again: stages that are pending.
+
+    Raises:
+        ConfigError, MissingError, StageError: there is no place for it, or another process is writing it.
+    """
+    if resumption is None:
+        directory = RunDirectory.create(path, argv=redact_argv(argv), stages=again)
+        return Opened(directory, lambda: _write_facts(directory, plan))
+    directory = RunDirectory.reopen(path, again=again, damaged=resumption.damaged)
+    return Opened(directory, lambda: _restore_facts(directory, plan))
 
 
 def _write_facts(directory: RunDirectory, plan: Plan) -> None:

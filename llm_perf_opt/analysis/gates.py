@@ -86,6 +86,15 @@ def check_names(gates: Sequence[Gate], stages: Sequence[str], figures: Sequence[
                 )
 
 
+def check_figure(figure: str, figures: Sequence[str]) -> None:
+    """Raise ConfigError for a headline that there is not."""
+    if figure not in figures:
+        raise ConfigError(
+            f"there is no figure {figure!r}",
+            f"did you mean {nearest(figure, figures)}? There are {', '.join(figures)}",
+        )
+
+
 SAME_OUTPUT = "--require-same-output"
 
 

@@ -74,6 +74,26 @@ def decode_steps(batches: Sequence[BatchResult]) -> DecodeSteps | None:
     )
 
 
+FIGURES = (
+    "ttft_ms",
+    "preprocess.latency_ms",
+    "prefill.latency_ms",
+    "decode.tpot_ms",
+    "decode.step_p50_ms",
+    "decode.step_p95_ms",
+    "decode.step_p99_ms",
+    "decode.slow_step_share",
+    "decode.tokens_per_s",
+    "decode.host_sync_ms",
+    "e2e.latency_ms",
+    "prefill.mfu",
+    "decode.mbu",
+    "decode.mfu",
+    "memory.peak_bytes",
+    "energy.per_token_j",
+)
+"""All names, in the order of `stage_metrics`."""
+
 NOTHING_TIMED = "nothing was timed: no sample could be run"
 STOOD_STILL = "the clock stood still or went back between the first token and the last of a repeat"
 NONE_DECODED = "no repeat decoded a second token: max_new_tokens is 1, or the first token ended the text"

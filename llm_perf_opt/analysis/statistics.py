@@ -39,12 +39,12 @@ def summarize(
         n=len(samples),
         median=statistics.median(samples),
         mean=statistics.fmean(samples),
-        std=statistics.stdev(samples) if len(samples) > 1 else None,
+        std=_deviation(samples) if len(samples) > 1 else None,
         p95=percentile(samples, 0.95),
         ci95=interval,
         ci95_over=None if interval is None else "medians of launches" if several else "repeats within one launch",
         std_within_launches=_within(samples, launches, batches) if batches else None,
-        std_between_launches=statistics.stdev(medians) if several else None,
+        std_between_launches=_deviation(medians) if several else None,
         launch_medians=tuple(medians),
         samples=tuple(samples),
         batches=tuple(batches),
@@ -62,6 +62,10 @@ def grouped(samples: Sequence[float], keys: Sequence[K]) -> dict[K, list[float]]
     for key, sample in zip(keys, samples, strict=True):
         found.setdefault(key, []).append(sample)
     return found
+
+
+def _deviation(samples: Sequence[float]) -> float:
+    return math.sqrt(variance(samples))
 
 
 def _within(samples: Sequence[float], launches: Sequence[int], batches: Sequence[int]) -> float | None:

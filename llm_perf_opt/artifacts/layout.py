@@ -19,6 +19,15 @@ REPORT = "report.md"
 """Of the run; stages and regions have one of that name too."""
 REPORT_HTML = "report.html"
 
+# An A/B: two runs and what was found.
+AB = "ab.json"
+SIDE_A = "a"
+SIDE_B = "b"
+COMPARISON_DIR = "comparison"
+COMPARISON = "comparison.json"
+COMPARISON_REPORT = "comparison.md"
+COMPARISON_HTML = "comparison.html"
+
 # A stage that times the model.
 WORKLOAD = "workload.json"
 LAUNCHES = "launches.json"

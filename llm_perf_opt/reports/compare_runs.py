@@ -12,11 +12,10 @@ from llm_perf_opt.analysis.differences import (
     environment_differences,
     input_differences,
 )
-from llm_perf_opt.analysis.gates import Gate, check_names, decide_gates, same_output
+from llm_perf_opt.analysis.gates import Gate, check_figure, check_names, decide_gates, same_output
 from llm_perf_opt.analysis.metrics import throttle_note
 from llm_perf_opt.analysis.self_times import kernel_changes, operator_changes
 from llm_perf_opt.errors import ConfigError, MissingError
-from llm_perf_opt.nearest import nearest
 from llm_perf_opt.records.comparison import (
     Answers,
     Comparison,
@@ -53,7 +52,7 @@ def compare_sides(
     known = tuple(dict.fromkeys((*stages_leaving(Workload), *timed)))
     names = tuple(a[0].measured[headline].metrics.metrics)
     check_names(gates, known, names)
-    _check_figure(how.figure, names)
+    check_figure(how.figure, names)
     replicate = _replicate(a, b, headline, how)
     common = [stage for stage in timed if all(stage in run.measured for run in (*a, *b))]
     work = {stage: _work(stage, a, b) for stage in common}
@@ -97,13 +96,6 @@ def _headline(a: Side, b: Side) -> str:
         f"no stage timed the model in {'both' if len(a) == len(b) == 1 else 'all'} runs; {measured}",
         "compare runs that timed the model in the same stage, such as those of `llmperf infer`",
     )
-
-
-def _check_figure(figure: str, names: Sequence[str]) -> None:
-    if figure not in names:
-        raise ConfigError(
-            f"there is no figure {figure!r}", f"did you mean {nearest(figure, names)}? There are {', '.join(names)}"
-        )
 
 
 def _replicate(a: Side, b: Side, headline: str, how: Judging) -> Replicate:

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from llm_perf_opt.analysis.comparison import RATES
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.records.base import Record
+from llm_perf_opt.artifacts.layout import COMPARISON, COMPARISON_HTML, COMPARISON_REPORT
 from llm_perf_opt.records.comparison import (
     Comparison,
     Difference,
@@ -45,12 +45,13 @@ NAMED = 8
 """Facts that are named in a sentence; the table has all."""
 
 
-def write_comparison(comparison: Record, document: Document, folder: Path) -> list[Path]:
-    """Write `comparison.md`, `comparison.html` and `comparison.json` into `folder`; the files written."""
+def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write `comparison.md`, `.html` and `.json` into `folder`; the files written."""
+    document = comparison_document(comparison)
     texts = {
-        "comparison.md": to_markdown(document),
-        "comparison.html": to_html(document),
-        "comparison.json": comparison.model_dump_json(indent=2) + "\n",
+        COMPARISON_REPORT: to_markdown(document),
+        COMPARISON_HTML: to_html(document),
+        COMPARISON: comparison.model_dump_json(indent=2) + "\n",
     }
     for name, text in texts.items():
         write_text(folder / name, text)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_perf_opt.analysis.launches import launch_values, over_launches, repeat_values
-from llm_perf_opt.analysis.metrics import STOOD_STILL, stage_metrics
+from llm_perf_opt.analysis.metrics import FIGURES, STOOD_STILL, stage_metrics
 from llm_perf_opt.analysis.statistics import launch_interval, median_interval, summarize, unmeasured
 from llm_perf_opt.records.metrics import Metric, Metrics
 from tests.records import NO_PEAKS, NOT_WATCHED, batch, repeat, work, workload
@@ -80,3 +80,4 @@ def test_a_clock_that_stands_still_or_goes_back_gives_no_rate(e2e_ms: float) -> 
     found = stage_metrics(record, NOT_WATCHED, work(), NO_PEAKS).metrics
     assert found["decode.tokens_per_s"].reason == found["decode.tpot_ms"].reason == STOOD_STILL
     assert found["ttft_ms"].median == 50.0
+    assert tuple(found) == FIGURES
