@@ -34,7 +34,11 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
     "kernels analyze": ("PATH...", "--output", "--gpu"),
     "import": ("FILE...", "--output", "--gpu", "--range", "--jobs", "--resume"),
     "report": ("RUN", "--format", "--output"),
-    "compare": ("A", "B", "--fail-if", "--json"),
+    "compare": ("A", "B", "--fail-if", "--within-launch", "--require-same-output", "--json"),
+    "ab": (
+        *("[A [B]] [OVERRIDES]...", "--set", "--prefix-a", "--prefix-b", "--time-budget", "--fail-if", "--output"),
+        *("--require-same-output", "--resume", "--dry-run", "--json", "--config-dir"),
+    ),
     "doctor": ("--require", "--json"),
 }
 GLOBAL = ("--quiet", "--verbose", "--debug", "--version", "--install-completion", "--show-completion")
