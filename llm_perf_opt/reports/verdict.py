@@ -30,7 +30,8 @@ def sentence(comparison: Comparison) -> str:
         return f"Whether B is better cannot be said: {figure.reason}."
     within = "Within one launch a side, which says nothing of the next: " if comparison.replicate == "repeat" else ""
     lead = within + _lead(figure, comparison, stage.answers)
-    return f"{lead}: {change_in_words(figure, comparison.replicate)}.{_rest(figure, comparison, stage.answers)}"
+    seen = ". As measured: " if figure.outcome == "cannot tell" else ": "
+    return f"{lead}{seen}{change_in_words(figure, comparison.replicate)}.{_rest(figure, comparison, stage.answers)}"
 
 
 def _lead(figure: FigureChange, comparison: Comparison, answers: Answers) -> str:
@@ -91,7 +92,7 @@ def change_in_words(figure: FigureChange, replicate: Replicate) -> str:
     over = "" if figure.replicates is None else f" over {counted(figure.replicates, replicate)}"
     interval = interval_in_words(figure)
     if interval is None or figure.confidence is None:
-        return f"{changed} as measured"
+        return changed
     within = f", {WITHIN}" if replicate == "repeat" else ""
     return f"{changed} ({figure.confidence * 100:.3g} % interval {interval}, {figure.method}{over}{within})"
 

@@ -103,7 +103,7 @@ def test_one_launch_each_has_no_verdict_and_decides_no_gate(
     assert compare(*old, "--fail-if", "e2e.latency_ms > +5%") == 5
     out = " ".join(capsys.readouterr().out.split())
     assert "Cannot tell whether B is faster: measured at different times" in out
-    assert "end-to-end time +20.0 % as measured" in out
+    assert "As measured: end-to-end time +20.0 %" in out
     assert "llmperf ab" in out
 
 
@@ -250,7 +250,7 @@ def test_the_plain_stage_is_the_headline_where_both_have_it(tmp_path: Path, caps
     assert compare(a, b, "--json") == 0
     found = Comparison.model_validate_json(capsys.readouterr().out)
     assert found.headline_stage == "direct_inference"
-    assert "end-to-end time -50.0 % as measured" in found.verdict
+    assert "As measured: end-to-end time -50.0 %" in found.verdict
     assert [stage.stage for stage in found.stages] == ["torch_profiler", "direct_inference"]
     assert compare(a, write_run(tmp_path / "c", timed()), "--fail-if", "ttft_ms > +50%", "--json") == 5
     assert Comparison.model_validate_json(capsys.readouterr().out).gates[0].stage == "torch_profiler"
