@@ -13,7 +13,7 @@ import typer
 from llm_perf_opt.analysis.comparison import HEADLINE
 from llm_perf_opt.analysis.verdict import TOLERANCE_PERCENT
 from llm_perf_opt.cli import console
-from llm_perf_opt.cli.compare import FailIf, Figure, SameOutput, Tolerance, enforce, say
+from llm_perf_opt.cli.compare import FailIf, Figure, SameOutput, Tolerance, enforce, put_out
 from llm_perf_opt.cli.options import ConfigDirs, load
 from llm_perf_opt.cli.running import (
     RUN_PANEL,
@@ -156,6 +156,7 @@ def _carry_out(plan: AbPlan, *, as_json: bool) -> None:
     from llm_perf_opt.ab.execute import run_ab
     from llm_perf_opt.artifacts.layout import COMPARISON_DIR
     from llm_perf_opt.cli.progress import Reporter
+    from llm_perf_opt.reports.comparison import comparison_document
 
     try:
         with Reporter() as reporter:
@@ -164,7 +165,8 @@ def _carry_out(plan: AbPlan, *, as_json: bool) -> None:
         console.note(f"go on with: llmperf ab --resume {shown_path(plan.path)}")
         raise
     if ended.comparison is not None:
-        say(ended.comparison, ended.path / COMPARISON_DIR, as_json=as_json)
+        document = comparison_document(ended.comparison)
+        put_out(ended.comparison, document, ended.path / COMPARISON_DIR, as_json=as_json)
     if ended.exit_code:
         raise typer.Exit(ended.exit_code)
     assert ended.comparison is not None, "both runs were completed"

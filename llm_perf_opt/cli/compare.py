@@ -14,7 +14,9 @@ from llm_perf_opt.cli.running import JsonOption
 from llm_perf_opt.errors import GateError, InconclusiveError
 
 if TYPE_CHECKING:
-    from llm_perf_opt.records.comparison import Comparison, GateResult
+    from llm_perf_opt.records.base import Record
+    from llm_perf_opt.records.comparison import GateResult
+    from llm_perf_opt.reports.document import Document
 
 app = typer.Typer()
 
@@ -88,19 +90,20 @@ def compare(
     from llm_perf_opt.artifacts.run_directory import runs_in
     from llm_perf_opt.cli.report import intact
     from llm_perf_opt.reports.compare_runs import compare_sides
+    from llm_perf_opt.reports.comparison import comparison_document
     from llm_perf_opt.reports.facts import read_run
 
     gates = [parse_gate(expression) for expression in fail_if or ()]
     how = Judging(figure=figure, tolerance_percent=tolerance, within_launch=within_launch)
     sides = [[read_run(run, intact(run)) for run in runs_in(path)] for path in (a, b)]
     comparison = compare_sides(sides[0], sides[1], gates, how, require_same_output=require_same_output)
-    say(comparison, output, as_json=as_json)
+    put_out(comparison, comparison_document(comparison), output, as_json=as_json)
     enforce(comparison.gates)
 
 
-def say(comparison: Comparison, output: Path | None, *, as_json: bool) -> None:
-    """Print a comparison, and write it into `output`."""
-    from llm_perf_opt.reports.comparison import comparison_document, write_comparison
+def put_out(comparison: Record, document: Document, output: Path | None, *, as_json: bool) -> None:
+    """Print a comparison, and write it where that was asked for."""
+    from llm_perf_opt.reports.comparison import write_comparison
 
     if as_json:
         typer.echo(comparison.model_dump_json(indent=2))

@@ -180,6 +180,52 @@ class SelfTimeChange(Record):
         return self.self_ms_b - self.self_ms_a
 
 
+class ExplainedPart(Record):
+    """One operator, kernel or part of the device's time in the profiled samples."""
+
+    name: str
+    a_ms: float
+    """Of A; per output token where the figure is. The mean of several profiled samples."""
+    b_ms: float
+    noise_ms: float | None
+    """Standard error of the change, from the scatter of several profiled runs a side; null with one."""
+
+    @property
+    def change_ms(self) -> float:
+        return self.b_ms - self.a_ms
+
+
+class Split(Record):
+    """The change of a profiled phase, part by part; parts, `unattributed_ms` and `profiling_ms` add up to the change of
+    the figure."""
+
+    of: Literal["time of the device", "operators on the host", "kernels"]
+    parts: tuple[ExplainedPart, ...]
+    """By falling change; all that differ."""
+    unattributed_ms: float
+    """Change of the profiled phase that is in none of them."""
+    profiling_ms: float
+    """Change of the figure less that of the profiled phase: what the profiler itself adds, and what one sample of the
+    work does not hold."""
+
+
+class Explanation(Record):
+    """Where the change of a figure is."""
+
+    figure: str
+    a_ms: float
+    """Unprofiled, as compared."""
+    b_ms: float
+    profiles: tuple[int, int]
+    """Profiled runs of A and of B."""
+    splits: tuple[Split, ...]
+    """Each explains the whole; they are never added."""
+
+    @property
+    def change_ms(self) -> float:
+        return self.b_ms - self.a_ms
+
+
 class Profiles(Record):
     """What changed most between the profiled samples; profiled times, which no gate is held against."""
 
@@ -188,6 +234,8 @@ class Profiles(Record):
     operators_on_device: tuple[SelfTimeChange, ...] = ()
     """Time of what they launched; never added to the other."""
     kernels: tuple[SelfTimeChange, ...] = ()
+    explained: tuple[Explanation, ...] = ()
+    """Of the time per output token and of prefill."""
     reason: str | None = None
     """Why nothing is compared."""
 

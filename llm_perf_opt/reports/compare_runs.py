@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from llm_perf_opt.analysis.answers import compare_answers, said
 from llm_perf_opt.analysis.comparison import AS_USUAL, Judged, Judging, compare_figures
@@ -12,6 +12,7 @@ from llm_perf_opt.analysis.differences import (
     environment_differences,
     input_differences,
 )
+from llm_perf_opt.analysis.explained import PHASES, Profiled, explain
 from llm_perf_opt.analysis.gates import Gate, check_figure, check_names, decide_gates, same_output
 from llm_perf_opt.analysis.metrics import throttle_note
 from llm_perf_opt.analysis.self_times import kernel_changes, operator_changes
@@ -19,12 +20,14 @@ from llm_perf_opt.errors import ConfigError, MissingError
 from llm_perf_opt.records.comparison import (
     Answers,
     Comparison,
+    Explanation,
     Profiles,
     Replicate,
     RunIdentity,
     StageComparison,
     WorkComparison,
 )
+from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.records.workload import Profile, Workload
 from llm_perf_opt.registry import stages_leaving
@@ -81,7 +84,7 @@ def compare_sides(
             b[0].manifest.llmperf_version,
         ),
         inputs=input_differences(_setup(a[0]).inputs, _setup(b[0]).inputs),
-        profiles=_profiles(a[0], b[0], list(stages.values())),
+        profiles=_profiles(a, b, list(stages.values())),
     )
     return comparison.model_copy(update={"verdict": sentence(comparison)})
 
@@ -200,26 +203,39 @@ def _remarks(run: RunFacts, stage: str) -> list[str]:
     return [remark for remark in (throttled, ended, *notes) if remark is not None]
 
 
-def _profiles(a: RunFacts, b: RunFacts, stages: Sequence[StageComparison]) -> Profiles:
-    (one, found_a, tables_a), (other, found_b, tables_b) = (_profile(run) for run in (a, b))
-    missing = [name for name, found in (("A", one), ("B", other)) if found is None]
-    if one is None or other is None or tables_a is None or tables_b is None:
+def _profiles(a: Side, b: Side, stages: Sequence[StageComparison]) -> Profiles:
+    """What the profiled samples show; tables of the first run of each side, the change explained from all."""
+    found = [[profile for run in side if (profile := _profile(run)) is not None] for side in (a, b)]
+    missing = [name for name, side in zip("AB", found, strict=True) if not side]
+    if missing:
         return Profiles(reason=f"{' and '.join(missing)} recorded no profile: `llmperf torch` makes one")
-    assert found_a is not None and found_b is not None
-    profiled = next((stage for stage in stages if stage.stage == found_a.stage == found_b.stage), None)
+    (place_a, one), (place_b, other) = found[0][0], found[1][0]
+    profiled = next((stage for stage in stages if stage.stage == place_a.stage == place_b.stage), None)
     if profiled is None or profiled.work.reason is not None:
         return Profiles(reason="the profiled stages did different work")
-    if one.sample != other.sample:
-        return Profiles(reason=f"A profiled sample {one.sample}, B sample {other.sample}")
+    if one.profile.sample != other.profile.sample:
+        return Profiles(reason=f"A profiled sample {one.profile.sample}, B sample {other.profile.sample}")
+    like = [[item for _, item in side if item.profile.sample == one.profile.sample] for side in found]
     return Profiles(
-        operators=operator_changes(tables_a.operators, tables_b.operators, "host"),
-        operators_on_device=operator_changes(tables_a.operators, tables_b.operators, "device"),
-        kernels=kernel_changes(tables_a.kernels, tables_b.kernels),
+        operators=operator_changes(one.tables.operators, other.tables.operators, "host"),
+        operators_on_device=operator_changes(one.tables.operators, other.tables.operators, "device"),
+        kernels=kernel_changes(one.tables.kernels, other.tables.kernels),
+        explained=tuple(_explained(profiled, like[0], like[1])),
     )
 
 
-def _profile(run: RunFacts) -> tuple[Profile | None, Found | None, ProfileTables | None]:
-    """The profile of a run, where it was found, and its tables."""
+def _explained(stage: StageComparison, a: Sequence[Profiled], b: Sequence[Profiled]) -> Iterator[Explanation]:
+    for figure in stage.figures:
+        if figure.name in PHASES and figure.a.median is not None and figure.b.median is not None:
+            explained = explain(figure.name, (figure.a.median, figure.b.median), a, b)
+            if explained is not None:
+                yield explained
+
+
+def _profile(run: RunFacts) -> tuple[Found, Profiled] | None:
+    """The profile of a run with what lies beside it, and where it was found."""
     for found, profile in run.all(Profile):
-        return profile, found, run.of_stage(found.stage, ProfileTables)
-    return None, None, None
+        tables = run.of_stage(found.stage, ProfileTables)
+        if tables is not None:
+            return found, Profiled(profile, tables, run.of_stage(found.stage, DeviceTimeline))
+    return None

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from llm_perf_opt.analysis.comparison import RATES
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import COMPARISON, COMPARISON_HTML, COMPARISON_REPORT
+from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.comparison import (
     Comparison,
     Difference,
@@ -21,6 +22,7 @@ from llm_perf_opt.records.comparison import (
     SelfTimeChange,
     StageComparison,
 )
+from llm_perf_opt.reports.compare_explained import explained_section
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
@@ -45,9 +47,8 @@ NAMED = 8
 """Facts that are named in a sentence; the table has all."""
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+def write_comparison(comparison: Record, document: Document, folder: Path) -> list[Path]:
     """Write `comparison.md`, `.html` and `.json` into `folder`; the files written."""
-    document = comparison_document(comparison)
     texts = {
         COMPARISON_REPORT: to_markdown(document),
         COMPARISON_HTML: to_html(document),
@@ -66,6 +67,7 @@ def comparison_document(comparison: Comparison) -> Document:
     for stage in comparison.stages:
         sections.append(_figures(stage, comparison.replicate))
         sections.append(_answers(stage))
+    sections += [explained_section(found) for found in comparison.profiles.explained if found.splits]
     sections += [_differences(comparison), _profiles(comparison.profiles)]
     return Document("llmperf comparison", tuple(sections))
 
