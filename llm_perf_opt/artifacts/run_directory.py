@@ -19,7 +19,7 @@ from llm_perf_opt import __version__
 from llm_perf_opt.artifacts.claim import claim_run
 from llm_perf_opt.artifacts.digests import Damage, Digests
 from llm_perf_opt.artifacts.files import clear_temporary, sha256_of, write_text, writing
-from llm_perf_opt.artifacts.layout import LAUNCHES, MANIFEST, RUN_LOG
+from llm_perf_opt.artifacts.layout import AB, LAUNCHES, MANIFEST, RUN_LOG, SIDE_A, SIDE_B
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError
 from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.manifest import ImportedFile, Manifest, StageEntry
@@ -56,7 +56,13 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def runs_in(path: Path) -> list[Path]:
-    """The runs right below `path`, by name; `path` itself where it is a run, or there is none."""
+    """The runs right below `path`, by name; `path` itself where it is a run, or there is none.
+
+    Raises:
+        ConfigError: it holds the two sides of an A/B.
+    """
+    if (path / AB).exists():
+        raise ConfigError(f"{path} holds an A/B, which is two sides", f"name {path / SIDE_A} and {path / SIDE_B}")
     if (path / MANIFEST).exists() or not path.is_dir():
         return [path]
     return sorted(file.parent for file in path.glob(f"*/{MANIFEST}")) or [path]

@@ -223,6 +223,27 @@ def test_the_command_prints_the_comparison_and_ends_with_the_code_of_its_gates(
         ("B", ("env", "X=1 2")),
     }
     assert ab("--resume", "out") == 4
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["compare", "out", "out"])
+    assert caught.value.code == 2
+    assert "name out/a and out/b" in capsys.readouterr().err
+
+
+def test_a_secret_in_a_prefix_is_written_nowhere_and_cannot_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("llm_perf_opt.cli.ab.command_line", lambda: ["llmperf", "ab", "--prefix-a", SECRET])
+    children = Children.stand_in(monkeypatch, scaled(2.0))
+    assert ab("--prefix-a", SECRET, "--output", "out") == 0
+    assert ("env", "HF_TOKEN=hush-hush") in children.prefixes
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert not [file for file in files if b"hush-hush" in file.read_bytes()]
+    assert ab("--resume", "out") == 2
+    assert "a prefix held a secret" in capsys.readouterr().err
+
+
+SECRET = "env HF_TOKEN=hush-hush"
 
 
 @pytest.mark.parametrize(
