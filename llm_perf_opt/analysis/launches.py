@@ -51,12 +51,13 @@ def launch_values(metric: Metric) -> list[float]:
     """One number a launch, of which verdicts are made: the median of the repeats of each batch, of which the geometric
     mean, so that each batch counts alike. 0 where a batch's is; of negative values, which are no measured amounts, the
     least."""
-    keys = list(metric.launches or [0] * len(metric.samples))
-    batches = metric.batches or (0,) * len(metric.samples)
-    by_launch: dict[int, dict[int, list[float]]] = {}
-    for launch, batch, sample in zip(keys, batches, metric.samples, strict=True):
-        by_launch.setdefault(launch, {}).setdefault(batch, []).append(sample)
-    return [centre([statistics.median(values) for values in found.values()]) for found in by_launch.values()]
+    if len(set(metric.batches)) < 2:
+        return list(metric.launch_medians)
+    launches = metric.launches or (0,) * len(metric.samples)
+    by_launch: dict[int, list[float]] = {}
+    for (launch, _), values in grouped(metric.samples, list(zip(launches, metric.batches, strict=True))).items():
+        by_launch.setdefault(launch, []).append(statistics.median(values))
+    return [centre(medians) for medians in by_launch.values()]
 
 
 def repeat_values(metric: Metric) -> list[float]:

@@ -58,6 +58,8 @@ K = TypeVar("K")
 
 def grouped(samples: Sequence[float], keys: Sequence[K]) -> dict[K, list[float]]:
     """Samples by their keys, in the order in which the keys come."""
+    if len(set(keys)) == 1:
+        return {keys[0]: list(samples)}
     found: dict[K, list[float]] = {}
     for key, sample in zip(keys, samples, strict=True):
         found.setdefault(key, []).append(sample)
@@ -65,7 +67,9 @@ def grouped(samples: Sequence[float], keys: Sequence[K]) -> dict[K, list[float]]
 
 
 def _deviation(samples: Sequence[float]) -> float:
-    return math.sqrt(variance(samples))
+    """Of a sample; in parts of its largest value, whose square a float might not hold."""
+    scale = max(map(abs, samples)) or 1.0
+    return scale * math.sqrt(variance([sample / scale for sample in samples]))
 
 
 def _within(samples: Sequence[float], launches: Sequence[int], batches: Sequence[int]) -> float | None:
@@ -74,7 +78,9 @@ def _within(samples: Sequence[float], launches: Sequence[int], batches: Sequence
     freedom = len(samples) - len(cells)
     if freedom < 1:
         return None
-    return math.sqrt(sum((len(cell) - 1) * variance(cell) for cell in cells if len(cell) > 1) / freedom)
+    scale = max(map(abs, samples)) or 1.0
+    squares = ((len(cell) - 1) * (_deviation(cell) / scale) ** 2 for cell in cells if len(cell) > 1)
+    return scale * math.sqrt(sum(squares) / freedom)
 
 
 def launch_interval(medians: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:

@@ -10,7 +10,27 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm_perf_opt.workload.execution import Decoding
+
+
+class Slower:
+    """A generation whose steps take a share longer."""
+
+    def __init__(self, decoding: Decoding, share: float) -> None:
+        self.prefill = decoding.prefill
+        self._step = decoding.step
+        self._share = share
+
+    def step(self, token: Any) -> Any:
+        start = time.process_time()
+        logits = self._step(token)
+        end = time.process_time()
+        while time.process_time() < end + (end - start) * self._share:
+            pass
+        return logits
 
 
 def main() -> int:
@@ -18,21 +38,11 @@ def main() -> int:
     sys.argv = [sys.argv[0], *sys.argv[5:]]
     from llm_perf_opt.workload import __main__ as child
 
-    time.perf_counter = time.process_time
-    if share:
-        from llm_perf_opt.workload.execution import Decoding
+    time.perf_counter, time.perf_counter_ns = time.process_time, time.process_time_ns
+    from llm_perf_opt.workload.execution import Execution
 
-        step: Any = Decoding.step
-
-        def slower(self: Any, token: Any) -> Any:
-            start = time.process_time()
-            logits = step(self, token)
-            end = time.process_time()
-            while time.process_time() < end + (end - start) * share:
-                pass
-            return logits
-
-        Decoding.step = slower  # type: ignore[method-assign]
+    begin = Execution.begin
+    Execution.begin = lambda self, batch: Slower(begin(self, batch), share)  # type: ignore[method-assign]
     return child.main()
 
 
