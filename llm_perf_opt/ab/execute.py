@@ -178,7 +178,9 @@ class Turns:
                 return True
         if not due and pairs == 1:
             found = self.compare(None)
-            different = any(stage.work.reason is not None for stage in found.stages)
+            work = any(stage.work.reason is not None for stage in found.stages)
+            # Of other numbers of tokens rates can be told, and no gate can.
+            different = found.outcome == "unknown" or (work and bool(asked.gates))
             if different:
                 self.stopped = "the work is different"
                 self.listener.note(found.verdict)

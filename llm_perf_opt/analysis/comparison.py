@@ -19,6 +19,8 @@ HIGHER_IS_BETTER = frozenset({"tokens/s", "ratio"})
 COUNTED = "bytes"
 """The unit of what may be counted rather than timed: compared as it is where every launch of a side has the same."""
 HEADLINE = "e2e.latency_ms"
+RATES = ("decode.tpot_ms", "decode.tokens_per_s")
+"""Figures of a token: sides that made different numbers of them can be compared by these alone."""
 
 Values = tuple[list[float], list[float]]
 """One number a replicate, of A and of B."""
@@ -69,12 +71,14 @@ def compare_figures(
     replicate: Replicate,
     how: Judging,
     different: str | None = None,
+    rates: bool = False,
 ) -> dict[str, Judged]:
     """Every figure of one stage, in order.
 
     Args:
         a, b: the figures of each run of a side by name; all have all names, measured or not.
         different: why the sides did different work; None where they may be compared.
+        rates: whether rates may be compared all the same.
     """
     return {
         name: compare_figure(
@@ -83,7 +87,7 @@ def compare_figures(
             [run[name] for run in b],
             replicate=replicate,
             how=how,
-            different=different,
+            different=None if rates and name in RATES else different,
         )
         for name in a[0]
     }

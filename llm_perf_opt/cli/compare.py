@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -11,12 +12,14 @@ from llm_perf_opt.analysis.comparison import HEADLINE
 from llm_perf_opt.analysis.verdict import TOLERANCE_PERCENT
 from llm_perf_opt.cli import console
 from llm_perf_opt.cli.running import JsonOption
-from llm_perf_opt.errors import GateError, InconclusiveError
+from llm_perf_opt.errors import ConfigError, GateError, InconclusiveError
 
 if TYPE_CHECKING:
+    from llm_perf_opt.analysis.gates import Gate
     from llm_perf_opt.records.base import Record
     from llm_perf_opt.records.comparison import GateResult
     from llm_perf_opt.reports.document import Document
+    from llm_perf_opt.reports.facts import RunFacts
 
 app = typer.Typer()
 
@@ -25,6 +28,7 @@ Examples:
   llmperf compare runs/before runs/after
   llmperf compare base/ head/ --fail-if 'decode.tpot_ms > +5%'      (folders of five runs or more)
   llmperf compare ab/a ab/b --figure decode.tpot_ms --require-same-output
+  llmperf compare imported/before imported/after
   llmperf compare runs/before runs/after --within-launch --fail-if 'e2e.latency_ms > 900'
 
 A limit is [STAGE:]FIGURE > AMOUNT or < AMOUNT. AMOUNT is +5% or -5% (change of B against A), +20 or -20
@@ -84,6 +88,9 @@ def compare(
     """Compare the figures of B with those of A, and what else differs between them.
 
     Runs made one after the other are blocks: five a side are the least. `llmperf ab` launches both in turn.
+
+    Where one of them was imported, their captures are compared: kernels, operators, ranges, times of a step. There is
+    no verdict then.
     """
     from llm_perf_opt.analysis.comparison import Judging
     from llm_perf_opt.analysis.gates import parse_gate
@@ -96,9 +103,27 @@ def compare(
     gates = [parse_gate(expression) for expression in fail_if or ()]
     how = Judging(figure=figure, tolerance_percent=tolerance, within_launch=within_launch)
     sides = [[read_run(run, intact(run)) for run in runs_in(path)] for path in (a, b)]
+    if any(run.setup is None for side in sides for run in side):
+        _captures(sides, gates, output, as_json=as_json)
+        return
     comparison = compare_sides(sides[0], sides[1], gates, how, require_same_output=require_same_output)
     put_out(comparison, comparison_document(comparison), output, as_json=as_json)
     enforce(comparison.gates)
+
+
+def _captures(
+    sides: Sequence[Sequence[RunFacts]], gates: Sequence[Gate], output: Path | None, *, as_json: bool
+) -> None:
+    """Compare the captures of two runs of which one at least was imported."""
+    from llm_perf_opt.reports.compare_captures import captures_document, compare_captures
+
+    if any(len(side) > 1 for side in sides):
+        raise ConfigError("imported runs are compared one by one", "name two runs, not a folder of them")
+    captures = compare_captures(sides[0][0], sides[1][0])
+    put_out(captures, captures_document(captures), output, as_json=as_json)
+    if gates:
+        listed = ", ".join(gate.expression for gate in gates)
+        raise InconclusiveError(f"{len(gates)} of {len(gates)} gates could not be decided: {listed}", captures.reason)
 
 
 def put_out(comparison: Record, document: Document, output: Path | None, *, as_json: bool) -> None:

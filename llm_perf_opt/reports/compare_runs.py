@@ -152,10 +152,14 @@ def _work(stage: str, a: Side, b: Side) -> WorkComparison:
     for name, run in _named(a, b):
         for item in run.measured[stage].launches:
             other = compare_work(first, inputs, item.workload, _setup(run).inputs)
-            if other.reason is not None and found.reason is None:
+            if other.reason is None:
+                continue
+            if found.reason is None:
                 place = f"{name}, launch {item.number}" if len(run.measured[stage].launches) > 1 else name
                 reason = other.reason if name == "B" else f"{place} against the first of A: {other.reason}"
-                found = found.model_copy(update={"relation": "different", "reason": reason})
+                found = found.model_copy(update={"relation": "different", "reason": reason, "rates": other.rates})
+            elif not other.rates:
+                found = found.model_copy(update={"rates": False})
     return found
 
 
@@ -164,7 +168,7 @@ def _figures(
 ) -> dict[str, Judged]:
     different = f"different work: {work.reason}" if work.reason is not None else None
     a, b = ([run.measured[stage].metrics.metrics for run in side] for side in sides)
-    return compare_figures(a, b, replicate=replicate, how=how, different=different)
+    return compare_figures(a, b, replicate=replicate, how=how, different=different, rates=work.rates)
 
 
 def _stage(stage: str, a: Side, b: Side, work: WorkComparison, judged: dict[str, Judged]) -> StageComparison:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from llm_perf_opt.analysis.comparison import RATES
 from llm_perf_opt.analysis.verdict import counted
-from llm_perf_opt.records.comparison import Answers, Comparison, FigureChange, Replicate
+from llm_perf_opt.records.comparison import Answers, Comparison, FigureChange, Replicate, StageComparison
 from llm_perf_opt.reports.units import percent, percent_interval, signed_percent
 
 WORDS = {
@@ -24,6 +25,9 @@ def sentence(comparison: Comparison) -> str:
     figure = next(item for item in stage.figures if item.name == comparison.headline_figure)
     if [run.path for run in comparison.a] == [run.path for run in comparison.b]:
         return "A and B are the same run: no change."
+    if stage.work.rates and (rate := _rate(stage)) is not None:
+        said = change_in_words(rate, comparison.replicate)
+        return f"Different numbers of tokens, so only rates are compared: {said} ({stage.work.reason})."
     if stage.work.reason is not None:
         return f"Different work, so no change is computed: {stage.work.reason}.{_different_answers(stage.answers)}"
     if figure.outcome == "unknown":
@@ -32,6 +36,10 @@ def sentence(comparison: Comparison) -> str:
     lead = within + _lead(figure, comparison, stage.answers)
     seen = ". As measured: " if figure.outcome == "cannot tell" else ": "
     return f"{lead}{seen}{change_in_words(figure, comparison.replicate)}.{_rest(figure, comparison, stage.answers)}"
+
+
+def _rate(stage: StageComparison) -> FigureChange | None:
+    return next((item for item in stage.figures if item.name == RATES[0] and item.change_percent is not None), None)
 
 
 def _lead(figure: FigureChange, comparison: Comparison, answers: Answers) -> str:

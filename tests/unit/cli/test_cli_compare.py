@@ -156,8 +156,9 @@ def test_one_run_of_other_work_makes_the_side_different_work(
         write_run(tmp_path / "base" / f"run-{number}", timed(), block=f"a{number}")
         other = {} if number < 4 else {"work_fingerprint": "ef" * 32, "batches": (batch(repeat(new_tokens=(9,))),)}
         write_run(tmp_path / "head" / f"run-{number}", timed().model_copy(update=other), block=f"b{number}")
-    assert compare(tmp_path / "base", tmp_path / "head") == 0
-    assert "Different work" in capsys.readouterr().out
+    assert compare(tmp_path / "base", tmp_path / "head", "--fail-if", "e2e.latency_ms > +5%") == 5
+    out = " ".join(capsys.readouterr().out.split())
+    assert "B[4] against the first of A: batch 0 made 5 new tokens in A, 9 in B" in out
 
 
 @pytest.mark.parametrize(
