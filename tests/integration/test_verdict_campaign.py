@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from llm_perf_opt.ab.execute import run_ab
+from llm_perf_opt.ab.plan import Asked, plan_ab
+from llm_perf_opt.analysis.looks import Look
+from llm_perf_opt.analysis.verdict import LEVEL
+from llm_perf_opt.cli.running import only
+from llm_perf_opt.config.load import load_config
 from llm_perf_opt.records.comparison import Comparison, FigureChange
+from llm_perf_opt.records.outcome import Outcome
 from tests.benchmarks.verdict_table import PAGE, TRIALS, rows, simulate_all, table, written
 from tests.cli_process import llmperf
 
@@ -52,20 +59,47 @@ def prefix(script: str, *words: str) -> str:
     return " ".join([sys.executable, str(STANDINS / script), *words])
 
 
+class Silent:
+    """A listener that keeps what is wrong."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def update(self, phase: str, done: int, total: int, steps: int) -> None:
+        return None
+
+    def stage_begins(self, name: str) -> Silent:
+        return self
+
+    def stage_ends(self, name: str, outcome: Outcome) -> None:
+        return None
+
+    def note(self, message: str) -> None:
+        return None
+
+    def problem(self, message: str) -> None:
+        self.problems.append(message)
+
+
 @pytest.mark.campaign
 @pytest.mark.timeout(36000)
 def test_identical_sides_under_a_load_that_comes_and_goes(tmp_path: Path) -> None:
-    """Looks beyond the first are left out by the time budget, so that each is five launches a side."""
+    """Five launches a side, and one look."""
+    asked = Asked(looks=(Look(5, LEVEL),))
+    config = load_config(None, SHORT, options={**only("direct_inference"), "measure.launches": 5}).config
     different = 0
     for number in range(PAIRS):
+        listener = Silent()
         load = subprocess.Popen([sys.executable, "-c", LOAD])
         try:
-            found = judged(tmp_path, f"aa-{number}", "--time-budget", "100s", *SHORT)
+            ended = run_ab(plan_ab(config, config, asked, ("", ""), tmp_path / f"aa-{number}"), ["ab"], listener)
         finally:
             load.kill()
             load.wait()
-        different += found.outcome in ("faster", "slower")
-        print(f"A/A {number}: {found.verdict}")
+        assert not listener.problems
+        assert ended.comparison is not None
+        different += ended.comparison.outcome in ("faster", "slower")
+        print(f"A/A {number}: {ended.comparison.verdict}", flush=True)
     assert different <= max(1, PAIRS // 10)
 
 
