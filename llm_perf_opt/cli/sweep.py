@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -92,6 +93,7 @@ def sweep(
 ) -> None:
     """Run every combination of settings, each into a run directory of its own, and put them into one table."""
     from llm_perf_opt.sweep.axes import choose, read_arguments, read_axis
+    from llm_perf_opt.sweep.board import Board
     from llm_perf_opt.sweep.points import plan_points, tasks_of
 
     files, axes = read_arguments(arguments or ())
@@ -107,15 +109,12 @@ def sweep(
     if dry_run:
         _list(directory, tasks, as_json=as_json)
         return
-    slurm = {"partition": partition, "time_min": time_min, "prefix": prefix}
-    if on == "local" and (unused := [name for name, value in slurm.items() if value is not None]):
-        raise ConfigError(f"--{unused[0].removesuffix('_min')} is of Slurm", "add --on slurm")
-    directory.open([point.record for point in points], launches=launches, argv=command_line())
-    from llm_perf_opt.sweep.board import Board
-
     board = Board(tasks, directory, retry=retry_failed, workers=jobs or 1)
+    slurm = {"partition": partition, "time_min": time_min, "prefix": prefix}
+    work = _place(board, directory, on=on, jobs=jobs, gpus_each=gpus_each, slurm=slurm)
+    directory.open([point.record for point in points], launches=launches, argv=command_line())
     try:
-        _carry_out(board, directory, on=on, jobs=jobs, gpus_each=gpus_each, slurm=slurm)
+        work()
     finally:
         results = _report(directory)
     if as_json:
@@ -150,7 +149,7 @@ def _list(directory: SweepDirectory, tasks: list[Task], *, as_json: bool) -> Non
         typer.echo(f"{number:>5}  {task.key}  {task.label}{done}")
 
 
-def _carry_out(
+def _place(
     board: Board,
     directory: SweepDirectory,
     *,
@@ -158,20 +157,26 @@ def _carry_out(
     jobs: int | None,
     gpus_each: int | None,
     slurm: dict[str, Any],
-) -> None:
+) -> Callable[[], None]:
+    """What does the work, where it was asked for; refused before anything is written.
+
+    Raises:
+        ConfigError, MissingError: it cannot be done there.
+    """
     listener = _Said()
+    given = {name: value for name, value in slurm.items() if value is not None}
     if on == "slurm":
         from llm_perf_opt.sweep.slurm import SlurmOptions, SlurmSweep
 
-        given = {name: value for name, value in slurm.items() if value is not None}
-        SlurmSweep(board, directory, listener, SlurmOptions(jobs=jobs or 256, gpus=gpus_each, **given)).carry_out()
-        return
+        return SlurmSweep(board, directory, listener, SlurmOptions(jobs=jobs or 256, gpus=gpus_each, **given)).carry_out
+    if given:
+        raise ConfigError(f"--{next(iter(given)).removesuffix('_min')} is of Slurm", "add --on slurm")
     from llm_perf_opt.hardware.detect import detect_gpus
     from llm_perf_opt.sweep.local import LocalSweep, devices_of, visible_devices
 
     found = 0 if gpus_each is None else len(detect_gpus().gpus)
     devices = devices_of(jobs or 1, gpus_each, visible_devices(), found)
-    LocalSweep(board, directory, listener, devices).carry_out()
+    return LocalSweep(board, directory, listener, devices).carry_out
 
 
 class _Said:

@@ -16,7 +16,8 @@ from llm_perf_opt.config.overrides import read_value
 from llm_perf_opt.config.problems import Problem
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.config.tree import Source
-from llm_perf_opt.errors import ConfigError, LlmperfError
+from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError
+from llm_perf_opt.hardware.catalogue import gpu_named
 from llm_perf_opt.records.sweep import Scalar, SweepPoint
 from llm_perf_opt.records.workload import Workload
 from llm_perf_opt.redact import hidden_paths
@@ -108,8 +109,8 @@ def _refusal(wrong: list[tuple[LlmperfError, list[str]]], of: int) -> LlmperfErr
         lines.append(f"{points[0]}{more}: {error}")
     if len(wrong) > _SHOWN:
         lines.append(f"… and {len(wrong) - _SHOWN} more mistakes")
-    kind = max((type(error) for error, _ in wrong), key=lambda kind: kind.exit_code)
-    return kind("\n".join(lines))
+    missing = any(error.exit_code == MissingError.exit_code for error, _ in wrong)
+    return (MissingError if missing else ConfigError)("\n".join(lines))
 
 
 def _point(
@@ -121,6 +122,8 @@ def _point(
     plan = plan_at(config, Path("/"))
     config = plan.config
     values = to_dict(config)
+    if config.hardware.gpu != "auto":
+        gpu_named(config.hardware.gpu)
     if secrets := list(hidden_paths(values)):
         raise ConfigError(
             f"{', '.join(secrets)} holds a secret, and a sweep keeps the configuration of its points",

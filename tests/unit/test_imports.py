@@ -52,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reports": {"errors", "opening", "escaping", "registry", "records", "config", "artifacts", "analysis", "stages"},
     "runner": {"errors", "redact", "records", "artifacts", "stages", "reports"},
     "run": {*FOUNDATION, "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "runner"},
-    "sweep": {*FOUNDATION, "records", "config", "artifacts", "tools", "plan", "analysis", "workload", "stages", "run"},
+    "sweep": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}
+    | {"stages", "run"},
     "importing": {*FOUNDATION, "records", "artifacts", "formats", "captures", "tools", "stages", "runner"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}
     | {"stages", "reports", "run", "runner", "importing", "captures", "sweep"},
