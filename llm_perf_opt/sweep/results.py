@@ -11,9 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llm_perf_opt.analysis.front import Mark, on_front
-from llm_perf_opt.analysis.launches import launch_interval
 from llm_perf_opt.analysis.statistics import summarize, unmeasured
+from llm_perf_opt.analysis.sweep import Mark, launch_interval, on_front
 from llm_perf_opt.artifacts.layout import METRICS, WORKLOAD
 from llm_perf_opt.errors import MissingError
 from llm_perf_opt.opening import read_file

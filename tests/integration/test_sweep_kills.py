@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.sweep.directory import SweepDirectory
+from llm_perf_opt.sweep.leases import Leases
 from llm_perf_opt.sweep.points import Task
 from tests.conftest import REPOSITORY
 from tests.standins.sweeper import journal_of, points
@@ -77,6 +79,20 @@ def test_a_sweep_survives_kills_and_a_second_sweeper(tmp_path: Path) -> None:
     before = journal(folder)
     swept(folder, 10, 0.05, jobs=2)
     assert journal(folder) == before, "a finished point is never run again"
+
+
+def test_an_interrupted_sweep_gives_its_points_back_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    process = sweeper(folder, 4, 30.0, 2)
+    deadline = time.monotonic() + 60
+    while not journal_of(folder).exists() or journal(folder)["start"].total() < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) != 0
+    leases = Leases(SweepDirectory(folder).control)
+    assert [leases.take(name) is not None for name in ("p000", "p001")] == [True, True]
+    assert journal(folder)["end"].total() == 0
 
 
 @pytest.mark.campaign

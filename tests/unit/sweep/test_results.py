@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.analysis.front import Mark, on_front
-from llm_perf_opt.analysis.launches import launch_interval
 from llm_perf_opt.analysis.statistics import median_interval
+from llm_perf_opt.analysis.sweep import Mark, launch_interval, on_front
 from llm_perf_opt.records.sweep import LATENCY, THROUGHPUT, SweepResults
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.sweep import sweep_document, to_csv, write_sweep

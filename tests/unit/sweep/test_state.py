@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_perf_opt.artifacts.layout import CONFIG
-from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.errors import ConfigError, StageError
 from llm_perf_opt.records.sweep import PointEnd
 from llm_perf_opt.sweep.board import Board
 from llm_perf_opt.sweep.directory import State, SweepDirectory, out_of_memory_at, skipped
+from llm_perf_opt.sweep.local import LocalSweep, devices_of
+from tests.standins.sweeper import Silent
 from tests.unit.sweep.leaving import OOM, leave, point, task
 
 
@@ -106,6 +108,34 @@ def test_the_board_gives_every_task_to_one_and_skips_what_need_not_be_tried(dire
     assert board.next() == task(4, "other")
     tally = board.tally()
     assert (tally.completed, tally.failed, tally.skipped, tally.left, tally.left_s) == (1, 1, 1, 1, 5.0)
+
+
+def test_a_directory_that_cannot_be_written_ends_the_sweep(directory: SweepDirectory) -> None:
+    shutil.rmtree(directory.control)
+    directory.control.write_text("in the way")
+    with pytest.raises(StageError, match="Not a directory"):
+        LocalSweep(Board([task(1), task(2)], directory), directory, Silent(), (None, None)).carry_out()
+
+
+@pytest.mark.parametrize(
+    ("jobs", "each", "visible", "found", "devices"),
+    [
+        (2, None, None, 0, [None, None]),
+        (2, 2, None, 4, ["0,1", "2,3"]),
+        (2, 1, "3,GPU-ab,5", 8, ["3", "GPU-ab"]),
+        (1, 0, "", 8, [""]),
+        (2, 2, None, 3, None),
+        (2, 1, "7", 8, None),
+    ],
+)
+def test_devices_are_divided(
+    jobs: int, each: int | None, visible: str | None, found: int, devices: list[str | None] | None
+) -> None:
+    if devices is None:
+        with pytest.raises(ConfigError, match=r"and .* has [13]"):
+            devices_of(jobs, each, visible, found)
+    else:
+        assert devices_of(jobs, each, visible, found) == devices
 
 
 def test_what_failed_is_tried_again_where_that_is_asked_for(directory: SweepDirectory) -> None:
