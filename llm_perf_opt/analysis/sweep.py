@@ -1,4 +1,4 @@
-"""What a sweep is read by: how far a figure of one point is known, and the Pareto front of latency against throughput."""
+"""What a sweep is read by: how far a figure of a point is known, the Pareto front of latency against throughput."""
 
 from __future__ import annotations
 

@@ -115,6 +115,9 @@ def sweep(
     directory.open([point.record for point in points], launches=launches, argv=command_line())
     try:
         work()
+    except KeyboardInterrupt:
+        console.note(f"to go on: the same command with --output {shown_path(directory.path)}")
+        raise
     finally:
         results = _report(directory)
     if as_json:

@@ -68,6 +68,7 @@ def test_a_point_that_fails_stops_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(2400)
 def test_twenty_four_points_over_two_executors_resumed_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,16 +88,17 @@ def test_twenty_four_points_over_two_executors_resumed_after_a_kill(
         env=environment(),
         start_new_session=True,
     )
-    here = subprocess.Popen([LLMPERF, *words], cwd=tmp_path, env=environment(), start_new_session=True)
-    time.sleep(40)
-    here.kill()
-    here.wait()
-    here = subprocess.Popen([LLMPERF, *words], cwd=tmp_path, env=environment(), start_new_session=True)
-    assert here.wait(timeout=900) == 0
     try:
+        here = subprocess.Popen([LLMPERF, *words], cwd=tmp_path, env=environment(), start_new_session=True)
+        time.sleep(40)
+        here.kill()
+        here.wait()
+        again = subprocess.run([LLMPERF, *words], cwd=tmp_path, env=environment(), timeout=1500)
+        assert again.returncode == 0
         assert slurm.wait(timeout=300) == 0
     finally:
         slurm.send_signal(signal.SIGTERM)
+        standin.end_all()
     rows = list(csv.DictReader((tmp_path / "s" / "results.csv").open()))
     assert len(rows) == 24
     assert {row["status"] for row in rows} == {"completed"}

@@ -54,11 +54,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv(standin.HOME, str(tmp_path / "slurm-home"))
     monkeypatch.chdir(REPOSITORY)
     yield tmp_path / "slurm-home"
-    with standin.database() as connection:
-        jobs = [job for (job,) in connection.execute("SELECT id FROM jobs")]
-        connection.execute("DELETE FROM jobs")
-    for job in jobs:
-        standin.kill_all(job, signal.SIGKILL)
+    standin.end_all()
 
 
 def sweep(folder: Path, count: int, seconds: float, heard: Heard, **options: object) -> SlurmSweep:

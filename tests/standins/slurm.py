@@ -160,7 +160,7 @@ def node(job: str) -> None:
             if running < setting("nodes", 2):
                 connection.execute("UPDATE jobs SET state = 'RUNNING', starts = starts + 1 WHERE id = ?", (job,))
         if running >= setting("nodes", 2):
-            time.sleep(0.1)
+            time.sleep(0.4)
             continue
         _, script, cwd, number, element = row
         env = {**os.environ, "SLURM_JOB_ID": str(number if element is None else 10_000 + number * 100 + element)}
@@ -294,6 +294,15 @@ def scontrol(words: Sequence[str]) -> None:
         env={name: value for name, value in os.environ.items() if name not in ("SLURM_STANDIN_JOB", "SLURM_STEP_ID")},
         start_new_session=True,
     )
+
+
+def end_all() -> None:
+    """Forget every job and end what is left of it."""
+    with database() as connection:
+        jobs = [job for (job,) in connection.execute("SELECT id FROM jobs")]
+        connection.execute("DELETE FROM jobs")
+    for job in jobs:
+        kill_all(job, signal.SIGKILL)
 
 
 def install(folder: Path) -> Path:
