@@ -56,10 +56,6 @@ def test_a_point_that_fails_stops_no_other(tmp_path: Path) -> None:
     write_text_model(tmp_path / "good", "llama")
     write_text_model(tmp_path / "bad", "llama", num_attention_heads="many")  # read when static analysis runs
     words = ["sweep", "model.path=bad,good", "--no-torch", "--prompt-tokens", "16", "--output", "s"]
-    listed = llmperf([*words, "--dry-run"], tmp_path)
-    assert listed.returncode == 0
-    assert listed.stdout.count("model.path=") == 2
-    assert not (tmp_path / "s").exists()
     finished = llmperf([*words, "--json"], tmp_path)
     assert finished.returncode == 1, finished.stderr
     assert statuses(tmp_path / "s") == ["failed", "completed"]
