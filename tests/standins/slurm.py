@@ -190,15 +190,15 @@ def node(job: str) -> None:
 
 
 def processes(job: str, *, steps_only: bool = False) -> list[int]:
-    """Everything whose environment says that it is of the job."""
+    """Everything whose environment says that it is of the job; other clusters number theirs alike."""
+    marks = {f"SLURM_STANDIN_JOB={job}".encode(), f"{HOME}={os.environ[HOME]}".encode()}
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
             with contextlib.suppress(OSError):
                 environ = (process / "environ").read_bytes().split(b"\0")
-                if f"SLURM_STANDIN_JOB={job}".encode() in environ and (
-                    not steps_only or any(entry.startswith(b"SLURM_STEP_ID=") for entry in environ)
-                ):
+                of_a_step = any(entry.startswith(b"SLURM_STEP_ID=") for entry in environ)
+                if marks <= set(environ) and (of_a_step or not steps_only):
                     found.append(int(process.name))
     return found
 
