@@ -145,6 +145,8 @@ def _answer(results: SweepResults) -> tuple[Block, ...]:
         lines.append(
             f"The points are of {len(works)} different lengths of prompt and text; each has a front of its own."
         )
+    elif any(row.status == "completed" for row in rows):
+        lines.append("No stage timed the model: there are no figures. --infer adds one.")
     return (Items((*lines, *results.notes)),)
 
 
@@ -163,47 +165,56 @@ def _with_interval(row: PointResult, name: str) -> str:
     return f"{significant(figure.value)} {figure.unit} (95 % interval {over} {low} to {high})"
 
 
-_SHOWN = ("ttft_ms", "prefill.latency_ms", "decode.tpot_ms", LATENCY, THROUGHPUT, "memory.peak_bytes")
+UNKNOWN = significant(None)
+_SHOWN = (
+    *("ttft_ms", "prefill.latency_ms", "decode.tpot_ms", LATENCY, THROUGHPUT, "memory.peak_bytes"),
+    *("prefill.mfu", "decode.mbu"),
+)
 
 
 def _table(results: SweepResults) -> tuple[Block, ...]:
-    bounded = [name for name in ("prefill.latency_ms", "decode.tpot_ms") if _known(results, name)]
-    columns: list[str] = [*results.keys, "status"]
-    for name in _SHOWN:
-        columns += [name, f"at best ({name})"] if name in bounded else [name]
-    shares = [name for name in ("prefill.mfu", "decode.mbu") if any(_cell(row, name) != "—" for row in results.points)]
-    columns += [*shares, "front", "run"]
-    rows = []
-    for row in results.points[:MOST_ROWS]:
-        cells = [*(_said(row.settings.get(key)) for key in results.keys), row.status]
-        for name in _SHOWN:
-            cells.append(_cell(row, name))
-            if name in bounded:
-                bound = row.bounds.get(name)
-                cells.append(significant(bound.value_ms if bound else None))
-        rows.append((*cells, *(_cell(row, name) for name in shares), "yes" if row.on_front else "", row.id))
+    """What was measured of each point; figures that no point has are left out."""
+    shown = [name for name in _SHOWN if any(_cell(row, name) != UNKNOWN for row in results.points)]
+    bounded = [name for name in shown if _is_bounded(results, name)]
+    heads = [head for name in shown for head in ([name, f"at best ({name})"] if name in bounded else [name])]
+    columns = (*results.keys, "status", *heads, "front", "run")
+    rows = tuple(_cells(results, row, shown, bounded) for row in results.points[:MOST_ROWS])
     first = len(results.keys) + 1
+    front = [columns.index(name) for name in (LATENCY, THROUGHPUT) if name in columns]
     table = Table(
-        tuple(columns),
-        tuple(rows),
+        columns,
+        rows,
         numeric=frozenset(range(first, len(columns) - 2)),
-        important=(*range(len(results.keys)), columns.index(LATENCY), columns.index(THROUGHPUT), len(columns) - 2),
+        important=(*range(first), *front, len(columns) - 2),
     )
+    blocks: list[Block] = [table]
     left = len(results.points) - len(rows)
-    more = (Paragraph(f"{left:,} more are in {RESULTS_CSV}."),) if left else ()
+    if left:
+        blocks.append(Paragraph(f"{left:,} more are in {RESULTS_CSV}."))
     reasons = sorted({bound.reason for row in results.points for bound in row.bounds.values() if bound.reason})
-    unknown = (Items(tuple(f"What would be possible at best is not known: {reason}." for reason in reasons)),)
-    return (table, *more, *(unknown if reasons else ()))
+    if reasons:
+        blocks.append(Items(tuple(f"What would be possible at best is not known: {reason}." for reason in reasons)))
+    return tuple(blocks)
 
 
-def _known(results: SweepResults, name: str) -> bool:
+def _cells(results: SweepResults, row: PointResult, shown: Sequence[str], bounded: Sequence[str]) -> tuple[str, ...]:
+    cells = [*(_said(row.settings.get(key)) for key in results.keys), row.status]
+    for name in shown:
+        cells.append(_cell(row, name))
+        if name in bounded:
+            bound = row.bounds.get(name)
+            cells.append(significant(bound.value_ms if bound else None))
+    return (*cells, "yes" if row.on_front else "", row.id)
+
+
+def _is_bounded(results: SweepResults, name: str) -> bool:
     return any(name in row.bounds and row.bounds[name].value_ms is not None for row in results.points)
 
 
 def _cell(row: PointResult, name: str) -> str:
     figure = row.figures.get(name)
     if figure is None or figure.value is None:
-        return "—"
+        return UNKNOWN
     if figure.unit == "bytes":
         return in_bytes(figure.value)
     return percent(figure.value) if figure.unit == "ratio" else significant(figure.value)
