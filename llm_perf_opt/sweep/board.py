@@ -111,11 +111,11 @@ class Board:
             if wall_s is not None:
                 self._walls.append(wall_s)
 
-    def put_back(self, task: Task, after_s: float = BUSY_S) -> None:
+    def put_back(self, task: Task) -> None:
         """Another works on it, or it was interrupted: it is looked at again later."""
         with self._lock:
             self._running.discard(task.key)
-            self._not_before[task.key] = self._clock() + after_s
+            self._not_before[task.key] = self._clock() + BUSY_S
 
     def newly_skipped(self) -> list[tuple[Task, State]]:
         """Tasks that are skipped, each said once."""

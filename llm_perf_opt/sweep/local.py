@@ -111,7 +111,7 @@ class LocalSweep:
             reason = "the run was interrupted, and not by this sweep"
             self.directory.note_end(task, PointEnd(reason=reason, exit_code=INTERRUPTED))
             state = self.directory.state(task)
-        if not state.settled:
+        elif attempt.ending != "settled":  # of one that is tried again, the state may be its failure of before
             self.board.put_back(task)
             return
         self.board.settle(task, state, attempt.wall_s)

@@ -14,7 +14,9 @@ from llm_perf_opt.errors import ConfigError, StageError
 from llm_perf_opt.records.sweep import PointEnd
 from llm_perf_opt.sweep.board import Board
 from llm_perf_opt.sweep.directory import State, SweepDirectory, out_of_memory_at, skipped
+from llm_perf_opt.sweep.leases import Leases, Pace
 from llm_perf_opt.sweep.local import LocalSweep, devices_of
+from llm_perf_opt.tools.process import Finished
 from tests.standins.sweeper import Silent
 from tests.unit.sweep.leaving import OOM, leave, point, task
 
@@ -115,6 +117,26 @@ def test_a_directory_that_cannot_be_written_ends_the_sweep(directory: SweepDirec
     directory.control.write_text("in the way")
     with pytest.raises(StageError, match="Not a directory"):
         LocalSweep(Board([task(1), task(2)], directory), directory, Silent(), (None, None)).carry_out()
+
+
+def test_a_failure_is_tried_again_even_while_its_lease_seems_held(
+    directory: SweepDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a machine that died: the lease is of nobody, which takes its time to be sure of."""
+    pace = Pace(beat_s=0.01, silence_s=0.1)
+    assert Leases(directory.control, pace).take(task(1).key) is not None
+    directory.note_end(task(1), PointEnd(reason="the job is gone", exit_code=1))
+
+    def run(argv: list[str], *, log: Path, **_: object) -> Finished:
+        leave(directory, task(1))
+        return Finished(tuple(argv), 0, None, False, False, 0.1, log, False)
+
+    monkeypatch.setattr("llm_perf_opt.sweep.work.run", run)
+    monkeypatch.setattr("llm_perf_opt.sweep.board.BUSY_S", 0.05)
+    board = Board([task(1)], directory, retry=True)
+    LocalSweep(board, directory, Silent(), (None,), pace, lambda *_: ["a command"]).carry_out()
+    assert board.state(task(1)).status == "completed"
+    assert not directory.end_path(task(1)).exists()
 
 
 @pytest.mark.parametrize(
