@@ -47,7 +47,7 @@ def plan_run(config: Config, output: Path | None) -> Plan:
         ) from error
     refuse_existing(run_path)
     refuse_used_folders(config, run_path)
-    plan = _plan(config, run_path)
+    plan = plan_at(config, run_path)
     return replace(plan, numbered=output is None and config.artifacts.run_id is None)
 
 
@@ -77,7 +77,7 @@ def plan_resumption(run_path: Path) -> Resumption:
             f"{run_path} cannot be resumed: {', '.join(manifest.hidden)} held a secret, which was not kept",
             "start a new run",
         )
-    plan = _plan(config, run_path)
+    plan = plan_at(config, run_path)
     pending = []
     for stage in plan.stages:
         lost = [damage for damage in damaged if damage.file.startswith(f"{stage.name}/")]
@@ -110,7 +110,12 @@ def _damaged(run_path: Path, manifest: Manifest) -> tuple[Damage, ...]:
     return tuple(damaged)
 
 
-def _plan(config: Config, run_path: Path) -> Plan:
+def plan_at(config: Config, run_path: Path) -> Plan:
+    """What a run of `config` in `run_path` would do, whether or not there is one already.
+
+    Raises:
+        ConfigError, MissingError: as `plan_run`.
+    """
     stages = enabled_stages(config)
     if not stages:
         raise ConfigError("no stage is enabled", "enable one: pipeline.torch_profiler.enable=true")

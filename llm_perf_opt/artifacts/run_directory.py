@@ -344,6 +344,15 @@ def _locked_log(path: Path) -> int:
     return descriptor
 
 
+def is_written(path: Path) -> bool:
+    """Whether a process writes the run in `path` now, as far as the file system tells."""
+    try:
+        os.close(_locked_log(path))
+    except ConfigError:
+        return True
+    return False
+
+
 def _tidy(path: Path, log: Callable[[str], None]) -> None:
     """Remove what a killed run left half-written."""
     for name in clear_temporary(path):

@@ -67,6 +67,12 @@ def refuse_used_folders(config: Config, run_path: Path) -> None:
             raise ConfigError(f"{asked.key} and {first} name the same folder, {asked.folder}", "give each its own")
 
 
+def fixed_folders(config: Config) -> list[str]:
+    """The settings that name one folder for every run of `config`."""
+    asked = _asked(config, Path("/"))
+    return [each.key for each in asked if each.configured is not None and Path(each.configured).is_absolute()]
+
+
 def _asked(config: Config, run_path: Path) -> Iterator[_Asked]:
     for stage in enabled_stages(config):
         if not isinstance(stage.settings, TimedSettings):

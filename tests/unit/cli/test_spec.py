@@ -22,6 +22,10 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
     "infer": ONE_STAGE,
     "nsys": (*ONE_STAGE, "--capture-range", "--nvtx-capture", "--capture-range-end", "[-- COMMAND...]"),
     "ncu": (*ONE_STAGE, "[-- COMMAND...]"),
+    "sweep": (
+        *("[CONFIG|MODEL]... [KEY=V1,V2...]...", "--zip", "--launches", "--output", "--retry-failed", "--dry-run"),
+        *("--json", "--on", "--jobs", "--gpus-each", "--partition", "--time", "--prefix", "--config-dir"),
+    ),
     "static": ("[MODEL]", "--output", "--json"),
     "config validate": ("[CONFIG|MODEL] [OVERRIDES]...",),
     "config show": ("--origins", "--json"),
