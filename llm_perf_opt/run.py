@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +47,7 @@ def plan_run(config: Config, output: Path | None) -> Plan:
         ) from error
     refuse_existing(run_path)
     refuse_used_folders(config, run_path)
-    plan = _plan(config, run_path)
+    plan = plan_at(config, run_path)
     return replace(plan, numbered=output is None and config.artifacts.run_id is None)
 
 
@@ -77,7 +77,7 @@ def plan_resumption(run_path: Path) -> Resumption:
             f"{run_path} cannot be resumed: {', '.join(manifest.hidden)} held a secret, which was not kept",
             "start a new run",
         )
-    plan = _plan(config, run_path)
+    plan = plan_at(config, run_path)
     pending = []
     for stage in plan.stages:
         lost = [damage for damage in damaged if damage.file.startswith(f"{stage.name}/")]
@@ -110,7 +110,12 @@ def _damaged(run_path: Path, manifest: Manifest) -> tuple[Damage, ...]:
     return tuple(damaged)
 
 
-def _plan(config: Config, run_path: Path) -> Plan:
+def plan_at(config: Config, run_path: Path) -> Plan:
+    """What a run of `config` in `run_path` would do, whether or not there is one already.
+
+    Raises:
+        ConfigError, MissingError: as `plan_run`.
+    """
     stages = enabled_stages(config)
     if not stages:
         raise ConfigError("no stage is enabled", "enable one: pipeline.torch_profiler.enable=true")
@@ -163,6 +168,32 @@ def resume(resumption: Resumption, listener: Listener) -> Ended:
     directory = RunDirectory.reopen(plan.run_path, again=pending, damaged=resumption.damaged)
     actions = _actions(directory.path, plan, stages)
     return run_stages(directory, actions, listener, write_facts=lambda: _restore_facts(directory, plan))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run directory that is being written, and what is to be written into it first."""
+
+    directory: RunDirectory
+    write_facts: Callable[[], None]
+
+
+def open_run(
+    plan: Plan, argv: Sequence[str], path: Path, resumption: Resumption | None, *, again: Sequence[str]
+) -> Opened:
+    """The run of `plan` in `path`, made or taken up again, for who carries out its stages itself.
+
+    Args:
+        again: stages that are pending.
+
+    Raises:
+        ConfigError, MissingError, StageError: there is no place for it, or another process is writing it.
+    """
+    if resumption is None:
+        directory = RunDirectory.create(path, argv=redact_argv(argv), stages=again)
+        return Opened(directory, lambda: _write_facts(directory, plan))
+    directory = RunDirectory.reopen(path, again=again, damaged=resumption.damaged)
+    return Opened(directory, lambda: _restore_facts(directory, plan))
 
 
 def _write_facts(directory: RunDirectory, plan: Plan) -> None:

@@ -59,10 +59,29 @@ def run_stages(
     Raises:
         KeyboardInterrupt: again, after what was measured by then is reported and the run is closed.
     """
+    with ending(directory, listener, write_facts=write_facts) as ready:
+        if ready:
+            _attempt_all(directory, stages, listener)
+    return Ended(directory.path, directory.manifest)
+
+
+@contextlib.contextmanager
+def ending(
+    directory: RunDirectory, listener: Listener, *, write_facts: Callable[[], None] = lambda: None
+) -> Iterator[bool]:
+    """Whatever happens inside, the run is reported and closed; a defect of what happens there is recorded in it.
+
+    Yields:
+        Whether what the run was asked could be written; without that nothing is to begin.
+
+    Raises:
+        KeyboardInterrupt: again, after that.
+    """
     interruption: KeyboardInterrupt | None = None
     try:
-        if _facts_written(directory, write_facts):
-            _attempt_all(directory, stages, listener)
+        ready = _facts_written(directory, write_facts)
+        yield ready
+        if ready:
             _write_reports(directory)
     except KeyboardInterrupt as error:
         interruption = error
@@ -86,7 +105,6 @@ def run_stages(
         if directory.path.is_dir():
             listener.note(f"what was measured by then is in {directory.path}")
         raise interruption
-    return Ended(directory.path, directory.manifest)
 
 
 def _facts_written(directory: RunDirectory, write_facts: Callable[[], None]) -> bool:

@@ -23,7 +23,7 @@ from llm_perf_opt.records.workload import (
     Repeat,
     Workload,
 )
-from llm_perf_opt.reports.facts import Found, Measured, RunFacts, Setup
+from llm_perf_opt.reports.facts import Found, Launched, Measured, RunFacts, Setup
 
 PEAKS = Peaks(1e12, 1e11, "a made-up GPU, dense float16")
 NO_PEAKS = Peaks(None, None, "", "no peak is known for this device")
@@ -157,7 +157,8 @@ def measured(
     gallery: str | None = None,
     hardware: HardwareState = NOT_WATCHED,
 ) -> Measured:
-    return Measured(record, hardware, stage_metrics(record, hardware, work(), peaks), predictions, gallery)
+    launches = (Launched(0, record, hardware),)
+    return Measured(launches, stage_metrics(record, hardware, work(), peaks), predictions, gallery)
 
 
 def found(stage: str, record: Any) -> Found:

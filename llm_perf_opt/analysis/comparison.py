@@ -1,141 +1,208 @@
-"""How the figures of one stage changed between two runs, and whether they may be compared at all."""
+"""How the figures of one stage changed between two sides, and on what that is decided."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
 
-from llm_perf_opt.analysis.shift import Stratum, hodges_lehmann_shift, repeats_needed
-from llm_perf_opt.records.comparison import FigureChange, FigureOfRun, Verdict
+from llm_perf_opt.analysis.launches import launch_values, repeat_values
+from llm_perf_opt.analysis.shift import hodges_lehmann_shift
+from llm_perf_opt.analysis.verdict import LEVEL, TOLERANCE_PERCENT, Better, Verdict, check, judge, judge_blocks
+from llm_perf_opt.records.comparison import FigureChange, FigureOfSide, FigureOutcome, Needed, Replicate
 from llm_perf_opt.records.metrics import Metric
 
 HIGHER_IS_BETTER = frozenset({"tokens/s", "ratio"})
 """Units of figures of which more is better; times, bytes and joules are costs."""
 COUNTED = "bytes"
-"""The unit that is counted rather than timed: one value a run, compared as it is."""
-ONE_OBSERVATION = "one observation a run: there is no interval"
-
-
+"""The unit of what may be counted rather than timed: compared as it is where every launch of a side has the same."""
+HEADLINE = "e2e.latency_ms"
 RATES = ("decode.tpot_ms", "decode.tokens_per_s")
-"""Figures of a token: runs that made different numbers of them can be compared by these alone."""
+"""Figures of a token: sides that made different numbers of them can be compared by these alone."""
+
+Values = tuple[list[float], list[float]]
+"""One number a replicate, of A and of B."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What was chosen before looking."""
+
+    figure: str = HEADLINE
+    """The verdict is on this one."""
+    tolerance_percent: float = TOLERANCE_PERCENT
+    level: float = LEVEL
+    within_launch: bool = False
+    """Repeats of one launch a side stand for launches."""
+    launches: int | None = None
+    """Of each side, the first so many; None takes all."""
+    too_early: str | None = None
+    """Why nothing is decided, whatever the figures show; None where something may be."""
+
+
+AS_USUAL = Judging()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One figure, and the numbers that gates are held against."""
+
+    change: FigureChange
+    values: Values | None
+    """None where nothing may be compared."""
+
+    @property
+    def counted(self) -> bool:
+        return self.change.outcome in ("less", "more", "equal")
+
+
+class _Chosen(TypedDict):
+    better: Better
+    tolerance_percent: float
+    level: float
 
 
 def compare_figures(
-    a: dict[str, Metric], b: dict[str, Metric], different: str | None, *, rates: bool = False
-) -> tuple[FigureChange, ...]:
+    a: Sequence[Mapping[str, Metric]],
+    b: Sequence[Mapping[str, Metric]],
+    *,
+    replicate: Replicate,
+    how: Judging,
+    different: str | None = None,
+    rates: bool = False,
+) -> dict[str, Judged]:
     """Every figure of one stage, in order.
 
     Args:
-        a, b: the figures by name; both have all names, measured or not.
-        different: why the runs did different work; None where they may be compared.
+        a, b: the figures of each run of a side by name; all have all names, measured or not.
+        different: why the sides did different work; None where they may be compared.
         rates: whether rates may be compared all the same.
     """
-    return tuple(
-        compare_figure(name, metric, b[name], None if rates and name in RATES else different)
-        for name, metric in a.items()
-    )
+    return {
+        name: compare_figure(
+            name,
+            [run[name] for run in a],
+            [run[name] for run in b],
+            replicate=replicate,
+            how=how,
+            different=None if rates and name in RATES else different,
+        )
+        for name in a[0]
+    }
 
 
-def compare_figure(name: str, a: Metric, b: Metric, different: str | None = None) -> FigureChange:
-    """One figure of both runs; what cannot be said is null with a reason."""
+def compare_figure(
+    name: str,
+    a: Sequence[Metric],
+    b: Sequence[Metric],
+    *,
+    replicate: Replicate = "launch",
+    how: Judging = AS_USUAL,
+    different: str | None = None,
+) -> Judged:
+    """One figure of both sides; what cannot be said is null with a reason."""
+    unit = a[0].unit
     shown = FigureChange(
         name=name,
-        unit=a.unit,
-        better="higher" if a.unit in HIGHER_IS_BETTER else "lower",
+        unit=unit,
+        better="higher" if unit in HIGHER_IS_BETTER else "lower",
         a=_shown(a),
         b=_shown(b),
     )
-    reason = different or _missing(a, "A") or _missing(b, "B")
+    reason = different or _missing(a, "A") or _missing(b, "B") or _other_batches(a, b)
     if reason is not None:
-        return shown.model_copy(update={"reason": reason})
-    if not a.batches or not b.batches:
-        return _single(shown, a, b)
-    if set(a.batches) != set(b.batches):
-        return shown.model_copy(update={"reason": "the runs measured it in different batches"})
-    return _repeated(shown, _strata(a, b))
-
-
-def _shown(metric: Metric) -> FigureOfRun:
-    return FigureOfRun(n=metric.n, median=metric.median, ci95=metric.ci95, reason=metric.reason)
-
-
-def _missing(metric: Metric, run: str) -> str | None:
-    return f"not measured in {run}: {metric.reason}" if metric.median is None else None
-
-
-def _strata(a: Metric, b: Metric) -> list[Stratum]:
-    """The observations of both runs batch by batch."""
-    batches = sorted(set(a.batches))
-    return [(_samples(a, batch), _samples(b, batch)) for batch in batches]
-
-
-def _samples(metric: Metric, batch: int) -> list[float]:
-    return [sample for sample, own in zip(metric.samples, metric.batches, strict=True) if own == batch]
-
-
-def _single(shown: FigureChange, a: Metric, b: Metric) -> FigureChange:
-    """A figure of the whole run: a count is compared by its value, a measurement has no interval."""
-    counted = shown.unit == COUNTED
-    if counted and a.note != b.note:
-        return shown.model_copy(update={"reason": f"not the same quantity: A is {a.note}, B is {b.note}"})
-    before, after = a.samples[0], b.samples[0]
-    percent, why_not = _percent(before, after)
-    changes = {
-        "change_percent": percent,
-        "percent_reason": why_not,
-        "difference": after - before,
-        "verdict": _of_count(before, after) if counted else "unknown",
-        "reason": f"one value a run, compared as it is ({a.note})" if counted else ONE_OBSERVATION,
-    }
-    return shown.model_copy(update=changes)
-
-
-def _of_count(before: float, after: float) -> Verdict:
-    return "equal" if after == before else "more" if after > before else "less"
-
-
-def _percent(a: float, b: float) -> tuple[float | None, str | None]:
-    return ((b - a) * 100 / a, None) if a > 0 else (None, "A is 0, of which nothing is a percentage")
-
-
-def _repeated(shown: FigureChange, strata: Sequence[Stratum]) -> FigureChange:
-    """A figure of every timed repeat."""
-    absolute = hodges_lehmann_shift(strata)
-    changes: dict[str, object] = {"difference": absolute.estimate, "difference_ci95": absolute.interval}
-    if all(sample > 0 for stratum in strata for run in stratum for sample in run):
-        ratio = hodges_lehmann_shift([(_each(math.log, a), _each(math.log, b)) for a, b in strata])
-        changes["change_percent"] = _as_percent(ratio.estimate)
-        if ratio.interval is not None:
-            changes["change_percent_ci95"] = (_as_percent(ratio.interval[0]), _as_percent(ratio.interval[1]))
-    else:
-        changes["percent_reason"] = "some of its values are 0, of which nothing is a percentage"
-    if absolute.interval is None:
-        changes["reason"] = _too_few(strata)
-    else:
-        changes["verdict"] = _verdict(shown, *absolute.interval)
-    return shown.model_copy(update=changes)
-
-
-def _each(function: Callable[[float], float], values: Sequence[float]) -> list[float]:
-    return [function(value) for value in values]
-
-
-def _as_percent(log_ratio: float) -> float:
-    return math.expm1(log_ratio) * 100
-
-
-def _verdict(shown: FigureChange, low: float, high: float) -> Verdict:
-    """Of B, from where the interval of B − A lies; one that holds 0 shows nothing."""
-    if low <= 0 <= high:
-        return "no change shown"
-    return "better" if (high < 0) == (shown.better == "lower") else "worse"
-
-
-def _too_few(strata: Sequence[Stratum]) -> str:
-    counts = sorted({(len(a), len(b)) for a, b in strata})
-    had = ", ".join(f"{a} in A and {b} in B" for a, b in counts)
-    batches = "one batch" if len(strata) == 1 else f"each of {len(strata)} batches"
-    return (
-        f"too few timed repeats for a 95 % interval (of {batches}: {had}): "
-        f"measure.repeats={repeats_needed(len(strata))} in both runs would do"
+        return _unknown(shown, reason)
+    blocks = [_per_run(side, replicate, how) for side in (a, b)]
+    values = _values(blocks[0], replicate), _values(blocks[1], replicate)
+    try:
+        check(values[0], "A")
+        check(values[1], "B")
+    except ValueError as error:
+        return _unknown(shown, str(error))
+    shown = shown.model_copy(
+        update={"replicates": (len(values[0]), len(values[1])), "difference": hodges_lehmann_shift([values]).estimate}
     )
+    if unit == COUNTED and _are_counts(values, (*a, *b)):
+        return Judged(_counted(shown, values, a[0].note, b[0].note), values)
+    chosen: _Chosen = {"better": shown.better, "tolerance_percent": how.tolerance_percent, "level": how.level}
+    verdict = (
+        judge_blocks(blocks[0], blocks[1], **chosen)
+        if replicate == "block"
+        else judge(*values, replicate=replicate, **chosen)
+    )
+    return Judged(_with(shown, verdict, how.too_early), values)
+
+
+def _shown(side: Sequence[Metric]) -> FigureOfSide:
+    medians = [metric.median for metric in side if metric.median is not None]
+    reason = next((metric.reason for metric in side if metric.median is None), None)
+    return FigureOfSide(
+        n=sum(metric.n for metric in side), median=None if reason else statistics.median(medians), reason=reason
+    )
+
+
+def _missing(side: Sequence[Metric], name: str) -> str | None:
+    return next((f"not measured in {name}: {metric.reason}" for metric in side if metric.median is None), None)
+
+
+def _other_batches(a: Sequence[Metric], b: Sequence[Metric]) -> str | None:
+    measured = {frozenset(metric.batches) for metric in (*a, *b)}
+    return "it was not measured in the same batches everywhere" if len(measured) > 1 else None
+
+
+def _unknown(shown: FigureChange, reason: str) -> Judged:
+    return Judged(shown.model_copy(update={"reason": reason}), None)
+
+
+def _per_run(side: Sequence[Metric], replicate: Replicate, how: Judging) -> list[list[float]]:
+    """The values of each run."""
+    values = repeat_values if replicate == "repeat" else launch_values
+    return [values(metric)[: how.launches] for metric in side]
+
+
+def _values(runs: Sequence[Sequence[float]], replicate: Replicate) -> list[float]:
+    """One number a replicate."""
+    if replicate == "block":
+        return [statistics.median(values) for values in runs]
+    return [value for values in runs for value in values]
+
+
+def _are_counts(values: Values, metrics: Sequence[Metric]) -> bool:
+    """What a resident set is differs from launch to launch, so that one of each side shows nothing."""
+    measured = any("resident set" in (metric.note or "") for metric in metrics)
+    return all(len(set(side)) == 1 and (len(side) > 1 or not measured) for side in values)
+
+
+def _counted(shown: FigureChange, values: Values, a: str | None, b: str | None) -> FigureChange:
+    """A count is compared by its value."""
+    if a != b:
+        return shown.model_copy(update={"reason": f"not the same quantity: A is {a}, B is {b}"})
+    (before, *_), (after, *_) = values
+    outcome: FigureOutcome = "equal" if after == before else "more" if after > before else "less"
+    percent = (after - before) * 100 / before if before > 0 else None
+    reason = f"the same in every launch of a side, and compared as it is ({a})"
+    return shown.model_copy(update={"outcome": outcome, "change_percent": percent, "reason": reason})
+
+
+def _with(shown: FigureChange, verdict: Verdict, too_early: str | None) -> FigureChange:
+    interval, needed = verdict.change_percent_interval, verdict.needed
+    found = {
+        "outcome": "cannot tell" if too_early else verdict.outcome,
+        "reason": too_early or verdict.reason,
+        "change_percent": verdict.change_percent,
+        "change_percent_interval": None if interval is None else (interval[0], _finite(interval[1])),
+        "confidence": verdict.confidence,
+        "method": verdict.method,
+        "scatter_percent": verdict.scatter_percent,
+        "smallest_change_percent": verdict.smallest_change_percent,
+        "needed": None
+        if needed is None
+        else Needed(count=needed.launches, change_percent=needed.change_percent, what=needed.what),
+    }
+    return shown.model_copy(update=found)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

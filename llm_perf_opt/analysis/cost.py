@@ -42,6 +42,19 @@ def cost_of(record: Workload, infer: Infer, attention_flops: str, logits: str) -
     return of
 
 
+def once_a_work(cost: CostOf) -> CostOf:
+    """The same, asked once for all batches of equal sizes: those of further launches are."""
+    known: dict[tuple[object, ...], BatchCost | str] = {}
+
+    def of(batch: BatchResult) -> BatchCost | str:
+        key = (batch.prompt_tokens, batch.padded_tokens, batch.views, len(batch.repeats[0].step_ms))
+        if key not in known:
+            known[key] = cost(batch)
+        return known[key]
+
+    return of
+
+
 def _step_flops(model: ModelFacts, batch: BatchResult, infer: Infer, steps: int, attention_flops: str) -> int:
     """FLOPs of one decode step at the one context that `context_len_mode` fixed or max counts every step at."""
     longest = batch.padded_tokens + steps

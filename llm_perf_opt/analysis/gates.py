@@ -1,16 +1,25 @@
-"""Limits on a comparison: `[STAGE:]FIGURE > AMOUNT` read from the command line, and decided on intervals."""
+"""Limits on a comparison: `[STAGE:]FIGURE > AMOUNT` read from the command line, and decided by one-sided tests."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from llm_perf_opt.analysis.comparison import COUNTED, ONE_OBSERVATION
+from llm_perf_opt.analysis.comparison import Judged, Judging
+from llm_perf_opt.analysis.one_sided import Decision, Limit, decide_together
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.nearest import nearest
-from llm_perf_opt.records.comparison import FigureChange, GateMeasure, GateOutcome, GateResult, StageComparison
+from llm_perf_opt.records.comparison import (
+    Answers,
+    GateMeasure,
+    GateOutcome,
+    GateResult,
+    Replicate,
+    StageComparison,
+)
 
 EXAMPLE = "for example --fail-if 'decode.tpot_ms > +5%'"
 AMOUNTS = "+5% or -5% (change against A), +20 or -20 (in the figure's unit), 500 (B itself)"
@@ -77,65 +86,114 @@ def check_names(gates: Sequence[Gate], stages: Sequence[str], figures: Sequence[
                 )
 
 
-def decide(gate: Gate, headline: str, stages: Sequence[StageComparison]) -> GateResult:
-    """Crossed or passed where the whole 95 % interval lies on that side of the limit, else inconclusive."""
-    stage = gate.stage or headline
-    compared = next((item for item in stages if item.stage == stage), None)
-    if compared is None:
-        return _result(gate, stage, "", "inconclusive", f"{stage} was not measured in both runs")
-    figure = next(item for item in compared.figures if item.name == gate.figure)
-    unit = "%" if gate.measure == "change_percent" else figure.unit
-    if compared.work.reason is not None:
-        return _result(gate, stage, unit, "inconclusive", f"different work: {compared.work.reason}")
-    found, interval, why_not = _held(gate, figure)
-    if found is None:
-        return _result(gate, stage, unit, "inconclusive", why_not)
-    if interval is None and figure.unit != COUNTED:
-        return _result(gate, stage, unit, "inconclusive", why_not, found=found)
-    outcome, reason = _outcome(gate, *(interval or (found, found)))
-    return _result(gate, stage, unit, outcome, reason, found=found, interval=interval)
+def check_figure(figure: str, figures: Sequence[str]) -> None:
+    """Raise ConfigError for a headline that there is not."""
+    if figure not in figures:
+        raise ConfigError(
+            f"there is no figure {figure!r}",
+            f"did you mean {nearest(figure, figures)}? There are {', '.join(figures)}",
+        )
 
 
-def _held(gate: Gate, figure: FigureChange) -> tuple[float | None, tuple[float, float] | None, str]:
-    """What is held against the limit, its interval, and why one of them is missing."""
-    if gate.measure == "value":
-        if figure.b.median is None:
-            return None, None, f"not measured in B: {figure.b.reason}"
-        few = "too few timed runs in B for a 95 % interval of its median, which takes six: raise measure.repeats"
-        return figure.b.median, figure.b.ci95, few if figure.b.n > 1 else ONE_OBSERVATION
-    reason = figure.reason or ""
-    if gate.measure == "difference":
-        return figure.difference, figure.difference_ci95, reason
-    if figure.percent_reason is not None:
-        reason = f"{figure.percent_reason}: use a limit in {figure.unit}, such as +1"
-    return figure.change_percent, figure.change_percent_ci95, reason
+SAME_OUTPUT = "--require-same-output"
 
 
-def _outcome(gate: Gate, low: float, high: float) -> tuple[GateOutcome, str]:
-    beyond, within = (low > gate.limit, high <= gate.limit)
-    if gate.operator == "<":
-        beyond, within = (high < gate.limit, low >= gate.limit)
-    what = "the whole 95 % interval lies" if low != high else "it lies"
-    if beyond:
-        return "crossed", f"{what} beyond the limit"
-    if within:
-        return "passed", f"{what} within the limit"
-    runs = "B" if gate.measure == "value" else "both runs"
-    return (
-        "inconclusive",
-        f"the limit lies inside the 95 % interval: more timed repeats (measure.repeats) in {runs} narrow it",
+def decide_gates(
+    gates: Sequence[Gate],
+    headline: str,
+    stages: Mapping[str, StageComparison],
+    figures: Mapping[str, Mapping[str, Judged]],
+    *,
+    replicate: Replicate,
+    how: Judging,
+) -> tuple[GateResult, ...]:
+    """All gates, in order: those that a test can decide together, the others each by what there is.
+
+    Args:
+        headline: the stage of gates that name none.
+        stages, figures: by stage, and by name of the figure; stages that one side lacks are not there.
+    """
+    settled = [_settled(gate, gate.stage or headline, stages, figures) for gate in gates]
+    open_gates = [(gate, found) for gate, found in zip(gates, settled, strict=True) if isinstance(found, Judged)]
+    limits = [_limit(gate, found) for gate, found in open_gates]
+    decisions = iter(decide_together(limits, level=how.level, replicate=replicate) if limits else ())
+    return tuple(
+        _tested(gate, gate.stage or headline, found, next(decisions), how) if isinstance(found, Judged) else found
+        for gate, found in zip(gates, settled, strict=True)
     )
 
 
-def _result(
+def _settled(
     gate: Gate,
     stage: str,
-    unit: str,
-    outcome: GateOutcome,
-    reason: str,
-    *,
-    found: float | None = None,
-    interval: tuple[float, float] | None = None,
+    stages: Mapping[str, StageComparison],
+    figures: Mapping[str, Mapping[str, Judged]],
+) -> GateResult | Judged:
+    """What became of a gate that no test is needed for, or what a test is to be made of."""
+    if stage not in stages:
+        return _result(gate, stage, "", "inconclusive", f"{stage} was not measured in both runs")
+    found = figures[stage][gate.figure]
+    unit = _unit(gate, found)
+    if stages[stage].work.reason is not None:
+        return _result(gate, stage, unit, "inconclusive", f"different work: {stages[stage].work.reason}")
+    if found.values is None:
+        return _result(gate, stage, unit, "inconclusive", found.change.reason or "")
+    seen = _seen(gate, found)
+    if seen is None:
+        why = f"some of its values are 0, of which nothing is a percentage: use a limit in {found.change.unit}"
+        return _result(gate, stage, unit, "inconclusive", f"{why}, such as +1")
+    if found.counted:
+        beyond = seen > gate.limit if gate.operator == ">" else seen < gate.limit
+        where = "beyond" if beyond else "within"
+        outcome: GateOutcome = "crossed" if beyond else "passed"
+        return _result(gate, stage, unit, outcome, f"it lies {where} the limit", found=seen)
+    return found
+
+
+def _limit(gate: Gate, found: Judged) -> Limit:
+    assert found.values is not None
+    return Limit(gate.operator, gate.measure, gate.limit, *found.values)
+
+
+def _tested(gate: Gate, stage: str, found: Judged, decision: Decision, how: Judging) -> GateResult:
+    outcome, reason = decision.outcome, decision.reason
+    if how.too_early is not None:
+        outcome, reason = "inconclusive", how.too_early
+    made = _result(gate, stage, _unit(gate, found), outcome, reason, found=_seen(gate, found))
+    return made.model_copy(
+        update={
+            "test": decision.test,
+            "crossed_p": decision.crossed_p,
+            "passed_p": decision.passed_p,
+            "replicates_needed": decision.replicates_needed,
+        }
+    )
+
+
+def _seen(gate: Gate, found: Judged) -> float | None:
+    assert found.values is not None
+    if gate.measure == "value":
+        return statistics.median(found.values[1])
+    return found.change.difference if gate.measure == "difference" else found.change.change_percent
+
+
+def _unit(gate: Gate, found: Judged) -> str:
+    return "%" if gate.measure == "change_percent" else found.change.unit
+
+
+def same_output(stage: str, answers: Answers) -> GateResult:
+    """`--require-same-output`: crossed where B said something else to any sample."""
+    outcome: GateOutcome = "crossed" if answers.relation == "different" else "passed"
+    reason = f"{answers.differing} of {answers.samples} samples have other output tokens"
+    if answers.relation == "unknown":
+        outcome, reason = "inconclusive", answers.reason or ""
+    found = None if answers.differing is None else float(answers.differing)
+    gate = Gate(SAME_OUTPUT, None, "", ">", "same_output", 0)
+    return _result(gate, stage, "samples", outcome, reason, found=found)
+
+
+def _result(
+    gate: Gate, stage: str, unit: str, outcome: GateOutcome, reason: str, *, found: float | None = None
 ) -> GateResult:
     return GateResult(
         expression=gate.expression,
@@ -146,7 +204,6 @@ def _result(
         limit=gate.limit,
         unit=unit,
         found=found,
-        found_ci95=interval,
         outcome=outcome,
         reason=reason,
     )

@@ -74,7 +74,28 @@ def decode_steps(batches: Sequence[BatchResult]) -> DecodeSteps | None:
     )
 
 
+FIGURES = (
+    "ttft_ms",
+    "preprocess.latency_ms",
+    "prefill.latency_ms",
+    "decode.tpot_ms",
+    "decode.step_p50_ms",
+    "decode.step_p95_ms",
+    "decode.step_p99_ms",
+    "decode.slow_step_share",
+    "decode.tokens_per_s",
+    "decode.host_sync_ms",
+    "e2e.latency_ms",
+    "prefill.mfu",
+    "decode.mbu",
+    "decode.mfu",
+    "memory.peak_bytes",
+    "energy.per_token_j",
+)
+"""All names, in the order of `stage_metrics`."""
+
 NOTHING_TIMED = "nothing was timed: no sample could be run"
+STOOD_STILL = "the clock stood still or went back between the first token and the last of a repeat"
 NONE_DECODED = "no repeat decoded a second token: max_new_tokens is 1, or the first token ended the text"
 
 CostOf = Callable[[BatchResult], BatchCost | str]
@@ -95,9 +116,12 @@ def stage_metrics(record: Workload, hardware: HardwareState, cost_of: CostOf, pe
             return unmeasured(unit, NOTHING_TIMED)
         return summarize(unit, samples, note, [index for index, _ in runs])
 
-    def after_first(unit: str, samples: list[float]) -> Metric:
-        if not samples:
+    def after_first(unit: str, figure: Callable[[Repeat], float]) -> Metric:
+        if not decoded:
             return unmeasured(unit, NONE_DECODED if runs else NOTHING_TIMED)
+        if any(repeat.e2e_ms <= repeat.ttft_ms for _, repeat in decoded):
+            return unmeasured(unit, STOOD_STILL)
+        samples = [figure(repeat) for _, repeat in decoded]
         return summarize(unit, samples, note, [index for index, _ in decoded])
 
     steps = decode_steps(record.batches)
@@ -111,13 +135,13 @@ def stage_metrics(record: Workload, hardware: HardwareState, cost_of: CostOf, pe
         "ttft_ms": timed("ms", [repeat.ttft_ms for _, repeat in runs]),
         "preprocess.latency_ms": timed("ms", [repeat.preprocess_ms for _, repeat in runs]),
         "prefill.latency_ms": timed("ms", [repeat.prefill_ms for _, repeat in runs]),
-        "decode.tpot_ms": after_first("ms", [tpot_ms(repeat) for _, repeat in decoded]),
+        "decode.tpot_ms": after_first("ms", tpot_ms),
         "decode.step_p50_ms": of_steps("ms", lambda found: found.p50_ms),
         "decode.step_p95_ms": of_steps("ms", lambda found: found.p95_ms),
         "decode.step_p99_ms": of_steps("ms", lambda found: found.p99_ms),
         "decode.slow_step_share": of_steps("share", lambda found: found.slow_share),
-        "decode.tokens_per_s": after_first("tokens/s", [_tokens_per_s(repeat) for _, repeat in decoded]),
-        "decode.host_sync_ms": after_first("ms", [repeat.host_sync_ms for _, repeat in decoded]),
+        "decode.tokens_per_s": after_first("tokens/s", _tokens_per_s),
+        "decode.host_sync_ms": after_first("ms", lambda repeat: repeat.host_sync_ms),
         "e2e.latency_ms": timed("ms", [repeat.e2e_ms for _, repeat in runs]),
         "prefill.mfu": ratios.mfu(prefill_times, lambda work: work.prefill_flops, NOTHING_TIMED),
         "decode.mbu": ratios.mbu(decode_times, NONE_DECODED),
@@ -210,6 +234,8 @@ class _Ratios:
     ) -> Metric:
         if not times:
             return unmeasured("ratio", empty)
+        if min(time_ms for _, time_ms in times) <= 0:
+            return unmeasured("ratio", "a repeat took no time: the clock stood still or went back")
         if peak_per_s is None:
             return unmeasured("ratio", self._peaks.reason or "the peak of this hardware is not known")
         ratios = []

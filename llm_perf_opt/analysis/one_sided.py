@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llm_perf_opt.analysis.shift import lower_tail
-from llm_perf_opt.analysis.verdict import AT_DIFFERENT_TIMES, BLOCKS_NEEDED, LEVEL, Replicate, check, counted
-from llm_perf_opt.records.comparison import GateMeasure, GateOutcome
+from llm_perf_opt.analysis.verdict import AT_DIFFERENT_TIMES, BLOCKS_NEEDED, LEVEL, check, counted
+from llm_perf_opt.records.comparison import GateMeasure, GateOutcome, Replicate
 
 Test = Literal["exact rank test", "exact sign test"]
 

@@ -2,7 +2,8 @@
 
 Repeats of one launch share what the launch was given (placement in memory, clocks, the load of that minute), so they
 say nothing of how far the next launch lies. What enters here is one number a launch, the median of its repeats; or,
-where A and B were measured at different times, one number a block, the median of its launches.
+where A and B were measured at different times, one number a block, the median of its launches. (Of one launch a side
+its repeats may be judged in the same way; what is said then holds within these launches.)
 
 All is said of the ratio of B to A. With `level` the chance of a false alarm:
 
@@ -28,11 +29,11 @@ from typing import Literal
 from llm_perf_opt.analysis.power import Needed, launches_needed, smallest_change
 from llm_perf_opt.analysis.shift import hodges_lehmann_shift, interval_rank, rank_confidence
 from llm_perf_opt.analysis.student import variance, welch
+from llm_perf_opt.records.comparison import Replicate
 
 Outcome = Literal["faster", "slower", "same", "cannot tell"]
 """Of B; 'same' is within the tolerance."""
 Method = Literal["exact rank interval", "Welch on logarithms"]
-Replicate = Literal["launch", "block"]
 Better = Literal["lower", "higher"]
 
 LEVEL = 0.05
@@ -167,7 +168,7 @@ def counted(had: tuple[int, ...], replicate: Replicate) -> str:
     """'5 launches a side', '4 and 5 launches'; of one side, '5 launches'."""
     if max(had) == 1:
         return f"one {replicate}" + (" a side" if len(had) > 1 else "")
-    plural = "launches" if replicate == "launch" else "blocks"
+    plural = "launches" if replicate == "launch" else f"{replicate}s"
     if len(set(had)) > 1:
         return f"{' and '.join(map(str, had))} {plural}"
     return f"{had[0]} {plural}" + (" a side" if len(had) > 1 else "")

@@ -19,8 +19,21 @@ REPORT = "report.md"
 """Of the run; stages and regions have one of that name too."""
 REPORT_HTML = "report.html"
 
+# An A/B: two runs and what was found.
+AB = "ab.json"
+SIDE_A = "a"
+SIDE_B = "b"
+COMPARISON_DIR = "comparison"
+COMPARISON = "comparison.json"
+COMPARISON_REPORT = "comparison.md"
+COMPARISON_HTML = "comparison.html"
+
 # A stage that times the model.
 WORKLOAD = "workload.json"
+LAUNCHES = "launches.json"
+"""How each launch of a stage ended, where there are several."""
+TOKENS = "tokens.json"
+"""Output ids of every sample."""
 METRICS = "metrics.json"
 PROFILE = "profile.json"
 TABLES = "profile.sqlite"
@@ -82,6 +95,9 @@ EVENTS = "events.jsonl"
 CHILD_LOG = "child.log"
 IMPORT_LOG = "import.log"
 
+LEVELS = "launch-*"
+"""Names of the levels below a stage."""
+
 FILE_NAMES = frozenset(
     value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str) and Path(value).suffix
 )
@@ -96,6 +112,23 @@ def stage_dir(run_path: Path, stage: str) -> Path:
 def scratch_dir(run_path: Path, stage: str) -> Path:
     """Order, events and log of the child that works for a stage."""
     return run_path / "tmp" / "workload" / stage
+
+
+def launch_dir(directory: Path, launch: int, launches: int) -> Path:
+    """Of one of so many launches, below a stage's own directory or its scratch directory; that itself where there is
+    one launch."""
+    return directory if launches == 1 else directory / f"launch-{launch:02d}"
+
+
+def record_dirs(stage_directory: Path) -> list[Path]:
+    """Where records of a stage may be: its own directory, then that of each launch that is there, in order."""
+    return [stage_directory, *sorted(stage_directory.glob(LEVELS), key=launch_of)]
+
+
+def launch_of(directory: Path) -> int:
+    """The number of the launch that a directory of `record_dirs` is of; 0 for the stage's own."""
+    number = directory.name.removeprefix("launch-")
+    return int(number) if number != directory.name and number.isdecimal() else 0
 
 
 def workload_dir(run_path: Path, stage: str) -> Path:

@@ -19,7 +19,7 @@ from llm_perf_opt import __version__
 from llm_perf_opt.artifacts.claim import claim_run
 from llm_perf_opt.artifacts.digests import Damage, Digests
 from llm_perf_opt.artifacts.files import clear_temporary, sha256_of, write_text, writing
-from llm_perf_opt.artifacts.layout import MANIFEST, RUN_LOG
+from llm_perf_opt.artifacts.layout import AB, LAUNCHES, MANIFEST, RUN_LOG, SIDE_A, SIDE_B
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError
 from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.manifest import ImportedFile, Manifest, StageEntry
@@ -53,6 +53,19 @@ def read_manifest(path: Path) -> Manifest:
         ) from error
     except ValidationError as error:
         raise MissingError(f"{file} cannot be read as the manifest of a run: {error}") from error
+
+
+def runs_in(path: Path) -> list[Path]:
+    """The runs right below `path`, by name; `path` itself where it is a run, or there is none.
+
+    Raises:
+        ConfigError: it holds the two sides of an A/B.
+    """
+    if (path / AB).exists():
+        raise ConfigError(f"{path} holds an A/B, which is two sides", f"name {path / SIDE_A} and {path / SIDE_B}")
+    if (path / MANIFEST).exists() or not path.is_dir():
+        return [path]
+    return sorted(file.parent for file in path.glob(f"*/{MANIFEST}")) or [path]
 
 
 def _as_text(manifest: Manifest) -> str:
@@ -144,6 +157,8 @@ class RunDirectory:
         for damage in damaged:
             directory.log(str(damage))
             (path / damage.file).unlink(missing_ok=True)
+            # Of a stage of which a file is not as it was, no launch is kept.
+            (path / damage.file.split("/", 1)[0] / LAUNCHES).unlink(missing_ok=True)
         gone = tuple(f"{stage}/" for stage in again)
         changes = {
             "stages": {name: StageEntry() if name in again else entry for name, entry in manifest.stages.items()},
@@ -327,6 +342,15 @@ def _locked_log(path: Path) -> int:
     except OSError:
         pass  # a file system without locks
     return descriptor
+
+
+def is_written(path: Path) -> bool:
+    """Whether a process writes the run in `path` now, as far as the file system tells."""
+    try:
+        os.close(_locked_log(path))
+    except ConfigError:
+        return True
+    return False
 
 
 def _tidy(path: Path, log: Callable[[str], None]) -> None:

@@ -19,6 +19,8 @@ COMMANDS = {
     "import": Lazy("llm_perf_opt.cli.import_:app", "Make a run of files captured elsewhere, and report it."),
     "report": Lazy("llm_perf_opt.cli.report:app", "Write the reports of a run again."),
     "compare": Lazy("llm_perf_opt.cli.compare:app", "Two runs side by side, with gates for CI."),
+    "ab": Lazy("llm_perf_opt.cli.ab:app", "Two configurations in turn until it is clear, with gates."),
+    "sweep": Lazy("llm_perf_opt.cli.sweep:app", "The same run at many settings, into one table; resumable."),
     "static": Lazy("llm_perf_opt.cli.static:app", "FLOPs, parameters and bytes of a model, without weights."),
     "doctor": Lazy("llm_perf_opt.cli.doctor:app", "What this machine can measure, and how to get the rest."),
     "config": Lazy("llm_perf_opt.cli.config:app", "Check, show, write and migrate configurations."),

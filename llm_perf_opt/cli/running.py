@@ -172,7 +172,9 @@ def _figure(metric: Mapping[str, Any]) -> str:
         return in_bytes(median)
     if metric["unit"] == "ratio":
         return percent(median)
-    return f"{significant(median)} {metric['unit']} (median of {metric['n']})"
+    launches = len(metric["launch_medians"])
+    made = f"{metric['n']} in {launches} launches" if launches > 1 else str(metric["n"])
+    return f"{significant(median)} {metric['unit']} (median of {made})"
 
 
 def plan_dict(plan: Plan) -> dict[str, Any]:

@@ -144,7 +144,10 @@ class Measure(Settings):
     warmup: NonNegative = 1
     """Untimed runs before the timed ones."""
     repeats: Count = 3
-    """Timed runs of every sample."""
+    """Timed runs of every sample in each launch."""
+    launches: Count = 1
+    """Fresh processes that torch_profiler and direct_inference time the model in, each with its own warm-up and
+    repeats; profile and outputs are made in the first. Five are the least to plan for where two runs are compared."""
     ranges: Annotated[tuple[Literal["phase", "module", "sample", "step"], ...], Field(strict=False)] = (
         "phase",
         "module",

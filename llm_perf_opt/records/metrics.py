@@ -19,11 +19,22 @@ class Metric(Record):
     p95: float | None = None
     """Linear interpolation between order statistics; the largest sample weighs most below twenty."""
     ci95: tuple[float, float] | None = None
-    """95 % confidence interval of the median, from order statistics; null below six samples."""
+    """95 % confidence interval of the median; `ci95_over` says what it was made of."""
+    ci95_over: Literal["repeats within one launch", "medians of launches"] | None = None
+    """Within one launch from order statistics, null below six repeats; it says nothing of the next launch. Over
+    launches from order statistics of their medians, below six by Student's t on the logarithms."""
+    std_within_launches: float | None = None
+    """Standard deviation of repeats of one batch in one launch, pooled; null where no batch was repeated."""
+    std_between_launches: float | None = None
+    """Of the launches' medians; null with one launch."""
+    launch_medians: tuple[float, ...] = ()
+    """Of each launch, in order; empty where nothing was measured."""
     samples: tuple[float, ...] = ()
     """In the order they were measured."""
     batches: tuple[int, ...] = ()
     """Batch of each sample, an index into the batches of `workload.json`; empty for a figure of the whole run."""
+    launches: tuple[int, ...] = ()
+    """Launch of each sample; empty where there was one."""
     reason: str | None = None
     """Why there is no value."""
     note: str | None = None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.launches import Place
 
 
 class ModelFacts(Record):
@@ -175,6 +176,8 @@ class Workload(Record):
 
     schema_version: Literal[1] = 1
     stage: str
+    launch: Place | None = None
+    """Null in records of llmperf 0.2 and before."""
     timings_only: bool
     """Whether the child did nothing but time: of two stages that timed the model, the one to quote."""
     work_fingerprint: str | None

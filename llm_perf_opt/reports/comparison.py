@@ -9,39 +9,50 @@ from pydantic import JsonValue
 
 from llm_perf_opt.analysis.comparison import RATES
 from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import COMPARISON, COMPARISON_HTML, COMPARISON_REPORT
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.comparison import (
     Comparison,
     Difference,
     FigureChange,
     GateResult,
+    LookTaken,
     Profiles,
+    Replicate,
     SelfTimeChange,
     StageComparison,
 )
+from llm_perf_opt.reports.compare_explained import explained_section
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.sections.figures import shared_remarks
-from llm_perf_opt.reports.units import in_bytes, percent_interval, signed, signed_percent, significant
+from llm_perf_opt.reports.units import in_bytes, signed, signed_percent, significant
+from llm_perf_opt.reports.verdict import PLURALS, in_words, interval_in_words
 
 READING = (
     "A change is B against A: -10 % is 10 % less than in A. Less is better of times (ms), bytes and joules, more is "
-    "better of tokens/s and of shares of the hardware's peak (mfu, mbu). B is called better or worse only where the "
-    "whole 95 % interval lies on that side of 0. The interval tells the scatter of timed repeats within these two "
-    "runs, not what changes from one start to the next, such as other load on the machine."
+    "better of tokens/s and of shares of the hardware's peak (mfu, mbu). Each verdict by itself is right in 95 of 100 "
+    "cases; of twenty figures one is expected to be called different for nothing. The headline was chosen before "
+    "looking."
 )
+MADE_OVER = {
+    "launch": "Intervals are over launches of both sides that were made in turn.",
+    "block": "A and B were measured at different times: a run is one replicate, and five a side are the least.",
+    "repeat": "All intervals and gates are within one launch a side (--within-launch): they tell the scatter of its "
+    "repeats and nothing of what the next launch would give.",
+}
 
 NAMED = 8
 """Facts that are named in a sentence; the table has all."""
 
 
 def write_comparison(comparison: Record, document: Document, folder: Path) -> list[Path]:
-    """Write `comparison.md`, `comparison.html` and `comparison.json` into `folder`; the files written."""
+    """Write `comparison.md`, `.html` and `.json` into `folder`; the files written."""
     texts = {
-        "comparison.md": to_markdown(document),
-        "comparison.html": to_html(document),
-        "comparison.json": comparison.model_dump_json(indent=2) + "\n",
+        COMPARISON_REPORT: to_markdown(document),
+        COMPARISON_HTML: to_html(document),
+        COMPARISON: comparison.model_dump_json(indent=2) + "\n",
     }
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -53,51 +64,69 @@ def comparison_document(comparison: Comparison) -> Document:
     sections = [_verdict(comparison)]
     if comparison.gates:
         sections.append(Section("Gates", (Items(tuple(_gate(gate) for gate in comparison.gates)),)))
-    sections += [_figures(stage) for stage in comparison.stages]
+    for stage in comparison.stages:
+        sections.append(_figures(stage, comparison.replicate))
+        sections.append(_answers(stage))
+    sections += [explained_section(found) for found in comparison.profiles.explained if found.splits]
     sections += [_differences(comparison), _profiles(comparison.profiles)]
     return Document("llmperf comparison", tuple(sections))
 
 
 def _verdict(comparison: Comparison) -> Section:
     rows = tuple(
-        (name, run.path, run.experiment, run.created, run.llmperf_version)
-        for name, run in (("A", comparison.a), ("B", comparison.b))
+        (name if len(side) == 1 else f"{name}[{number}]", run.path, str(run.launches), run.experiment, run.created)
+        for name, side in (("A", comparison.a), ("B", comparison.b))
+        for number, run in enumerate(side)
     )
-    runs = Table(("run", "directory", "experiment", "made", "llmperf"), rows, names=frozenset({1}))
-    return Section("Verdict", (Paragraph(comparison.verdict), runs, Paragraph(READING)))
+    runs = Table(("run", "directory", "launches", "experiment", "made"), rows, names=frozenset({1}))
+    blocks: list[Block] = [Paragraph(comparison.verdict), runs]
+    if comparison.looks:
+        blocks.append(Items(tuple(_look(look) for look in comparison.looks)))
+    return Section("Verdict", (*blocks, Paragraph(f"{MADE_OVER[comparison.replicate]} {READING}")))
+
+
+def _look(look: LookTaken) -> str:
+    return f"look at {look.launches} launches a side, at a level of {look.level:g}: {look.outcome}"
 
 
 def _gate(gate: GateResult) -> str:
     unit = f" {gate.unit}" if gate.unit not in ("", "ratio") else ""
-    form = significant if gate.measure == "value" else signed
+    form = significant if gate.measure in ("value", "same_output") else signed
     found = ""
-    if gate.found is not None:
+    if gate.found is not None and gate.measure != "same_output":
         what = {"value": "B is", "difference": "B less A is", "change_percent": "the change is"}[gate.measure]
-        found = f" {what} {form(gate.found)}{unit}"
-        if gate.found_ci95 is not None:
-            low, high = gate.found_ci95
-            found += f" (95 % interval {form(low)} to {form(high)}{unit})"
-        found += ";"
-    return f"{gate.outcome}: {gate.expression} ({gate.stage}):{found} {gate.reason}"
+        found = f" {what} {form(gate.found)}{unit};"
+    tested = f" ({gate.test}, one-sided)" if gate.test is not None and gate.outcome != "inconclusive" else ""
+    return f"{gate.outcome}: {gate.expression} ({gate.stage}):{found} {gate.reason}{tested}"
 
 
-def _figures(stage: StageComparison) -> Section:
+def _figures(stage: StageComparison, replicate: Replicate) -> Section:
     rows = tuple((figure.name, *_cells(figure)) for figure in stage.figures if _measured(figure))
-    columns = ("figure", "A", "B", "change", "95 % interval", "verdict")
+    interval = "interval within one launch" if replicate == "repeat" else f"interval over {PLURALS[replicate]}"
+    columns = ("figure", "A", "B", "change", interval, "verdict")
     unknown = shared_remarks([(figure.name, remark) for figure in stage.figures for remark in _unmeasured(figure)])
     reasons = shared_remarks(
         [
-            (figure.name, reason)
+            (figure.name, figure.reason)
             for figure in stage.figures
-            if _both(figure) and not stage.work.reason
-            for reason in (figure.reason, figure.percent_reason)
-            if reason is not None
+            if _both(figure) and not stage.work.reason and figure.reason and figure.outcome not in PLAIN
+        ]
+    )
+    methods = shared_remarks(
+        [
+            (figure.name, f"{figure.method}, {figure.confidence * 100:.3g} %")
+            for figure in stage.figures
+            if figure.method is not None and figure.confidence is not None
         ]
     )
     table = Table(columns, rows, numeric=frozenset({1, 2, 3, 4}), important=(0, 3, 5, 4))
     blocks: list[Block] = [Paragraph(_work(stage)), table]
-    lines = (*stage.remarks, *reasons, *unknown)
+    lines = (*stage.remarks, *methods, *reasons, *unknown)
     return Section(f"Figures of {stage.stage}", (*blocks, Items(lines)) if lines else tuple(blocks))
+
+
+PLAIN = ("faster", "slower", "same")
+"""Outcomes that need no reason beside their interval."""
 
 
 def _work(stage: StageComparison) -> str:
@@ -107,7 +136,7 @@ def _work(stage: StageComparison) -> str:
         )
     if stage.work.relation == "different":
         return f"Different work: {stage.work.reason}. Values are shown, no change is computed."
-    medians = "A and B are medians; the change is estimated within batches, so it need not be the ratio of the medians."
+    medians = "A and B are medians; the change is estimated from launches, so it need not be the ratio of the medians."
     differing = [item.name for item in stage.work.differences]
     names = ", ".join(differing[:NAMED])
     if len(differing) > NAMED:
@@ -118,6 +147,33 @@ def _work(stage: StageComparison) -> str:
         lead = "Comparable: the same inputs, prompt tokens and numbers of new tokens in every batch."
         names = names or "the ids of the tokens"
     return f"{lead} Not the same: {names}. {medians}" if names else f"{lead} {medians}"
+
+
+def _answers(stage: StageComparison) -> Section:
+    """What B said otherwise than A, sample by sample."""
+    answers = stage.answers
+    title = f"Answers of {stage.stage}"
+    if answers.relation == "unknown":
+        return Section(title, (Paragraph(f"Whether B said what A said is not known: {answers.reason}."),))
+    if answers.relation == "same":
+        return Section(title, (Paragraph(f"Both said the same to all of {answers.samples} samples."),))
+    rows = tuple(
+        (
+            str(found.sample),
+            found.source,
+            str(found.position),
+            "ended" if found.token_a is None else str(found.token_a),
+            "ended" if found.token_b is None else str(found.token_b),
+            f"{found.tokens_a:,}",
+            f"{found.tokens_b:,}",
+        )
+        for found in answers.differences[:NAMED]
+    )
+    columns = ("sample", "source", "first difference at", "token of A", "token of B", "tokens A", "tokens B")
+    table = Table(columns, rows, numeric=frozenset({0, 2, 3, 4, 5, 6}), names=frozenset({1}), important=(1, 2, 3, 4))
+    more = "" if len(answers.differences) <= NAMED else f" The first {NAMED} are shown; the JSON has all."
+    text = f"B said something else to {answers.differing} of {answers.samples} samples.{more}"
+    return Section(title, (Paragraph(text), table))
 
 
 def _unmeasured(figure: FigureChange) -> list[str]:
@@ -137,18 +193,16 @@ def _both(figure: FigureChange) -> bool:
 
 def _cells(figure: FigureChange) -> tuple[str, ...]:
     show = in_bytes if figure.unit == "bytes" else significant
-    return (show(figure.a.median), show(figure.b.median), *_change(figure), figure.verdict)
+    return (show(figure.a.median), show(figure.b.median), *_change(figure), in_words(figure))
 
 
 def _change(figure: FigureChange) -> tuple[str, str]:
     """In percent, or in the figure's unit where there is no percentage."""
+    interval = interval_in_words(figure) or "—"
     if figure.change_percent is not None:
-        interval = figure.change_percent_ci95
-        return signed_percent(figure.change_percent), percent_interval(interval) if interval is not None else "—"
+        return signed_percent(figure.change_percent), interval
     if figure.difference is not None:
-        limits = figure.difference_ci95
-        ends = f"{signed(limits[0])} to {signed(limits[1])} {figure.unit}" if limits is not None else "—"
-        return f"{signed(figure.difference)} {figure.unit}", ends
+        return f"{signed(figure.difference)} {figure.unit}", interval
     return "—", "—"
 
 

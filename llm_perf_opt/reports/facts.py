@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from llm_perf_opt.analysis.cost import cost_of, peaks_of
+from llm_perf_opt.analysis.cost import cost_of, once_a_work, peaks_of
+from llm_perf_opt.analysis.launches import over_launches
 from llm_perf_opt.analysis.metrics import stage_metrics
 from llm_perf_opt.artifacts.layout import (
     CONFIG,
@@ -21,6 +22,8 @@ from llm_perf_opt.artifacts.layout import (
     PRED_DIR,
     PREDICTIONS,
     VIZ_DIR,
+    launch_of,
+    record_dirs,
     save_dir,
     stage_dir,
 )
@@ -32,10 +35,11 @@ from llm_perf_opt.opening import read_file
 from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.inputs import Inputs
+from llm_perf_opt.records.launches import Launches, Tokens
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.metrics import Metrics
 from llm_perf_opt.records.predictions import Prediction
-from llm_perf_opt.records.workload import Workload
+from llm_perf_opt.records.workload import BatchResult, Workload
 from llm_perf_opt.registry import STAGES, Component, load
 from llm_perf_opt.stages.base import Observer
 from llm_perf_opt.stages.static_analysis import StaticAnalysis
@@ -44,16 +48,52 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Launched:
+    """One launch of a stage that timed the model."""
+
+    number: int
+    workload: Workload
+    hardware: HardwareState
+    tokens: Tokens | None = None
+    """Null in runs of llmperf 0.2 and before."""
+
+
+@dataclass(frozen=True)
 class Measured:
     """One stage that timed the model."""
 
-    workload: Workload
-    hardware: HardwareState
+    launches: tuple[Launched, ...]
+    """Those that were measured; one at least."""
     metrics: Metrics
+    """Over all of them."""
     predictions: tuple[Prediction, ...] = ()
     """Empty where none were written into the run directory."""
     gallery: str | None = None
     """Its page, relative to the run directory."""
+    failed: tuple[str, ...] = ()
+    """Which launches failed, and why."""
+
+    @property
+    def workload(self) -> Workload:
+        """Of the first launch: what the model and the work were."""
+        return self.launches[0].workload
+
+    @property
+    def hardware(self) -> HardwareState:
+        """Of the first launch in which the GPU was throttled, else of the first."""
+        return next((item.hardware for item in self.launches if item.hardware.throttled), self.launches[0].hardware)
+
+    @property
+    def batches(self) -> tuple[BatchResult, ...]:
+        """Of all launches."""
+        return tuple(batch for item in self.launches for batch in item.workload.batches)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of its figures, in words."""
+        notes = dict.fromkeys(note for item in self.launches for note in item.workload.notes)
+        differ = len({item.workload.work_fingerprint for item in self.launches}) > 1
+        return (*notes, *self.failed, *(["launches did different work: their fingerprints differ"] if differ else []))
 
 
 @dataclass(frozen=True)
@@ -126,8 +166,8 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
     facts = RunFacts(path, manifest, setup, tuple(found), unread=unread)
     if setup is None:
         return facts
-    timed = {place.stage: _measured(facts, setup.config, place.stage, record) for place, record in facts.all(Workload)}
-    return replace(facts, measured=timed)
+    timed = dict.fromkeys(place.stage for place, _ in facts.all(Workload))
+    return replace(facts, measured={stage: _measured(facts, setup.config, stage) for stage in timed})
 
 
 def _records_of(stage: str, setup: Setup | None) -> dict[str, str]:
@@ -147,10 +187,10 @@ def _observed() -> dict[str, str]:
 
 
 def _records(path: Path, stage: str, kinds: dict[str, str]) -> Iterator[Found]:
-    folder = stage_dir(path, stage)
-    for pattern, reference in kinds.items():
-        for file in sorted(folder.glob(pattern)):
-            yield Found(stage, file, _read(file, load(reference).read))
+    for folder in record_dirs(stage_dir(path, stage)):
+        for pattern, reference in kinds.items():
+            for file in sorted(folder.glob(pattern)):
+                yield Found(stage, file, _read(file, load(reference).read))
 
 
 def _setup(path: Path) -> Setup:
@@ -166,22 +206,41 @@ def _config(file: Path) -> Config:
     return Config.model_validate_json(_yaml_as_json(file), context=PLUGINS_AS_WRITTEN)
 
 
-def _measured(facts: RunFacts, config: Config, stage: str, workload: Workload) -> Measured:
+def _measured(facts: RunFacts, config: Config, stage: str) -> Measured:
     counting = config.pipeline.first(StaticAnalysis)
-    work = cost_of(workload, config.infer, counting.attention_flops, counting.logits)
-    peaks = peaks_of(workload.device, workload.model, config.hardware)
-    hardware = facts.of_stage(stage, HardwareState)
-    if hardware is None:
-        hardware = HardwareState(recorded=False, reason="no observer of the GPU was on")
+    launches = tuple(_launched(facts, stage))
+    record = launches[0].workload
+    cost = once_a_work(cost_of(record, config.infer, counting.attention_flops, counting.logits))
+    peaks = peaks_of(record.device, record.model, config.hardware)
     section = config.pipeline.section(stage)
     output = section if isinstance(section, TimedSettings) else None
+    ended = facts.of_stage(stage, Launches)
     return Measured(
-        workload,
-        hardware,
-        stage_metrics(workload, hardware, work, peaks),
+        launches,
+        over_launches([(item.number, stage_metrics(item.workload, item.hardware, cost, peaks)) for item in launches]),
         _predictions(facts.path, stage, output),
         _gallery(facts.path, stage, output),
+        tuple(_failed(ended)) if ended is not None else (),
     )
+
+
+def _launched(facts: RunFacts, stage: str) -> Iterator[Launched]:
+    """The launches of a stage that timed something, each with what lies beside its record."""
+    beside = {(found.file.parent, type(found.record)): found.record for found in facts.records if found.stage == stage}
+    for found, workload in facts.all(Workload):
+        if found.stage == stage:
+            folder = found.file.parent
+            hardware = beside.get((folder, HardwareState))
+            if hardware is None:
+                hardware = HardwareState(recorded=False, reason="no observer of the GPU was on")
+            yield Launched(launch_of(folder), workload, hardware, beside.get((folder, Tokens)))
+
+
+def _failed(ended: Launches) -> Iterator[str]:
+    for entry in ended.launches:
+        if entry.status == "failed":
+            counts = "after its timed repeats, which count" if entry.measured else "and does not count"
+            yield f"launch {entry.place.launch} failed {counts}: {entry.reason}"
 
 
 def _predictions(path: Path, stage: str, settings: TimedSettings | None) -> tuple[Prediction, ...]:

@@ -217,11 +217,12 @@ def _summary_of(facts: RunFacts, stage: str, measured: Measured) -> dict[str, An
         "throttled": measured.metrics.throttled,
         "failed_samples": [error.model_dump(mode="json") for error in workload.errors],
         "metrics": {
-            name: metric.model_dump(mode="json", exclude={"samples", "batches"})
+            name: metric.model_dump(mode="json", exclude={"samples", "batches", "launches"})
             for name, metric in measured.metrics.metrics.items()
         },
         "memory": workload.memory.model_dump(mode="json"),
         "hardware": measured.hardware.model_dump(mode="json"),
         "instrumented": None if instrumented is None else instrumented.model_dump(mode="json"),
-        "notes": list(workload.notes),
+        "launches": len(measured.launches),
+        "notes": list(measured.notes),
     }

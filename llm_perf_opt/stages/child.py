@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
-from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, PRIVATE_ORDER, WORKLOAD
+from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, PRIVATE_ORDER, TOKENS, WORKLOAD
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.records.workload import RangesSent
 from llm_perf_opt.redact import hidden_paths, redact_text, redact_tree
@@ -85,18 +86,28 @@ class ChildWatch:
             self.done = True
 
 
-def write_order(order: WorkOrder) -> list[str]:
-    """Make the child's directories and write what it reads; the command that executes it."""
+def write_order(order: WorkOrder, prefix: Sequence[str] = ()) -> list[str]:
+    """Make the child's directories and write what it reads; the command, which begins with `prefix`."""
     with writing(order.output_dir):
         order.output_dir.mkdir(parents=True, exist_ok=True)
         order.scratch_dir.mkdir(parents=True, exist_ok=True)
     # What an earlier attempt left would be taken for this one's.
     (order.scratch_dir / EVENTS).unlink(missing_ok=True)
-    (order.output_dir / WORKLOAD).unlink(missing_ok=True)
+    for name in (WORKLOAD, TOKENS):
+        (order.output_dir / name).unlink(missing_ok=True)
     order_path = order.scratch_dir / ORDER
     plain = order.model_dump(mode="json")
     write_text(order_path, json.dumps(redact_tree(plain), indent=2, ensure_ascii=False) + "\n")
-    return child_argv(order_path)
+    return child_argv(order_path, prefix)
+
+
+def child_environment(prefix: Sequence[str] = ()) -> dict[str, str]:
+    """This process's, with what every child gets; a `python` that a prefix does not bring itself is this one."""
+    environment = {**os.environ, **CHILD_ENVIRONMENT}
+    if prefix:
+        own = str(Path(sys.executable).parent)
+        environment["PATH"] = os.pathsep.join([own, environment.get("PATH", os.defpath)])
+    return environment
 
 
 @contextlib.contextmanager
@@ -118,18 +129,19 @@ def secrets_for_child(order: WorkOrder) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def run_child(order: WorkOrder, progress: Progress, *, stall_limit_s: float = STALL_LIMIT_S) -> None:
-    """Execute `order` in a fresh child.
+def run_child(
+    order: WorkOrder, progress: Progress, *, prefix: Sequence[str] = (), stall_limit_s: float = STALL_LIMIT_S
+) -> None:
+    """Execute `order` in a fresh child, whose command begins with `prefix`.
 
     Raises:
         StageError: the child failed, crashed, was killed or hung; the message ends with the tail of its log.
         MissingError: something it needs is missing.
     """
-    argv, log = write_order(order), order.scratch_dir / CHILD_LOG
+    argv, log = write_order(order, prefix), order.scratch_dir / CHILD_LOG
     watch = ChildWatch(EventReader(order.scratch_dir / EVENTS), progress, stall_limit_s)
     with secrets_for_child(order):
-        environment = {**os.environ, **CHILD_ENVIRONMENT}
-        finished = run(argv, log=log, cwd=Path.cwd(), env=environment, on_tick=watch.tick)
+        finished = run(argv, log=log, cwd=Path.cwd(), env=child_environment(prefix), on_tick=watch.tick)
     watch.tick()
     hide_in_log(log)
     error = _error(watch, finished, log)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from llm_perf_opt.artifacts.layout import ELSEWHERE, WORKLOAD
+from llm_perf_opt.artifacts.layout import ELSEWHERE, LAUNCHES, TOKENS, WORKLOAD
 from llm_perf_opt.config.base import Output, TimedSettings
 from llm_perf_opt.stages.base import Stage
 
@@ -22,6 +22,8 @@ STAGE = Stage(
     settings=DirectInference,
     records={
         WORKLOAD: "llm_perf_opt.records.workload:Workload",
+        TOKENS: "llm_perf_opt.records.launches:Tokens",
+        LAUNCHES: "llm_perf_opt.records.launches:Launches",
         ELSEWHERE: "llm_perf_opt.records.elsewhere:Elsewhere",
     },
     short="infer",

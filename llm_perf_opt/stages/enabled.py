@@ -12,7 +12,7 @@ from llm_perf_opt.config.schema import Config
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.registry import STAGES, Component
+from llm_perf_opt.registry import STAGES, Component, reference_to
 from llm_perf_opt.stages.base import Needs, Observer, PlanContext, Progress, Stage, StageContext
 
 T = TypeVar("T", Stage, Observer)
@@ -55,6 +55,14 @@ def enabled_stages(config: Config) -> list[EnabledStage]:
 def enabled_observers(config: Config) -> list[tuple[str, Observer, StageSettings]]:
     """The observers that `config` turns on; `auto` is on, and the observer itself finds out what there is to see."""
     return list(_enabled(config, Observer))
+
+
+def observer_references(config: Config) -> dict[str, str]:
+    """Name of each observer that is on → `module:function` of its watch, for the child."""
+    return {
+        name: observer.watch if isinstance(observer.watch, str) else reference_to(observer.watch)
+        for name, observer, _ in enabled_observers(config)
+    }
 
 
 def _enabled(config: Config, kind: type[T]) -> Iterator[tuple[str, T, StageSettings]]:

@@ -12,6 +12,7 @@ from llm_perf_opt.artifacts.layout import (
     FACTS,
     FILE_NAMES,
     GALLERY,
+    LEVELS,
     MANIFEST,
     ORDER,
     PRED_DIR,
@@ -66,6 +67,12 @@ def refuse_used_folders(config: Config, run_path: Path) -> None:
             raise ConfigError(f"{asked.key} and {first} name the same folder, {asked.folder}", "give each its own")
 
 
+def fixed_folders(config: Config) -> list[str]:
+    """The settings that name one folder for every run of `config`."""
+    asked = _asked(config, Path("/"))
+    return [each.key for each in asked if each.configured is not None and Path(each.configured).is_absolute()]
+
+
 def _asked(config: Config, run_path: Path) -> Iterator[_Asked]:
     for stage in enabled_stages(config):
         if not isinstance(stage.settings, TimedSettings):
@@ -73,7 +80,7 @@ def _asked(config: Config, run_path: Path) -> Iterator[_Asked]:
         output: Output = stage.settings.output
         below = "pipeline.plugins" if stage.name in config.pipeline.plugins else "pipeline"
         own = stage_dir(run_path, stage.name)
-        names = FILE_NAMES | frozenset(stage.stage.records)
+        names = FILE_NAMES | {LEVELS, *stage.stage.records}
         for name, part, default, file in (
             ("prediction", output.prediction, PRED_DIR, PREDICTIONS),
             ("visualization", output.visualization, VIZ_DIR, GALLERY),
@@ -111,6 +118,16 @@ def _refuse_outside(asked: _Asked, run_path: Path) -> None:
     held = next((name for name in _OUTPUTS if (folder / name).exists()), None)
     if held is not None:
         raise ConfigError(f"{asked.key}: {asked.folder} already holds the output of another run: {held}", _CHOOSE)
+
+
+def prediction_dir(directory: Path, output: Output) -> Path | None:
+    """Where predictions go; None where none are written."""
+    return save_dir(directory, output.prediction.save_dir, PRED_DIR) if output.prediction.enable else None
+
+
+def visualization_dir(directory: Path, output: Output) -> Path | None:
+    """Where the gallery goes; None where none is written."""
+    return save_dir(directory, output.visualization.save_dir, VIZ_DIR) if output.visualization.enable else None
 
 
 def elsewhere(run_path: Path, prediction_dir: Path | None, visualization_dir: Path | None) -> Elsewhere:

@@ -30,7 +30,7 @@ from llm_perf_opt.stages.child import (
     stall_error,
     write_order,
 )
-from llm_perf_opt.stages.timed import prediction_dir, visualization_dir
+from llm_perf_opt.stages.save_dirs import prediction_dir, visualization_dir
 from llm_perf_opt.tools.command import command_text, profiled_environment
 from llm_perf_opt.tools.discovery import find_tool, version_problem
 from llm_perf_opt.tools.failures import Ending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 from collections.abc import Iterator
@@ -115,9 +116,17 @@ def _file_sample(path: Path, modality: Modality) -> Sample:
     except UnicodeEncodeError as error:
         raise ConfigError(f"the name of {str(path)!a} is not UTF-8", "rename the file") from error
     try:
-        return Sample(kind=kind, path=str(path), size_bytes=path.stat().st_size, sha256=sha256_of(path))
+        status = path.stat()
+        digest = _digest_of(path, status.st_size, status.st_mtime_ns)
+        return Sample(kind=kind, path=str(path), size_bytes=status.st_size, sha256=digest)
     except OSError as error:
         raise MissingError(f"{path} cannot be read: {error.strerror}", "repair it, or take it out") from error
+
+
+@functools.lru_cache(maxsize=100_000)
+def _digest_of(path: Path, _size: int, _time_ns: int) -> str:
+    """Read once for all points of a sweep."""
+    return sha256_of(path)
 
 
 def _listed(dataset: Dataset, root: Path) -> list[Path]:

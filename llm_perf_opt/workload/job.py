@@ -11,9 +11,10 @@ import torch
 import transformers
 
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.artifacts.layout import WORKLOAD
+from llm_perf_opt.artifacts.layout import TOKENS, WORKLOAD
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.hardware.host import cpu_model
+from llm_perf_opt.records.launches import SampleTokens, Tokens
 from llm_perf_opt.records.workload import DeviceFacts, Memory, ModelFacts, Workload
 from llm_perf_opt.registry import load
 from llm_perf_opt.workload.adapter import Adapter, find_adapter
@@ -69,6 +70,7 @@ def _timed(session: Session, adapter: Adapter, memory: MemoryWatch, load_s: floa
     notes = (*session.notes, *problems)
     record = _record(session, measured, memory.record(), load_s=load_s, warmups=warmups, notes=notes)
     write_text(order.output_dir / WORKLOAD, record.model_dump_json(indent=2) + "\n")
+    write_text(order.output_dir / TOKENS, _tokens(measured).model_dump_json() + "\n")
     if order.output is not None:
         family = settings_of(order.output, adapter.output_family)
         write_outputs(order, family, session.loaded, measured, session.events)
@@ -83,7 +85,8 @@ def _record(
     work = [(item.batch.input_ids.tolist(), item.generation.tokens) for item in measured.work]
     return Workload(
         stage=order.stage,
-        timings_only=order.part is None,
+        launch=order.launch,
+        timings_only=order.timings_only,
         work_fingerprint=fingerprint_of(session, work),
         model=_model_facts(order, loaded),
         device=_device_facts(loaded.device),
@@ -97,6 +100,11 @@ def _record(
         ranges=ranges_sent(),
         notes=notes,
     )
+
+
+def _tokens(measured: Measured) -> Tokens:
+    rows = ((index, work.generation.tokens[row]) for work in measured.work for row, index in enumerate(work.samples))
+    return Tokens(samples=tuple(SampleTokens(sample=index, tokens=tuple(ids)) for index, ids in rows))
 
 
 def fingerprint_of(session: Session, work: list[tuple[list[list[int]], list[list[int]]]]) -> str | None:

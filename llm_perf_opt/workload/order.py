@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,9 @@ from llm_perf_opt.config.base import Output
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.inputs import Inputs
+from llm_perf_opt.records.launches import Place
 
+PYTHON = "python"
 STEADY_STEP = "steady_decode_step"
 """Name of the range that `Capture.steady_step` asks for."""
 
@@ -34,6 +37,8 @@ class WorkOrder(Record):
     schema_version: Literal[1] = 1
     stage: str
     """The stage it works for."""
+    launch: Place | None = None
+    """Null for a child whose times are never reported."""
     config: Config
     inputs: Inputs
     scratch_dir: Path
@@ -46,6 +51,8 @@ class WorkOrder(Record):
     """Null writes no gallery."""
     output: Output | None = None
     """What the outputs are like; null writes none."""
+    timings_only: bool = True
+    """Whether the stage does nothing but time, in this launch or another."""
     timed: bool = True
     """Make the timed repeats."""
     part: str | None = None
@@ -56,6 +63,12 @@ class WorkOrder(Record):
     """Set for a child under nsys or ncu."""
 
 
-def child_argv(order_path: Path) -> list[str]:
-    """Command that carries out the order; nsys and ncu wrap this same one."""
-    return [sys.executable, "-m", "llm_perf_opt.workload", str(order_path)]
+def child_argv(order_path: Path, prefix: Sequence[str] = ()) -> list[str]:
+    """Command that carries out the order; nsys and ncu wrap this same one.
+
+    Args:
+        prefix: what the command begins with; its `python` is then looked up by name, so that the prefix may bring
+            another environment.
+    """
+    python = PYTHON if prefix else sys.executable
+    return [*prefix, python, "-m", "llm_perf_opt.workload", str(order_path)]

@@ -29,27 +29,31 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_real_runs_are_compared_batch_by_batch(runs: Path) -> None:
+def test_two_real_runs_are_two_blocks_and_their_repeats_are_compared_when_asked(runs: Path) -> None:
     finished = llmperf(["compare", "a", "b", "--json"], runs)
     assert finished.returncode == 0, finished.stderr
     found = Comparison.model_validate_json(finished.stdout)
     (stage,) = found.stages
-    assert stage.work.relation == "same"
-    figures = {figure.name: figure for figure in stage.figures}
+    assert stage.work.relation == stage.answers.relation == "same"
+    assert (found.replicate, found.outcome) == ("block", "cannot tell")
+    finished = llmperf(["compare", "a", "b", "--json", "--within-launch"], runs)
+    found = Comparison.model_validate_json(finished.stdout)
+    assert found.replicate == "repeat"
+    figures = {figure.name: figure for figure in found.stages[0].figures}
     for name in ("ttft_ms", "prefill.latency_ms", "decode.tpot_ms", "e2e.latency_ms"):
         figure = figures[name]
-        # Three repeats of each of two batches reach 95 %; three of one would not.
         assert figure.a.n == figure.b.n == 6
-        assert figure.change_percent_ci95 is not None
+        assert figure.replicates == (3, 3)
+        assert figure.change_percent_interval is not None
         assert figure.change_percent is not None
-        assert figure.change_percent_ci95[0] <= figure.change_percent <= figure.change_percent_ci95[1]
+        assert figure.change_percent_interval[0] <= figure.change_percent
     assert {item.name for item in found.config} == {"infer.cache"}
     assert found.environment == found.inputs == ()
     assert {change.phase for change in found.profiles.operators} == {"prefill", "decode"}
 
 
 def test_a_run_against_itself(runs: Path) -> None:
-    finished = llmperf(["compare", "a", "a", "--fail-if", "memory.peak_bytes > +0%"], runs)
+    finished = llmperf(["compare", "a", "a", "--require-same-output"], runs)
     assert finished.returncode == 0, finished.stderr
     assert "A and B are the same run: no change." in finished.stdout
     assert "\x1b" not in finished.stdout
@@ -57,12 +61,12 @@ def test_a_run_against_itself(runs: Path) -> None:
 
 def test_gates_end_the_process_with_their_codes(runs: Path) -> None:
     for limit, code in (
-        ("e2e.latency_ms > 0.001", 4),
-        ("e2e.latency_ms < 0.001", 0),
-        ("prefill.mfu < 0.1", 5),
+        ("e2e.latency_ms < +100000%", 4),
+        ("e2e.latency_ms > +100000%", 0),
+        ("prefill.mfu < +0%", 5),
         ("e2e > 1", 2),
     ):
-        finished = llmperf(["compare", "a", "b", "--fail-if", limit], runs)
+        finished = llmperf(["compare", "a", "b", "--within-launch", "--fail-if", limit], runs)
         assert finished.returncode == code, f"{limit}\n{finished.stdout}\n{finished.stderr}"
         assert "Traceback" not in finished.stderr
 

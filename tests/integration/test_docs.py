@@ -68,7 +68,7 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text("experiment: mine\n")
     for command in console_commands(REPOSITORY / "README.md"):
         words = words_of(command)[1:]
-        if words[0] in ("run", "infer", "torch") and "model.path" not in command and "--dry-run" not in words:
+        if words[0] in ("run", "infer", "torch", "ab") and "model.path" not in command and "--dry-run" not in words:
             words.append("--dry-run")
         if "model.path" in command or "path/to" in command:
             continue  # needs a model of the reader's; tests/integration/test_real_model.py runs one

@@ -52,9 +52,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reports": {"errors", "opening", "escaping", "registry", "records", "config", "artifacts", "analysis", "stages"},
     "runner": {"errors", "redact", "records", "artifacts", "stages", "reports"},
     "run": {*FOUNDATION, "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "runner"},
+    "sweep": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}
+    | {"stages", "run"},
     "importing": {*FOUNDATION, "records", "artifacts", "formats", "captures", "tools", "stages", "runner"},
+    "ab": {*FOUNDATION, "records", "config", "artifacts", "plan", "analysis", "workload", "stages", "reports"}
+    | {"run", "runner"},
     "cli": {*FOUNDATION, "records", "config", "artifacts", "hardware", "tools", "plan", "analysis", "workload"}
-    | {"stages", "reports", "run", "runner", "importing", "captures"},
+    | {"stages", "reports", "run", "runner", "importing", "captures", "ab", "sweep"},
 }
 HEAVY = {"torch", "transformers", "numpy", "pyarrow", "rich", "tokenizers", "PIL", "nvtx", "accelerate"}
 # Modules that run in a child, where the model is.

@@ -16,6 +16,7 @@ NAMES = {name for name in vars(layout).values() if isinstance(name, str) and Pat
 NOT_OF_A_RUN = {
     ("config/presets.py", layout.CONFIG): "the entry file of the presets",
     ("cli/kernel_analysis.py", layout.KERNELS): "a report about several runs",
+    ("workload/building.py", layout.AB): "the end of vocab.json",
     ("formats/ncu_rep.py", layout.RAW): "a command for the reader",
     ("formats/ncu_rep.py", layout.NCU_REPORT): "a command for the reader",
 }

@@ -8,7 +8,9 @@ from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import significant
 
-COLUMNS = ("figure", "unit", "n", "median", "mean", "std", "p95", "95 % CI of the median")
+COLUMNS = ("figure", "unit", "n", "median", "mean", "std", "p95")
+ONE_LAUNCH = "95 % CI within one launch"
+LAUNCHES = ("std within launches", "std between launches", "95 % CI over launches")
 
 
 def section(facts: RunFacts) -> Section | None:
@@ -27,11 +29,11 @@ def metric_blocks(stage: str, metrics: Metrics) -> list[Block]:
         [(name, f"not measured: {metric.reason}") for name, metric in metrics.metrics.items() if name not in known]
     )
     notes = shared_remarks([(name, metric.note) for name, metric in known.items() if metric.note])
-    rows = tuple((name, *_cells(metric)) for name, metric in known.items())
-    blocks: list[Block] = [
-        Paragraph(f"{stage}, timed without a profiler."),
-        Table(COLUMNS, rows, numeric=frozenset(range(2, 8))),
-    ]
+    launches = max((len(metric.launch_medians) for metric in known.values()), default=1)
+    rows = tuple((name, *_cells(metric, launches)) for name, metric in known.items())
+    columns = (*COLUMNS, *(LAUNCHES if launches > 1 else (ONE_LAUNCH,)))
+    how = f"{stage}, timed without a profiler" + (f" in {launches} launches." if launches > 1 else ".")
+    blocks: list[Block] = [Paragraph(how), Table(columns, rows, numeric=frozenset(range(2, len(columns))))]
     return [*blocks, Items(tuple(unknown + notes))] if unknown or notes else blocks
 
 
@@ -43,9 +45,10 @@ def shared_remarks(remarks: list[tuple[str, str]]) -> list[str]:
     return [f"{', '.join(named)}: {remark}" for remark, named in names.items()]
 
 
-def _cells(metric: Metric) -> tuple[str, ...]:
+def _cells(metric: Metric, launches: int) -> tuple[str, ...]:
     interval = f"{significant(metric.ci95[0])} to {significant(metric.ci95[1])}" if metric.ci95 else "—"
-    values = (metric.median, metric.mean, metric.std, metric.p95)
+    spreads = (metric.std_within_launches, metric.std_between_launches) if launches > 1 else ()
+    values = (metric.median, metric.mean, metric.std, metric.p95, *spreads)
     return (metric.unit, str(metric.n), *(significant(value) for value in values), interval)
 
 

@@ -33,7 +33,7 @@ def _throttled(measured: Measured) -> list[str]:
 
 
 def _phases(measured: Measured) -> list[str]:
-    repeats = [repeat for batch in measured.workload.batches for repeat in batch.repeats]
+    repeats = [repeat for batch in measured.batches for repeat in batch.repeats]
     total = sum(repeat.e2e_ms for repeat in repeats)
     parts = {
         "reading and preparing inputs": sum(repeat.preprocess_ms for repeat in repeats),
@@ -54,7 +54,7 @@ def _phases(measured: Measured) -> list[str]:
 
 def _steps(measured: Measured) -> list[str]:
     """How far the mean time per token is from the usual step, and what makes the difference."""
-    steps, tpot = decode_steps(measured.workload.batches), measured.metrics.metrics["decode.tpot_ms"].median
+    steps, tpot = decode_steps(measured.batches), measured.metrics.metrics["decode.tpot_ms"].median
     if steps is None or tpot is None:
         return []
     off = tpot / steps.p50_ms - 1 if steps.p50_ms > 0 else 0.0
@@ -72,7 +72,7 @@ def _steps(measured: Measured) -> list[str]:
 
 
 def _host_sync(measured: Measured, decode_ms: float) -> list[str]:
-    waited = sum(repeat.host_sync_ms for batch in measured.workload.batches for repeat in batch.repeats)
+    waited = sum(repeat.host_sync_ms for batch in measured.batches for repeat in batch.repeats)
     if decode_ms <= 0 or waited / decode_ms < 0.01:
         return []
     return [

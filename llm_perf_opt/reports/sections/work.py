@@ -14,7 +14,7 @@ def section(facts: RunFacts) -> Section | None:
         return None
     workload = measured.workload
     blocks: list[Block] = [Table(("what", "value"), _rows(measured))]
-    notes = [*workload.notes, *([workload.model.attention_note] if workload.model.attention_note else [])]
+    notes = [*measured.notes, *([workload.model.attention_note] if workload.model.attention_note else [])]
     errors = [f"sample {error.sample} ({error.source}) failed: {error.error}" for error in workload.errors]
     if notes or errors:
         blocks.append(Items(tuple(notes + errors)))
@@ -39,6 +39,7 @@ def _rows(measured: Measured) -> tuple[tuple[str, str], ...]:
         ("prompt tokens computed", f"{computed:,}, {computed - useful:,} of them padding"),
         ("new tokens", f"{made:,} in one pass over the samples"),
         ("loading", f"{significant(workload.load_s)} s"),
+        ("launches", str(len(measured.launches))),
         ("warm-up runs", str(workload.warmup_runs)),
         ("work fingerprint", workload.work_fingerprint or "none: nothing ran"),
     ]

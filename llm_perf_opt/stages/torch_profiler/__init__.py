@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from llm_perf_opt.artifacts.layout import ELSEWHERE, MODULES, PROFILE, TABLES, TIMELINE, WORKLOAD
+from llm_perf_opt.artifacts.layout import (
+    ELSEWHERE,
+    LAUNCHES,
+    MODULES,
+    PROFILE,
+    TABLES,
+    TIMELINE,
+    TOKENS,
+    WORKLOAD,
+)
 from llm_perf_opt.stages.base import Stage
 from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 
@@ -14,6 +23,8 @@ STAGE = Stage(
         PROFILE: "llm_perf_opt.records.workload:Profile",
         TABLES: "llm_perf_opt.records.tables:ProfileTables",
         TIMELINE: "llm_perf_opt.records.device_timeline:DeviceTimeline",
+        TOKENS: "llm_perf_opt.records.launches:Tokens",
+        LAUNCHES: "llm_perf_opt.records.launches:Launches",
         ELSEWHERE: "llm_perf_opt.records.elsewhere:Elsewhere",
     },
     short="torch",

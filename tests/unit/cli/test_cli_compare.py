@@ -10,12 +10,11 @@ import pytest
 
 from llm_perf_opt.cli import console
 from llm_perf_opt.cli import main as cli
-from llm_perf_opt.config.dump import to_yaml
-from llm_perf_opt.config.load import load_config
 from llm_perf_opt.records.comparison import Comparison
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, write_tables
 from llm_perf_opt.records.workload import Profile, Workload
-from tests.records import batch, facts, hardware, measured, model, repeat, workload
+from tests.launching import timed, write_run
+from tests.records import batch, hardware, model, repeat, workload
 
 PAGE = Path(__file__).parents[3] / "docs" / "commands" / "compare.md"
 
@@ -25,34 +24,6 @@ def _settled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     console.set_level()
-
-
-def timed(scale: float = 1.0, repeats: int = 4, **changes: Any) -> Workload:
-    """A run whose repeats take `scale` times as long, each a little longer than the one before."""
-    made = [
-        repeat(
-            ttft_ms=50.0 * scale * (1 + step / 100),
-            prefill_ms=39.0 * scale * (1 + step / 100),
-            e2e_ms=70.0 * scale * (1 + step / 100),
-        )
-        for step in range(repeats)
-    ]
-    return workload(batch(*made), **changes)
-
-
-def write_run(path: Path, *workloads: Workload, overrides: tuple[str, ...] = ()) -> Path:
-    """A run directory with these measured stages."""
-    run = facts(*(measured(item) for item in workloads))
-    assert run.setup is not None
-    path.mkdir()
-    (path / "run.json").write_text(run.manifest.model_dump_json())
-    (path / "config.yaml").write_text(to_yaml(load_config(None, overrides).config))
-    (path / "env.json").write_text(run.setup.environment.model_dump_json())
-    (path / "inputs.yaml").write_text(run.setup.inputs.model_dump_json())  # JSON is YAML
-    for item in workloads:
-        (path / item.stage).mkdir()
-        (path / item.stage / "workload.json").write_text(item.model_dump_json())
-    return path
 
 
 def write_profile(run: Path, self_ms: float, sample: int = 0) -> None:
@@ -71,10 +42,21 @@ def compare(*argv: str | Path) -> int:
     return code
 
 
+def launches(scale: float = 1.0, count: int = 5, **changes: Any) -> list[Workload]:
+    return [timed(scale * (1 + number / 1000), **changes) for number in range(count)]
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[Path, Path]:
-    """B takes 20 % longer than A."""
-    return write_run(tmp_path / "a", timed()), write_run(tmp_path / "b", timed(1.2))
+    """Launched in turn, five a side; B takes 20 % longer than A."""
+    a = write_run(tmp_path / "a", *launches(), block="one")
+    return a, write_run(tmp_path / "b", *launches(1.2), block="one")
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> tuple[Path, Path]:
+    """As llmperf 0.2 left them, one launch each; B takes 20 % longer."""
+    return write_run(tmp_path / "old-a", timed()), write_run(tmp_path / "old-b", timed(1.2))
 
 
 def test_the_verdict_comes_first_and_results_go_to_stdout(
@@ -83,11 +65,13 @@ def test_the_verdict_comes_first_and_results_go_to_stdout(
     assert compare(*runs) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert out.splitlines()[3].startswith("B is slower than A: end-to-end time +20.0 % (95 % interval +")
+    assert out.splitlines()[3].startswith("B is slower than A: end-to-end time +20.0 % (96.8 % interval +")
+    assert "exact rank interval over 5 launches a side" in " ".join(out.split())
     assert "Same work" in out
     (row,) = (line.split() for line in out.splitlines() if line.startswith("e2e.latency_ms "))
-    assert row[-1] == "worse"
+    assert row[-1] == "slower"
     assert "Less is better of times" in out
+    assert "within one launch" not in out
 
 
 def test_the_other_way_round_is_faster(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,13 +79,86 @@ def test_the_other_way_round_is_faster(runs: tuple[Path, Path], capsys: pytest.C
     assert "B is faster than A: end-to-end time -16.7 %" in capsys.readouterr().out
 
 
+def test_the_headline_is_chosen_and_may_be_another(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(*runs, "--figure", "prefill.latency_ms") == 0
+    assert "B is slower than A: prefill time +20.0 %" in capsys.readouterr().out
+    assert compare(*runs, "--figure", "prefill.latency") == 2
+    assert "did you mean prefill.latency_ms?" in capsys.readouterr().err
+    assert compare(*runs, "--tolerance", "30") == 0
+    assert "B and A are the same within 30 %" in capsys.readouterr().out
+
+
 def test_a_run_against_itself_is_no_change(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(runs[0], runs[0]) == 0
     out = capsys.readouterr().out
     assert "A and B are the same run: no change." in out
-    assert "better" not in out.partition("Figures of")[2]
-    assert "worse" not in out.partition("Figures of")[2]
+    assert "faster" not in out.partition("Figures of")[2]
+    assert "slower" not in out.partition("Figures of")[2]
     assert "Nothing: settings, model, device, environment and inputs are equal." in out
+
+
+def test_one_launch_each_has_no_verdict_and_decides_no_gate(
+    old: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(*old, "--fail-if", "e2e.latency_ms > +5%") == 5
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Cannot tell whether B is faster: measured at different times" in out
+    assert "As measured: end-to-end time +20.0 %" in out
+    assert "llmperf ab" in out
+
+
+def test_within_one_launch_is_said_in_every_output(
+    old: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--within-launch", "--fail-if", "e2e.latency_ms > +5%", "--output", tmp_path / "out")
+    assert compare(*old, *options) == 4
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Within one launch a side, which says nothing of the next: B is slower than A" in out
+    assert "interval within one launch" in out
+    for name in ("comparison.md", "comparison.html"):
+        assert "interval within one launch" in (tmp_path / "out" / name).read_text(encoding="utf-8")
+    record = Comparison.model_validate_json((tmp_path / "out" / "comparison.json").read_bytes())
+    assert record.replicate == "repeat"
+    assert compare(*old, *options, "--json") == 4
+    assert "Within one launch" in Comparison.model_validate_json(capsys.readouterr().out).verdict
+
+
+def test_several_launches_are_not_judged_by_their_repeats(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(*runs, "--within-launch") == 2
+    assert "A has 5, B 5" in capsys.readouterr().err
+
+
+def test_two_runs_of_many_launches_are_two_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = write_run(tmp_path / "a", *launches(count=9), block="one")
+    b = write_run(tmp_path / "b", *launches(2.0, count=9), block="two")
+    assert compare(a, b, "--fail-if", "e2e.latency_ms > +5%") == 5
+    assert "Cannot tell whether B is faster: measured at different times" in capsys.readouterr().out
+
+
+def test_folders_of_five_runs_are_five_blocks_a_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for side, scale in (("base", 1.0), ("head", 1.2)):
+        for number in range(5):
+            write_run(tmp_path / side / f"run-{number}", timed(scale * (1 + number / 1000)), block=f"{side}{number}")
+    assert compare(tmp_path / "base", tmp_path / "head", "--fail-if", "e2e.latency_ms > +5%") == 4
+    out = " ".join(capsys.readouterr().out.split())
+    assert "B is slower than A: end-to-end time +20.0 %" in out
+    assert "over 5 blocks a side" in out
+    assert compare(tmp_path / "base", tmp_path / "head" / "run-0") == 0
+    assert "5 and 1 blocks" in capsys.readouterr().out
+
+
+def test_one_run_of_other_work_makes_the_side_different_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(5):
+        write_run(tmp_path / "base" / f"run-{number}", timed(), block=f"a{number}")
+        other = {} if number < 4 else {"work_fingerprint": "ef" * 32, "batches": (batch(repeat(new_tokens=(9,))),)}
+        write_run(tmp_path / "head" / f"run-{number}", timed().model_copy(update=other), block=f"b{number}")
+    assert compare(tmp_path / "base", tmp_path / "head", "--fail-if", "e2e.latency_ms > +5%") == 5
+    out = " ".join(capsys.readouterr().out.split())
+    assert "B[4] against the first of A: batch 0 made 5 new tokens in A, 9 in B" in out
 
 
 @pytest.mark.parametrize(
@@ -112,7 +169,7 @@ def test_a_run_against_itself_is_no_change(runs: tuple[Path, Path], capsys: pyte
         (["e2e.latency_ms > +20%"], 5, ["inconclusive"]),
         (["e2e.latency_ms > +30%", "e2e.latency_ms > +20%"], 5, ["passed", "inconclusive"]),
         (["e2e.latency_ms > +20%", "torch_profiler:ttft_ms > +1"], 4, ["inconclusive", "crossed"]),
-        (["e2e.latency_ms > 1"], 5, ["inconclusive"]),
+        (["e2e.latency_ms > 1"], 4, ["crossed"]),
         (["memory.peak_bytes > +0%"], 0, ["passed"]),
         (["energy.per_token_j > +5%"], 5, ["inconclusive"]),
         (["direct_inference:ttft_ms > +5%"], 5, ["inconclusive"]),
@@ -130,6 +187,28 @@ def test_exit_codes_of_gates_all_of_which_are_printed(
     assert compare(*runs, *options, "--json") == code
     gates = Comparison.model_validate_json(capsys.readouterr().out).gates
     assert [gate.outcome for gate in gates] == outcomes
+
+
+def test_a_faster_run_that_says_something_else_is_not_called_just_faster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write_run(tmp_path / "a", *launches(), block="one", tokens=(1, 2, 3, 4, 5))
+    other = launches(0.5, work_fingerprint="ef" * 32)
+    b = write_run(tmp_path / "b", *other, block="one", tokens=(1, 2, 9, 4, 5))
+    assert compare(a, b) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "B is faster than A, with other answers" in out
+    assert "B says something else to 1 of 1 samples (100 %), first to dataset.prompt at output token 2." in out
+    assert compare(a, b, "--require-same-output", "--fail-if", "e2e.latency_ms > +5%", "--json") == 4
+    gates = Comparison.model_validate_json(capsys.readouterr().out).gates
+    assert [(gate.expression, gate.outcome) for gate in gates] == [
+        ("e2e.latency_ms > +5%", "passed"),
+        ("--require-same-output", "crossed"),
+    ]
+    c = write_run(tmp_path / "c", *other, block="one")
+    assert compare(a, c, "--require-same-output") == 5
+    assert "B holds no output ids" in capsys.readouterr().out
+    assert compare(a, a, "--require-same-output") == 0
 
 
 @pytest.mark.parametrize(
@@ -172,9 +251,9 @@ def test_the_plain_stage_is_the_headline_where_both_have_it(tmp_path: Path, caps
     assert compare(a, b, "--json") == 0
     found = Comparison.model_validate_json(capsys.readouterr().out)
     assert found.headline_stage == "direct_inference"
-    assert found.verdict.startswith("B is faster than A: end-to-end time -50.0 %")
+    assert "As measured: end-to-end time -50.0 %" in found.verdict
     assert [stage.stage for stage in found.stages] == ["torch_profiler", "direct_inference"]
-    assert compare(a, write_run(tmp_path / "c", timed()), "--fail-if", "ttft_ms > +50%", "--json") == 0
+    assert compare(a, write_run(tmp_path / "c", timed()), "--fail-if", "ttft_ms > +50%", "--json") == 5
     assert Comparison.model_validate_json(capsys.readouterr().out).gates[0].stage == "torch_profiler"
 
 
@@ -264,7 +343,7 @@ def test_output_writes_three_files_and_overwrites_them(
         "comparison.md",
     ]
     record = Comparison.model_validate_json((tmp_path / "out" / "comparison.json").read_bytes())
-    assert record.schema_version == 1
+    assert record.schema_version == 2
     for name in ("comparison.md", "comparison.html"):
         assert "B is slower than A" in (tmp_path / "out" / name).read_text(encoding="utf-8")
 
@@ -285,7 +364,8 @@ def test_help_shows_an_example_and_the_page_names_every_option(capsys: pytest.Ca
     out = capsys.readouterr().out
     assert "llmperf compare runs/before runs/after" in out
     page = PAGE.read_text(encoding="utf-8")
-    options = {word.strip(",") for word in out.split() if word.startswith("--")} - {"--help"}
-    assert options == {"--fail-if", "--output", "--json"}
+    options = {word.strip(",.)") for word in out.split() if word.startswith("--")} - {"--help"}
+    known = {"--fail-if", "--require-same-output", "--figure", "--tolerance", "--within-launch", "--output", "--json"}
+    assert known == options
     for option in options:
         assert option in page

@@ -22,6 +22,10 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
     "infer": ONE_STAGE,
     "nsys": (*ONE_STAGE, "--capture-range", "--nvtx-capture", "--capture-range-end", "[-- COMMAND...]"),
     "ncu": (*ONE_STAGE, "[-- COMMAND...]"),
+    "sweep": (
+        *("[CONFIG|MODEL]... [KEY=V1,V2...]...", "--zip", "--launches", "--output", "--retry-failed", "--dry-run"),
+        *("--json", "--on", "--jobs", "--gpus-each", "--partition", "--time", "--prefix", "--config-dir"),
+    ),
     "static": ("[MODEL]", "--output", "--json"),
     "config validate": ("[CONFIG|MODEL] [OVERRIDES]...",),
     "config show": ("--origins", "--json"),
@@ -34,7 +38,11 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
     "kernels analyze": ("PATH...", "--output", "--gpu"),
     "import": ("FILE...", "--output", "--gpu", "--range", "--jobs", "--resume"),
     "report": ("RUN", "--format", "--output"),
-    "compare": ("A", "B", "--fail-if", "--json"),
+    "compare": ("A", "B", "--fail-if", "--within-launch", "--require-same-output", "--json"),
+    "ab": (
+        *("[A [B]] [OVERRIDES]...", "--set", "--prefix-a", "--prefix-b", "--time-budget", "--fail-if", "--output"),
+        *("--require-same-output", "--resume", "--dry-run", "--json", "--config-dir"),
+    ),
     "doctor": ("--require", "--json"),
 }
 GLOBAL = ("--quiet", "--verbose", "--debug", "--version", "--install-completion", "--show-completion")

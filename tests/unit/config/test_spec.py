@@ -69,6 +69,7 @@ DEFAULTS: dict[str, object] = {
     "dataset.sampling.seed": None,
     "measure.warmup": 1,
     "measure.repeats": 3,
+    "measure.launches": 1,
     "measure.ranges": ("phase", "module"),
     "hardware.gpu": "auto",
     "hardware.peak_tflops": None,

@@ -13,8 +13,7 @@ from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.problems import InvalidConfig
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.run import plan_run
-from llm_perf_opt.stages.save_dirs import elsewhere
-from llm_perf_opt.stages.timed import prediction_dir, visualization_dir
+from llm_perf_opt.stages.save_dirs import elsewhere, prediction_dir, visualization_dir
 from llm_perf_opt.stages.wrapped import inside
 
 TORCH = "pipeline.torch_profiler.output"

@@ -13,8 +13,8 @@ import torch
 from llm_perf_opt.config.schema import Config, Infer
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.workload import Workload
+from llm_perf_opt.stages.enabled import observer_references
 from llm_perf_opt.stages.nvml import Nvml
-from llm_perf_opt.stages.timed import observer_references
 from llm_perf_opt.workload.job import execute
 from llm_perf_opt.workload.watching import PhaseSpan, Watch, WatchContext, watching
 from tests.unit.workload.models import measuring
