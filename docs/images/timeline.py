@@ -96,12 +96,13 @@ def events(ranges: tuple[tuple[str, int, int, int], ...]) -> Events:
             start_ns=times(WORK, 2), end_ns=times(WORK, 3), kind=np.array([row[1] for row in WORK], np.int8),
             device=small, stream=np.array([8 if row[0] == "all_reduce" else 7 for row in WORK]), process=small,
             name=named(WORK), correlation=np.array([row[4] for row in WORK]), external=nothing, graph=nothing,
-            node=nothing, bytes=nothing, copy_kind=small.astype(np.int8), source=small.astype(np.int8),
+            node=nothing, annotation=nothing.astype(np.int32), bytes=nothing,
+            copy_kind=small.astype(np.int8), source=small.astype(np.int8),
             target=small.astype(np.int8),
         ),
         calls=Calls(
             times(CALLS, 1), times(CALLS, 2), np.zeros(len(CALLS), np.int32), named(CALLS),
-            np.array([row[3] for row in CALLS]),
+            np.array([row[3] for row in CALLS]), np.full(len(CALLS), NONE, np.int32), np.full(len(CALLS), NONE),
         ),
         ranges=Ranges(
             start_ns=times(ranges, 2), end_ns=times(ranges, 3), kind=np.array([row[1] for row in ranges], np.int8),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_perf_opt.analysis.timeline.launches import launch_places
+from llm_perf_opt.analysis.timeline.modules import OUR_MODULES
 from llm_perf_opt.analysis.timeline.phases import Phases, find_phases
+from llm_perf_opt.analysis.timeline.places import Places, find_places
 from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.analysis.timeline.steps import PhaseRule
 from llm_perf_opt.analysis.timeline.summary import analysed_file, record_of
@@ -41,6 +43,9 @@ UNITS = {
     "launch_start_ns": "ns, start of the call that launched it; null: not recorded",
     "launch_end_ns": "ns, end of that call",
     "launched_in": "innermost operator or range around the launch; null: none",
+    "operator": "innermost operator around the launch; null: none",
+    "module": "innermost module around the launch, of work in a graph around its capture; null: none",
+    "captured_in": "of work in a graph: innermost operator or range around its capture; null: none, or not known",
     "phase": "innermost phase around the launch, or outside",
 }
 """Columns of `timeline.parquet`, one row for each piece of device work."""
@@ -52,6 +57,7 @@ class Captured:
 
     state: State
     phases: Phases
+    places: Places
     tables: Tables
     record: DeviceTimeline
 
@@ -67,12 +73,22 @@ class Captured:
         return [KernelRow(row.phase, row.name, row.calls, row.total_ns, row.max_ns) for row in self.tables.kernels]
 
 
-def analyse(events: Events, source: str, rules: Sequence[PhaseRule] = (), gpu: str | None = None) -> Captured:
+def analyse(
+    events: Events,
+    source: str,
+    rules: Sequence[PhaseRule] = (),
+    gpu: str | None = None,
+    *,
+    capture: Events | None = None,
+    modules: Collection[str] = OUR_MODULES,
+) -> Captured:
     """Analyse the events of a file that is called `source`.
 
     Args:
         rules: ranges of whatever name that are phases, before those that are recognised.
         gpu: name of the GPUs that the file does not name.
+        capture: a recording of the capture of the CUDA graphs that the file replays.
+        modules: labels that are those of modules.
 
     Raises:
         StageError: its times lie too far apart.
@@ -86,7 +102,8 @@ def analyse(events: Events, source: str, rules: Sequence[PhaseRule] = (), gpu: s
     state = analysed_file(dataclasses.replace(events, about=about, devices=devices, notes=notes))
     phases = find_phases(state, rules)
     tables = tables_of(state, phases)
-    return Captured(state, phases, tables, record_of(state, phases, tables, source))
+    places = find_places(state, capture, modules)
+    return Captured(state, phases, places, tables, record_of(state, phases, tables, places, source))
 
 
 def _rule_notes(events: Events, rules: Sequence[PhaseRule]) -> list[Note]:
@@ -104,12 +121,23 @@ def write_timeline(captured: Captured, folder: Path, number: int | None = None) 
     write_text(folder / timeline_file(number), captured.record.model_dump_json(indent=2) + "\n")
     if not len(captured.state.events.work):
         return
+    import pyarrow as pa
     from pyarrow import parquet
 
     path = folder / timeline_table(number)
     rows = len(captured.state.events.work)
     first = _table(captured, slice(0, ROWS_AT_ONCE))
-    with writing(path), parquet.ParquetWriter(path, first.schema, compression="zstd") as writer:
+    # Dictionaries of times would be made for nothing; the steps from one to the next are short.
+    words = [
+        name
+        for name, values in zip(first.column_names, first.columns, strict=True)
+        if pa.types.is_dictionary(values.type)
+    ]
+    numbers = dict.fromkeys(
+        (name for name in first.column_names if name not in {*words, "trusted"}), "DELTA_BINARY_PACKED"
+    )
+    how: dict[str, Any] = {"compression": "zstd", "use_dictionary": words, "column_encoding": numbers}
+    with writing(path), parquet.ParquetWriter(path, first.schema, **how) as writer:
         writer.write_table(first)
         for start in range(ROWS_AT_ONCE, rows, ROWS_AT_ONCE):
             writer.write_table(_table(captured, slice(start, start + ROWS_AT_ONCE)))
@@ -118,7 +146,7 @@ def write_timeline(captured: Captured, folder: Path, number: int | None = None) 
 def _table(captured: Captured, rows: slice) -> pa.Table:
     import pyarrow as pa
 
-    state, phases = captured.state, captured.phases
+    state, phases, places = captured.state, captured.phases, captured.places
     events, launches = state.events, state.launches
     work = events.work.take(rows)
     owners = launches.owner[rows]
@@ -138,6 +166,9 @@ def _table(captured: Captured, rows: slice) -> pa.Table:
         "launch_start_ns": _numbers(launches.start_ns[rows], ABSENT),
         "launch_end_ns": _numbers(launches.end_ns[rows], ABSENT),
         "launched_in": _words(owner, events.names),
+        "operator": _words(places.operator[rows], events.names),
+        "module": _words(places.module[rows], places.modules.names),
+        "captured_in": _words(places.origins.captured_in[rows], places.origins.words),
         "phase": _words(phase, phases.names),
     }
     schema = pa.schema(

@@ -17,20 +17,36 @@ from llm_perf_opt.records.workload import Profile
 
 
 def write_profile(
-    events: Events, folder: Path, source: str, rules: Sequence[PhaseRule] = (), gpu: str | None = None
+    events: Events,
+    folder: Path,
+    source: str,
+    rules: Sequence[PhaseRule] = (),
+    gpu: str | None = None,
+    *,
+    capture: Events | None = None,
 ) -> Profile:
     """Write the tables, the time line and the facts of a trace into `folder`; `rules` and `gpu` are those of `analyse`.
+
+    Args:
+        capture: a recording of the capture of the CUDA graphs that it replays.
 
     Raises:
         StageError: there is nothing in it.
     """
-    captured = analysed_trace(events, source, rules, gpu)
+    captured = analysed_trace(events, source, rules, gpu, capture=capture)
     write_profile_tables(captured, folder)
     return write_profile_facts(captured, folder)
 
 
-def analysed_trace(events: Events, source: str, rules: Sequence[PhaseRule] = (), gpu: str | None = None) -> Captured:
-    """Analyse a trace; `rules` and `gpu` are those of `analyse`.
+def analysed_trace(
+    events: Events,
+    source: str,
+    rules: Sequence[PhaseRule] = (),
+    gpu: str | None = None,
+    *,
+    capture: Events | None = None,
+) -> Captured:
+    """Analyse a trace; `rules`, `gpu` and `capture` are those of `analyse`.
 
     Raises:
         StageError: there is nothing in it.
@@ -39,7 +55,7 @@ def analysed_trace(events: Events, source: str, rules: Sequence[PhaseRule] = (),
         raise StageError(
             "the trace holds no operators and no kernels", "record it with torch.profiler and its CPU or CUDA activity"
         )
-    return analyse(events, source, rules, gpu)
+    return analyse(events, source, rules, gpu, capture=capture)
 
 
 def write_profile_facts(captured: Captured, folder: Path) -> Profile:

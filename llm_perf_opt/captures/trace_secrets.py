@@ -14,10 +14,24 @@ from llm_perf_opt.redact import HIDDEN, is_secret_name
 READ_AT_ONCE_BYTES = 1 << 20
 MOST_UNCUT_BYTES = 16 << 20
 """Of text without an end of a line or of an event; longer text is cut anywhere."""
-# Traces are long and hold few secrets: a block is parsed only where one of these is in it.
-_NAME_ENDS = "token|secret|password|passwd|passphrase|apikey|key|credentials?|auth|authorization|cookie|pwd|bearer|pass"
-_ENDS = tuple(end for end in (*_NAME_ENDS.replace("s?", "").split("|"), "credentials") if end != "apikey")  # has key
-_QUOTED, _PLAIN = (tuple(f"{end}{mark}".encode() for end in _ENDS) for mark in ('"', "="))
+_STEMS = {
+    "token": ("token",),
+    "secret": ("secret",),
+    "pass": ("password", "passwd", "passphrase", "pass"),
+    "key": ("apikey", "key"),
+    "credential": ("credentials", "credential"),
+    "auth": ("authorization", "auth"),
+    "cookie": ("cookie",),
+    "pwd": ("pwd",),
+    "bearer": ("bearer",),
+}
+"""What all names of secrets end with, by what stands in them."""
+_NAME_ENDS = "|".join(end for ends in _STEMS.values() for end in ends)
+# Traces are long and hold few secrets: a block is parsed only where one of these is in it, and each is a search.
+_SIGNS = {
+    stem.encode(): tuple(f"{end}{mark}".encode() for end in ends for mark in ('"', "="))
+    for stem, ends in _STEMS.items()
+}
 # In lower case, and from the end of a name on, since a search that begins with any character is slow.
 _GIVEN = re.compile(
     rf"""(?P<word>{_NAME_ENDS})(?:"\s*:\s*"(?P<quoted>(?:[^"\\]|\\.)+)"|=(?P<plain>[^\s"\\&,;=]+))""".encode()
@@ -62,7 +76,7 @@ def _hidden(block: bytes) -> tuple[bytes, int]:
     """`block` without its secrets, and how many they were."""
     found: list[tuple[int, int]] = []
     lower = block.lower()
-    if any(sign in lower for sign in _QUOTED) or (b"=" in lower and any(sign in lower for sign in _PLAIN)):
+    if any(stem in lower and any(sign in lower for sign in signs) for stem, signs in _SIGNS.items()):
         found += [
             given.span("quoted" if given["quoted"] else "plain")
             for given in _GIVEN.finditer(lower)

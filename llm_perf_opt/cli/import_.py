@@ -17,6 +17,7 @@ app = typer.Typer()
 EXAMPLES = """
 Examples:
   llmperf import run.sqlite report.ncu-rep trace.json.gz
+  llmperf import decode.capture.json.gz decode.json.gz
   llmperf import run.1.sqlite run.2.sqlite --output from-the-cluster
   llmperf import trace.json.gz --range 'decode=^model_step' --range 'prefill=^first_pass$'
   llmperf import raw.csv --gpu "NVIDIA H100 80GB HBM3"
@@ -70,7 +71,7 @@ def import_files(
     """Make a run directory of files that were captured elsewhere, and write its reports.
 
     Files may be nsys reports or their SQLite exports, a kernel table of nsys stats, one ncu report or its raw page,
-    one trace of torch.profiler, or the traces of several ranks of one job.
+    one trace of torch.profiler, those of several ranks of one job, or of a capture of CUDA graphs and its replay.
     """
     from llm_perf_opt.cli.progress import Reporter
     from llm_perf_opt.importing import execute

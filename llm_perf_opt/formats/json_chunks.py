@@ -56,6 +56,21 @@ def unpacked_start(path: Path, length: int) -> bytes:
     return start
 
 
+def holds(path: Path, text: bytes) -> bool:
+    """Whether a file holds these bytes, unpacked where it is gzip; as far as it can be read.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open_file(path) as file, contextlib.suppress(EOFError, zlib.error, NotJsonError):
+        unpacked, before = _Unpacked(file, path.stat().st_size), b""
+        while piece := unpacked.read(PIECE_BYTES):
+            if text in before + piece:
+                return True
+            before = piece[-len(text) :]
+    return False
+
+
 class NotJsonError(Exception):
     """A piece is not what the decoder takes."""
 

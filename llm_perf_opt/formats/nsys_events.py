@@ -19,6 +19,7 @@ import numpy as np
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.nsys_about import about_export, devices_of, duration_ns, recording_ns
 from llm_perf_opt.formats.nsys_counters import counters_of
+from llm_perf_opt.formats.nsys_graphs import read_nodes
 from llm_perf_opt.formats.sqlite_columns import Column, Int, TableReader
 from llm_perf_opt.records.columns import (
     ABSENT,
@@ -36,6 +37,7 @@ from llm_perf_opt.records.columns import (
     Device,
     DeviceWork,
     Events,
+    GraphNodes,
     Note,
     Process,
     Ranges,
@@ -135,12 +137,13 @@ class _Export:
         calls = self._calls()
         ranges = self._ranges()
         waits = self._waits()
+        nodes = read_nodes(self.reader)
         strings = self._strings(
             [part.name for part in work if part.table in (KERNELS,)],
             [calls[4]],
             *([found.text_ids] for found in ranges),
         )
-        threads = _distinct_in([calls[2], *(found.thread for found in ranges)])
+        threads = _distinct_in([calls[2], *(found.thread for found in ranges), nodes[3]])
         processes = _distinct_in([_process_of(threads), *(_process_of(distinct(part.process)) for part in work)])
         devices, numbers = self._devices(work, processes)
         about = about_export(self.reader)
@@ -151,6 +154,7 @@ class _Export:
             ranges=Ranges.joined([self._range_columns(found, strings, threads) for found in ranges]),
             waits=_wait_columns(waits, processes, numbers),
             counters=counters,
+            nodes=GraphNodes(nodes[0], nodes[1], nodes[2], looked_up(nodes[3], threads).astype(np.int32)),
             processes=self._processes(processes),
             threads=self._threads(threads, processes),
             devices=devices,
@@ -201,7 +205,9 @@ class _Export:
         if gaps:
             self._gap(table, gaps)
             return None
-        nodes = [Column(name, small=True) for name in ("graphId", "graphNodeId") if graph in (None, name)]
+        # What has a node is in a graph: then nobody asks for the graph itself.
+        names = ("graphNodeId", "graphId") if graph is None else (graph,)
+        nodes = [Column(name, small=True) for name in names if name in self.reader.columns_of(table)][:1]
         columns = [*_WHERE, *([] if alone else [_CORRELATION, *nodes]), *extra]
         found = dict(zip([column.name for column in columns], self.reader.read(table, columns), strict=True))
         rows = len(found["start"])
@@ -352,6 +358,7 @@ class _Export:
             external=none,
             graph=part.rest.get("graphId", none),
             node=part.rest.get("graphNodeId", none),
+            annotation=constant(NONE, rows, np.int32),
             bytes=part.rest.get("bytes", none),
             copy_kind=_enumerated(part.rest.get("copyKind", none), len(COPY_KINDS), 0),
             source=_enumerated(part.rest.get("srcKind", memory), len(MEMORY_KINDS), MEMORY_UNKNOWN),
@@ -364,7 +371,9 @@ class _Export:
         start, end, thread, correlation, name = calls
         plain = {key: _API_VERSION.sub("", text) for key, text in strings.items()}
         names = self.names.of_ids(name, plain, "[unnamed call]")
-        return Calls(start, end, looked_up(thread, threads).astype(np.int32), names.astype(np.int32), correlation)
+        found = looked_up(thread, threads).astype(np.int32), names.astype(np.int32)
+        unsaid = constant(NONE, len(start), np.int32), constant(NONE, len(start), np.int64)
+        return Calls(start, end, *found, correlation, *unsaid)
 
     def _range_columns(self, found: _RangePart, strings: dict[int, str], threads: Int) -> Ranges:
         if found.names is None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK_ROWS = 16_384
+CHUNK_ROWS = 4_096
 SMALL = 2**31 - 1
 
 Int = NDArray[Any]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_perf_opt.formats.json_chunks import Pieces
-from llm_perf_opt.formats.trace_json import NO_ARGUMENTS, TraceDecoder
+from llm_perf_opt.formats.trace_json import NO_ARGUMENTS, NO_EVENT, TAKEN, TraceDecoder
 from llm_perf_opt.records.columns import (
     ABSENT,
     ANNOTATION,
@@ -158,7 +158,15 @@ class _Columns:
     def _add_calls(self, events: list[Any]) -> None:
         events, start, end = self._sound(events)
         self._calls.append(
-            Calls(start, end, self._thread_of(events), self._name_of(events), _argument(events, "correlation"))
+            Calls(
+                start,
+                end,
+                self._thread_of(events),
+                self._name_of(events),
+                _argument(events, "correlation"),
+                self._said(events, "kernel"),
+                _handles([NONE if event.args is None else event.args.stream for event in events]),
+            )
         )
 
     def _add_work(self, events: list[Any], kind: int) -> None:
@@ -186,6 +194,7 @@ class _Columns:
                 external=_external(named),
                 graph=_argument(named, "graph"),
                 node=_argument(named, "node"),
+                annotation=self._annotation(named),
                 bytes=_argument(named, "bytes"),
                 copy_kind=direction,
                 source=source,
@@ -228,6 +237,24 @@ class _Columns:
     def _name_of(self, events: Sequence[Any]) -> NDArray[np.int32]:
         names = self._names
         return np.array([names.setdefault(event.name, len(names)) for event in events], np.int32)
+
+    def _said(self, events: Sequence[Any], argument: str) -> NDArray[np.int32]:
+        """Texts that some events have as an argument, as names; -1 without one."""
+        names = self._names
+        found = ["" if event.args is None else getattr(event.args, argument) for event in events]
+        if found.count("") == len(found):
+            return np.full(len(found), NONE, np.int32)
+        return np.array(
+            [names.setdefault(text, len(names)) if isinstance(text, str) and text else NONE for text in found], np.int32
+        )
+
+    def _annotation(self, events: Sequence[Any]) -> NDArray[np.int32]:
+        """What the nodes of graphs were annotated with; elsewhere such arguments mean something else."""
+        nodes = [event if event.args is not None and event.args.node > 0 else NO_EVENT for event in events]
+        if all(event is NO_EVENT for event in nodes):
+            return np.full(len(events), NONE, np.int32)
+        module = self._said(nodes, "module")
+        return np.where(module == NONE, self._said(nodes, "annotation"), module)
 
     def _thread_of(self, events: Sequence[Any]) -> NDArray[np.int32]:
         threads = self._threads
@@ -323,10 +350,29 @@ def _one_ns(value: Any) -> int:
     return round(Decimal(value) * 1000)
 
 
+def _handles(streams: list[int | str]) -> Int:
+    """The streams that calls name."""
+    if set(streams) <= {NONE}:
+        return np.full(len(streams), NONE, np.int64)
+    return np.array([_handle(stream) for stream in streams], np.int64)
+
+
+def _handle(stream: int | str) -> int:
+    """A stream as a call names it: a number, or a handle such as `0x55d2c8`."""
+    if isinstance(stream, str):
+        try:
+            stream = int(stream, 0)
+        except ValueError:
+            return NONE
+    return stream if 0 <= stream < 1 << 63 else NONE
+
+
 def _argument(events: Sequence[Any], name: str) -> Int:
     """This argument of every event; -1 without one. A negative or huge one is none."""
     none = getattr(NO_ARGUMENTS, name)
     found = [none if event.args is None else getattr(event.args, name) for event in events]
+    if name in TAKEN:
+        found = [value if isinstance(value, int) else none for value in found]
     try:
         return np.array(found, np.int64)
     except OverflowError:

@@ -35,10 +35,20 @@ ARGUMENTS = {
     "members": "Process Group Ranks",
     "sequence": "Seq",
     "communicator": "Comms Id",
+    "kernel": "kernel",
+    "annotation": "name",
+    "module": "str",
 }
-TEXTS = frozenset({"sync", "collective"})
-ANYTHING = frozenset({"group", "members", "communicator"})
-"""Names of groups are texts or numbers."""
+TAKEN: dict[str, Any] = {
+    "sync": str,
+    "collective": str,
+    # Calls of ROCm write these as text; of device work they are numbers.
+    "bytes": int | str,
+    "stream": int | str,
+}
+"""Of which types an argument is taken, where not as a whole number."""
+ANYTHING = frozenset({"group", "members", "communicator", "kernel", "annotation", "module"})
+"""Names of groups are texts or numbers; the other keys have values of any type in events that do not mean these."""
 TOO_DEEP = "it is nested too deep for a trace"
 
 
@@ -50,9 +60,9 @@ class Arguments:
     old_external: int = -1
     """As torch before 1.13 spelt it."""
     correlation: int = -1
-    stream: int = -1
+    stream: int | str = -1
     device: int = -1
-    bytes: int = -1
+    bytes: int | str = -1
     graph: int = -1
     node: int = -1
     sync: str = ""
@@ -61,6 +71,12 @@ class Arguments:
     members: Any = ""
     sequence: int = -1
     communicator: Any = ""
+    kernel: Any = ""
+    """What a call launches: ROCm says it."""
+    annotation: Any = ""
+    """What a node of a graph was annotated with (`torch.cuda.graph_annotations`), or …"""
+    module: Any = ""
+    """… the module that it was annotated with."""
 
 
 @dataclass(slots=True)
@@ -78,6 +94,7 @@ class Event:
 
 
 NO_ARGUMENTS = Arguments()
+NO_EVENT = Event()
 
 
 @dataclass
@@ -153,7 +170,7 @@ def _fast_decoders() -> tuple[Callable[[bytes], list[Any]], Callable[[bytes], li
 
 
 def _argument_type(name: str) -> Any:
-    return Any if name in ANYTHING else str if name in TEXTS else int
+    return Any if name in ANYTHING else TAKEN.get(name, int)
 
 
 def _lenient(text: bytes, odd: Counter[str]) -> Any:
@@ -203,7 +220,7 @@ def _arguments(args: dict[str, Any]) -> Arguments:
         given = args.get(key)
         if name in ANYTHING:
             setattr(found, name, args.get(key, ""))
-        elif isinstance(given, str if name in TEXTS else int) and not isinstance(given, bool):
+        elif isinstance(given, TAKEN.get(name, int)) and not isinstance(given, bool):
             setattr(found, name, given)
     return found
 

@@ -106,6 +106,9 @@ class DeviceWork(Columns):
     """Of the operator that launched it; only of use where no call was recorded."""
     graph: Int = field(default_factory=_ints)
     node: Int = field(default_factory=_ints)
+    """Of the graph; numbered by process."""
+    annotation: Small = field(default_factory=_smalls)
+    """What its node was annotated with when the graph was captured, as a name; -1 where the file says nothing."""
     bytes: Int = field(default_factory=_ints)
     copy_kind: Kind = field(default_factory=_kinds)
     source: Kind = field(default_factory=_kinds)
@@ -121,6 +124,10 @@ class Calls(Columns):
     thread: Small = field(default_factory=_smalls)
     name: Small = field(default_factory=_smalls)
     correlation: Int = field(default_factory=_ints)
+    kernel: Small = field(default_factory=_smalls)
+    """What it launches, as a name; -1 where it does not say."""
+    stream: Int = field(default_factory=_ints)
+    """Where it launches that; -1 where it does not say. A handle of the process, no number of a stream."""
 
 
 @dataclass(slots=True)
@@ -152,6 +159,18 @@ class Waits(Columns):
     device: Small = field(default_factory=_smalls)
     stream: Int = field(default_factory=_ints)
     process: Small = field(default_factory=_smalls)
+
+
+@dataclass(slots=True)
+class GraphNodes(Columns):
+    """Nodes of CUDA graphs as they were made: by a call in a capture, or as copies when a graph was instantiated."""
+
+    node: Int = field(default_factory=_ints)
+    """Numbered by process."""
+    original: Int = field(default_factory=_ints)
+    """The node that it is a copy of; -1 where it is none."""
+    made_ns: Int = field(default_factory=_ints)
+    thread: Small = field(default_factory=_smalls)
 
 
 @dataclass(slots=True)
@@ -240,6 +259,7 @@ class Events:
     waits: Waits = field(default_factory=Waits)
     counters: Counters = field(default_factory=Counters)
     collectives: Collectives = field(default_factory=Collectives)
+    nodes: GraphNodes = field(default_factory=GraphNodes)
     names: Sequence[str] = ()
     processes: list[Process] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)

@@ -256,15 +256,57 @@ class Unattributed(Record):
     total_ns: int
 
 
+class ModuleTime(Record):
+    """Kernels that were launched in one module of the model, or in all modules of one kind."""
+
+    name: str
+    """The class with a number, as torch.profiler counts them, the name of a range, or what a graph was annotated with;
+    of a kind without its numbers."""
+    instances: int
+    """Modules of this name; of a kind, those that differ by a number."""
+    kernels: int
+    """Launched within it, in modules inside it too."""
+    kernel_ns: int
+    own_kernels: int
+    own_kernel_ns: int
+    """Of those launched in no module inside it: over all modules these and `outside_modules_ns` add up to the total."""
+    graph_kernel_ns: int
+    """Of `kernel_ns`, in CUDA graphs, by where they were captured."""
+    longest_kernel: str | None
+    """The one with most own time in it."""
+
+
+class Abstention(Record):
+    """Kernels in CUDA graphs that were joined to nothing."""
+
+    reason: str
+    where: str | None
+    """The first of them that contradicts, where one does."""
+    kernels: int
+    total_ns: int
+    """Of those whose times can be."""
+
+
+class CapturedTime(Record):
+    """Kernels in CUDA graphs that were captured in one operator or range."""
+
+    name: str
+    kernels: int
+    total_ns: int
+
+
 class GraphCounts(Record):
-    """Kernels inside CUDA graphs."""
+    """Kernels inside CUDA graphs, and how many of them were joined to what was captured."""
 
     whole: int
     """Launches of graphs that were traced whole: the kernels in them are unknown."""
     kernels: int
-    """Kernels that the file says to be in a graph."""
-    joined: int | None = None
-    abstained: int | None = None
+    """Kernels in graphs, as far as the file says: `joined` and `abstained` add up to it."""
+    joined: int = 0
+    abstained: int = 0
+    abstentions: tuple[Abstention, ...] = ()
+    captured_in: tuple[CapturedTime, ...] = ()
+    """The innermost operators and ranges around the captures of those that were joined."""
 
 
 class FileFacts(Record):
@@ -315,6 +357,12 @@ class DeviceTimeline(Record):
     operators_left_out: int
     ranges: tuple[RangeTime, ...]
     ranges_left_out: int
+    modules: tuple[ModuleTime, ...] = ()
+    modules_left_out: int = 0
+    module_kinds: tuple[ModuleTime, ...] = ()
+    """The same time, by kind of module."""
+    outside_modules_ns: int = 0
+    """Of trusted kernels and graphs, what was launched in no module."""
     attributed_device_ns: int
     """Of all trusted device work, what an operator or range launched; with `unattributed` it adds up to the total."""
     unattributed: tuple[Unattributed, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,3 +51,10 @@ def looked_up(values: Int, table: Int) -> NDArray[np.int32]:
         return np.full(len(values), -1, np.int32)
     found = np.minimum(np.searchsorted(table, unique), len(table) - 1)
     return np.where(table[found] == unique, found, -1).astype(np.int32)[inverse]
+
+
+def ranks(names: Sequence[str]) -> NDArray[np.int32]:
+    """The place of each name in their order."""
+    found = np.empty(len(names), np.int32)
+    found[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return found

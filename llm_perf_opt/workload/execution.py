@@ -14,6 +14,7 @@ from transformers import CompileConfig, StaticCache
 
 from llm_perf_opt.config.schema import Infer
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.workload.graph_modules import captured_graph
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
 from llm_perf_opt.workload.masks import step_masks
 
@@ -56,7 +57,7 @@ class Execution:
         self._capture = capture
         self.compiles = infer.execution == "compile"
         if infer.execution == "cuda_graph":
-            self._capture = capture or _cuda_capture(loaded.device)
+            self._capture = capture or _cuda_capture(loaded.device, loaded.model)
             if not self._fixed:
                 raise ConfigError(
                     "infer.execution: cuda_graph replays fixed addresses, and a dynamic cache moves",
@@ -213,7 +214,7 @@ def _compiled(loaded: LoadedModel, *, fixed: bool) -> Any:
     return torch.compile(loaded.model.__call__, **options)
 
 
-def _cuda_capture(device: torch.device) -> Capture:
+def _cuda_capture(device: torch.device, model: torch.nn.Module) -> Capture:
     if device.type != "cuda":
         raise MissingError(
             f"infer.execution: cuda_graph needs a CUDA device, and the model runs on {device}",
@@ -228,7 +229,7 @@ def _cuda_capture(device: torch.device) -> Capture:
                 run()
         torch.cuda.current_stream(device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with captured_graph(graph, model):
             logits = run()
 
         def replay() -> torch.Tensor:

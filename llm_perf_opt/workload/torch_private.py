@@ -23,6 +23,7 @@ EVENT_METHODS = (
     "is_python_function",
     "is_user_annotation",
     "linked_correlation_id",
+    "metadata_json",
     "name",
     "shapes",
     "start_ns",

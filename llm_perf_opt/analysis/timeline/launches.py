@@ -66,7 +66,7 @@ def find_launches(events: Events, nest: Nest, nested: Small) -> Launches:
     Args:
         nest: of the ranges `nested`.
     """
-    call, ambiguous = _calls_of(events)
+    call, ambiguous = calls_of(events)
     linked = call != NONE
     found = np.maximum(call, 0)
     calls = events.calls
@@ -87,7 +87,8 @@ def find_launches(events: Events, nest: Nest, nested: Small) -> Launches:
     return Launches(call.astype(np.int32), thread, start, end, owner, by_id, ambiguous)
 
 
-def _calls_of(events: Events) -> tuple[Int, int]:
+def calls_of(events: Events) -> tuple[Int, int]:
+    """The call that launched each piece of device work, -1 where none was recorded; and how many are ambiguous."""
     work, calls = events.work, events.calls
     if not len(calls) or not len(work):
         return np.full(len(work), NONE, np.int64), 0

@@ -56,11 +56,15 @@ class _Layer:
 class Nest:
     """The ranges of all threads; half open, so that one that ends when the next starts is not around it."""
 
-    def __init__(self, thread: NDArray[np.integer], start: Int, end: Int) -> None:
+    def __init__(self, thread: NDArray[np.integer], start: Int, end: Int, tie: Int | None = None) -> None:
+        """
+        Args:
+            tie: of ranges that start and end together, those of a higher number are inside the others.
+        """
         threads = int(thread.max()) + 1 if len(thread) else 0
         self._packing = Packing.over(threads, start, end)
         starts, ends = self._packing.pack(thread, start), self._packing.pack(thread, end)
-        self.order: Positions = ordered(starts, -ends).astype(np.int32)
+        self.order: Positions = ordered(starts, -ends, *(() if tie is None else (tie,))).astype(np.int32)
         """The ranges by thread, start and falling end."""
         starts = starts[self.order]
         ends = ends[self.order]

@@ -15,6 +15,7 @@ from llm_perf_opt.analysis.timeline.launches import Launches, find_launches, nes
 from llm_perf_opt.analysis.timeline.nesting import Nest
 from llm_perf_opt.analysis.timeline.trust import TRUSTED, distrusted, reach_of, stream_numbers
 from llm_perf_opt.records.columns import ABSENT, KERNEL, Events, Note, Small
+from llm_perf_opt.records.factor import ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def analysed(events: Events) -> State:
     events = with_closed_ranges(within_reach(events))
     nested = nesting_ranges(events)
     ranges = events.ranges
-    columns = (ranges.thread, ranges.start_ns, ranges.end_ns)
+    columns = (ranges.thread, ranges.start_ns, ranges.end_ns, ranks(events.names)[ranges.name])
     nest = Nest(*(columns if len(nested) == len(ranges) else (column[nested] for column in columns)))
     launches = find_launches(events, nest, nested)
     streams = stream_numbers(events)

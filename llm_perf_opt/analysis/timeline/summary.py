@@ -9,24 +9,27 @@ import numpy as np
 from llm_perf_opt.analysis.timeline import devices as device_tables
 from llm_perf_opt.analysis.timeline.answer import answer
 from llm_perf_opt.analysis.timeline.counters import counter_means
+from llm_perf_opt.analysis.timeline.graphs import graph_counts
+from llm_perf_opt.analysis.timeline.modules import ModuleKernels, module_table
 from llm_perf_opt.analysis.timeline.phases import Phases, find_phases
+from llm_perf_opt.analysis.timeline.places import Places, find_places
 from llm_perf_opt.analysis.timeline.state import State, analysed
 from llm_perf_opt.analysis.timeline.steps import PhaseRule
-from llm_perf_opt.analysis.timeline.tables import Tables, copy_table, tables_of, unattributed
+from llm_perf_opt.analysis.timeline.tables import Tables, copy_table, is_kernel, tables_of, unattributed
 from llm_perf_opt.analysis.timeline.trust import REASONS
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.records.columns import ABSENT, GRAPH, KERNEL, Events
+from llm_perf_opt.records.columns import ABSENT, NONE, Events
 from llm_perf_opt.records.device_timeline import (
     DeviceTimeline,
     Distrusted,
     FileFacts,
     FileNote,
-    GraphCounts,
 )
 
 MOST_KERNELS = 1000
 MOST_OPERATORS = 1000
 MOST_RANGES = 100
+MOST_MODULES = 1000
 
 
 def summary(events: Events, rules: Sequence[PhaseRule] = (), source: str = "") -> DeviceTimeline:
@@ -41,7 +44,7 @@ def summary(events: Events, rules: Sequence[PhaseRule] = (), source: str = "") -
     """
     state = analysed_file(events)
     phases = find_phases(state, rules)
-    return record_of(state, phases, tables_of(state, phases), source)
+    return record_of(state, phases, tables_of(state, phases), find_places(state), source)
 
 
 def analysed_file(events: Events) -> State:
@@ -56,8 +59,10 @@ def analysed_file(events: Events) -> State:
         raise StageError(str(error), "record a shorter time, or fewer processes at once") from error
 
 
-def record_of(state: State, phases: Phases, tables: Tables, source: str) -> DeviceTimeline:
+def record_of(state: State, phases: Phases, tables: Tables, places: Places, source: str) -> DeviceTimeline:
     events = state.events
+    launched = _module_kernels(state, places)
+    modules = module_table(places.modules, launched, events.names, kinds=False)
     attributed, rest = unattributed(state)
     devices = device_tables.device_times(state)
     host = device_tables.HostNames(state)
@@ -82,15 +87,23 @@ def record_of(state: State, phases: Phases, tables: Tables, source: str) -> Devi
         operators_left_out=max(0, len(operators) - MOST_OPERATORS),
         ranges=tuple(ranges[:MOST_RANGES]),
         ranges_left_out=max(0, len(ranges) - MOST_RANGES),
+        modules=tuple(modules[:MOST_MODULES]),
+        modules_left_out=max(0, len(modules) - MOST_MODULES),
+        module_kinds=tuple(module_table(places.modules, launched, events.names, kinds=True)),
+        outside_modules_ns=int(launched.duration_ns[launched.module == NONE].sum()),
         attributed_device_ns=attributed,
         unattributed=tuple(rest),
         distrusted=tuple(_distrusted(state)),
-        graphs=GraphCounts(
-            whole=int((events.work.kind == GRAPH).sum()),
-            kernels=int(((events.work.kind == KERNEL) & ((events.work.graph > 0) | (events.work.node > 0))).sum()),
-        ),
+        graphs=graph_counts(state, places.origins),
         notes=tuple(_notes(state)),
     )
+
+
+def _module_kernels(state: State, places: Places) -> ModuleKernels:
+    work = state.events.work
+    rows = np.flatnonzero(is_kernel(state))
+    durations = work.end_ns[rows] - work.start_ns[rows]
+    return ModuleKernels(places.module[rows], work.name[rows], durations, places.origins.in_graph[rows])
 
 
 def _facts(events: Events) -> FileFacts:

@@ -15,7 +15,7 @@ from llm_perf_opt.analysis.timeline.phases import Phases
 from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.records.columns import COPY_KINDS, GRAPH, KERNEL, MEMORY_KINDS, OPERATOR, SET, Events
 from llm_perf_opt.records.device_timeline import CopyTime, KernelTime, OperatorTime, RangeTime, Unattributed
-from llm_perf_opt.records.factor import factorized
+from llm_perf_opt.records.factor import factorized, ranks
 
 RANGES_AT_ONCE = 1 << 19
 WHOLE_GRAPH = "CUDA graph, traced whole"
@@ -90,7 +90,7 @@ def operator_table(state: State, phases: Phases) -> list[OperatorTime]:
     shapes = np.append(ranges.shapes[mine], np.full(len(calls), NONE))
     if not len(thread):
         return []
-    own = self_times(Nest(thread, start, end), thread, start, end)
+    own = self_times(Nest(thread, start, end, ranks(names)[name]), thread, start, end)
     phase = phases.of(thread, start)
     several = len(names) + 1
     keys, group = factorized((phase * several + shapes + 1) * several + name)

@@ -1,4 +1,4 @@
-"""Traces of torch.profiler: one, or those of several ranks of a job."""
+"""Traces of torch.profiler: one, those of several ranks of a job, or a capture of CUDA graphs and its replay."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import copy_file
-from llm_perf_opt.artifacts.layout import COLLECTIVES, PROFILE, TABLES, TRACE, rank_dir, timeline_file
+from llm_perf_opt.artifacts.layout import CAPTURE_TRACE, COLLECTIVES, PROFILE, TABLES, TRACE, rank_dir, timeline_file
+from llm_perf_opt.captures.trace_pair import TracePair, read_pair
 from llm_perf_opt.captures.trace_secrets import hide_secrets
-from llm_perf_opt.errors import LlmperfError, MissingError
+from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.json_chunks import looks_like_trace
 from llm_perf_opt.formats.torch_job import job_of
 from llm_perf_opt.importing.grouping import number_ranks
@@ -27,21 +28,36 @@ RECORDS = (TRACE, PROFILE, TABLES, timeline_file(), COLLECTIVES)
 def read(context: ImportContext) -> Outcome:
     if any(item.rank is not None for item in context.items):
         return _read_ranks(context)
-    (item,) = context.items
     folder, progress = context.folder, context.progress
     notes: list[str] = []
+    pair = _pair(context)
+    item = next(item for item in context.items if pair is None or item.source == pair.replay)
 
     def extract() -> None:
         from llm_perf_opt.captures.trace import write_profile
         from llm_perf_opt.formats.torch_events import read_events
 
-        events = read_events(item.source)
-        notes.extend(write_profile(events, folder, item.source.name, context.rules, item.gpu).notes)
+        events = read_events(item.source) if pair is None else pair.replayed
+        capture = None if pair is None else pair.captured
+        profile = write_profile(events, folder, item.source.name, context.rules, item.gpu, capture=capture)
+        notes.extend(profile.notes)
 
+    for other in (other for other in context.items if other is not item):
+        other.copy(folder / CAPTURE_TRACE, progress, pack=True, clean=partial(_clean, notes=notes))
     if item.copy(folder / TRACE, progress, pack=True, clean=partial(_clean, notes=notes)):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
         item.attempt(extract)
     return outcome_of(context.items, Outcome(status="completed", reason=" ".join(notes) or None))
+
+
+def _pair(context: ImportContext) -> TracePair | None:
+    if len(context.items) < 2:
+        return None
+    context.progress.update("telling the capture from the replay", 0, 1, 0)
+    pair = read_pair([item.source for item in context.items])
+    if pair is None:
+        raise StageError("the traces are no capture and replay any more", "import each into a run of its own")
+    return pair
 
 
 def _clean(copy: Path, notes: list[str]) -> None:
@@ -133,15 +149,18 @@ def _read_left(context: ImportContext, left: Sequence[Item]) -> list[str]:
 
 
 def number(items: Sequence[Item]) -> int | None:
-    """The ranks of several traces."""
+    """The ranks of several traces; a capture and its replay are no ranks."""
+    paths = [item.stored if item.read_before and item.stored is not None else item.source for item in items]
     jobs = []
-    for item in items:
+    for item, path in zip(items, paths, strict=True):
         try:
-            jobs.append(job_of(item.stored if item.read_before and item.stored is not None else item.source))
+            jobs.append(job_of(path))
         except OSError as error:
             raise MissingError(
                 f"{item.source} cannot be read: {error.strerror}", "name a file that can be read"
             ) from error
+    if len({job.rank for job in jobs} - {None}) < 2 and read_pair(paths) is not None:
+        return None
     return number_ranks(items, jobs)
 
 

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch.cuda.graph_annotations import get_kernel_annotations
 from torch.profiler import ProfilerActivity
 
+from llm_perf_opt.analysis.timeline.modules import OUR_MODULES
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import MODULES, PROFILE, TRACE
 from llm_perf_opt.captures.timeline import analyse
@@ -74,8 +76,10 @@ def profile_sample(session: Session, settings: TorchProfiler, sample: int, outpu
         session.clock.synchronize()
         wall_ms = (time.perf_counter() - start) * 1e3
     session.events.phase("tables", 0, 1)
-    events = live_events(profiler_events(profiler), by_shape=settings.group_by_input_shape)
-    captured = analyse(events, TRACE)
+    events = live_events(
+        profiler_events(profiler), by_shape=settings.group_by_input_shape, annotations=get_kernel_annotations()
+    )
+    captured = analyse(events, TRACE, modules=OUR_MODULES | set(session.loaded.modules()))
     write_profile_tables(captured, output_dir)
     _export_trace(profiler, output_dir / TRACE)
     steps = len(work.repeat.step_ms)
@@ -108,7 +112,7 @@ def _profiler_warm_up(session: Session, settings: TorchProfiler) -> None:
 def _export_trace(profiler: torch.profiler.profile, path: Path) -> None:
     with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         plain = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(plain))
+        profiler.export_chrome_trace(str(plain), cuda_graph_annotations=get_kernel_annotations())
         packed = Path(folder) / TRACE
         with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=3) as target:
             shutil.copyfileobj(source, target, 1 << 20)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,18 @@ from llm_perf_opt.records.columns import (
     constant,
 )
 
+_NODE = re.compile(r'"graph node id":\s*([1-9]\d*)')
 
-def live_events(events: Sequence[Any], *, by_shape: bool = False) -> Events:
+
+def live_events(
+    events: Sequence[Any], *, by_shape: bool = False, annotations: Mapping[int, Any] | None = None
+) -> Events:
     """Kineto events as columns.
 
     Our ranges mirrored on the device's time line are no device work.
+
+    Args:
+        annotations: of nodes of CUDA graphs, as `torch.cuda.graph_annotations` has them.
     """
     names: dict[str, int] = {}
     threads: dict[int, int] = {}
@@ -37,8 +45,15 @@ def live_events(events: Sequence[Any], *, by_shape: bool = False) -> Events:
     # device work nobody asks for them.
     ids = _ids if device else _no_ids
     found = Events(
-        work=_device_columns(device, names),
-        calls=Calls(*_times(calls), _threads(calls, threads), _names(calls, names), ids(calls, "correlation_id")),
+        work=_device_columns(device, names, annotations or {}),
+        calls=Calls(
+            *_times(calls),
+            _threads(calls, threads),
+            _names(calls, names),
+            ids(calls, "correlation_id"),
+            constant(NONE, len(calls), np.int32),
+            constant(NONE, len(calls), np.int64),
+        ),
         ranges=Ranges(
             *_times(ranges),
             np.array(kinds, np.int8),
@@ -89,10 +104,13 @@ def _no_ids(events: Sequence[Any], _: str) -> NDArray[np.int64]:
     return constant(NONE, len(events), np.int64)
 
 
-def _device_columns(events: Sequence[Any], names: dict[str, int]) -> DeviceWork:
+def _device_columns(events: Sequence[Any], names: dict[str, int], annotations: Mapping[int, Any]) -> DeviceWork:
     rows = len(events)
     nothing = constant(NONE, rows, np.int64)
     copies = [copy_of(event.name()) for event in events]
+    nodes = _nodes(events) if annotations else nothing
+    said = [_annotation(annotations.get(node)) for node in nodes.tolist()] if annotations else []
+    annotated = np.array([names.setdefault(text, len(names)) if text else NONE for text in said], np.int32)
     return DeviceWork(
         *_times(events),
         kind=np.array([DEVICE[event.activity_type()] for event in events], np.int8),
@@ -103,12 +121,25 @@ def _device_columns(events: Sequence[Any], names: dict[str, int]) -> DeviceWork:
         correlation=_ids(events, "correlation_id"),
         external=_ids(events, "linked_correlation_id"),
         graph=nothing,
-        node=nothing,
+        node=nodes,
+        annotation=annotated if annotations else constant(NONE, rows, np.int32),
         bytes=nothing,
         copy_kind=np.array([copy[0] for copy in copies], np.int8),
         source=np.array([copy[1] for copy in copies], np.int8),
         target=np.array([copy[2] for copy in copies], np.int8),
     )
+
+
+def _nodes(events: Sequence[Any]) -> NDArray[np.int64]:
+    """The node of a graph that each ran as; -1 without one. It stands in text alone."""
+    found = [_NODE.search(event.metadata_json()) for event in events]
+    return np.array([NONE if node is None else int(node[1]) for node in found], np.int64)
+
+
+def _annotation(said: Any) -> str | None:
+    """The name in what one node was annotated with: a list of mappings."""
+    mappings = [item for item in said or () if isinstance(item, dict)]
+    return next((str(item["name"]) for item in mappings if "name" in item), None)
 
 
 def _times(events: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -21,15 +21,27 @@ def packed(tmp_path: Path, **metadata: Any) -> Path:
 
 
 def test_secrets_in_the_metadata_are_hidden(tmp_path: Path) -> None:
-    environment = {"HF_TOKEN": SECRET, "My_Api_Key": f'{SECRET} "quoted"', "eos_token": "</s>", "HOME": "/root"}
+    environment = {
+        "HF_TOKEN": SECRET,
+        "aws_credentials": SECRET,
+        "My_Api_Key": f'{SECRET} "quoted"',
+        "eos_token": "</s>",
+        "HOME": "/root",
+    }
     command = ["python", f"--api-key={SECRET}", f"https://me:{SECRET}@host/x", "google-auth==2.40", "--batch=4"]
     path = packed(tmp_path, env=environment, argv=command)
-    assert hide_secrets(path) == 4
+    assert hide_secrets(path) == 5
     text = gzip.decompress(path.read_bytes()).decode()
     assert SECRET not in text
     found = json.loads(text)
     assert found["traceEvents"] == EVENTS
-    assert found["env"] == {"HF_TOKEN": "***", "My_Api_Key": "***", "eos_token": "</s>", "HOME": "/root"}
+    assert found["env"] == {
+        "HF_TOKEN": "***",
+        "aws_credentials": "***",
+        "My_Api_Key": "***",
+        "eos_token": "</s>",
+        "HOME": "/root",
+    }
     assert found["argv"] == ["python", "--api-key=***", "https://***@host/x", "google-auth==2.40", "--batch=4"]
     assert hide_secrets(path) == 0
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

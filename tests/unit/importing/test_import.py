@@ -23,6 +23,7 @@ from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageEr
 from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS, read_summary
 from llm_perf_opt.importing.execute import import_files, plan_import
 from llm_perf_opt.importing.recognise import recognise
+from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tables import ProfileTables
@@ -32,6 +33,8 @@ from llm_perf_opt.reports.facts import RunFacts, read_run
 from llm_perf_opt.run import plan_resumption
 from tests.unit.formats.ncu_rep_writer import block, encode, kernel, report, rule
 from tests.unit.timeline.example import EVENTS, event
+from tests.unit.timeline.files import trace_events
+from tests.unit.timeline.graph_files import Launch, capture_rows, replay_rows
 
 T = TypeVar("T")
 RAW = '"ID","Process ID","Kernel Name","gpu__time_duration.sum"\n"","","","ns"\n"0","7","f","12"\n'
@@ -307,6 +310,23 @@ def test_an_export_without_work_of_a_gpu_says_so(tmp_path: Path) -> None:
     capture = facts.first(NsysCapture)
     assert capture is not None  # what there is, is reported
     assert capture.reports[0].facts.nvtx_events == 3
+
+
+def test_a_capture_and_its_replay_make_one_run(tmp_path: Path) -> None:
+    launches = [Launch("gemm", 0, 0), Launch("norm", 0, 1), Launch("gemm", 0, 2)]
+    capture, replay = capture_rows(launches, says_streams=True), replay_rows(launches)[0]
+    traces = [made(tmp_path, name, json.dumps(trace_events(rows))) for name, rows in (("b", capture), ("a", replay))]
+    plan = plan_import(traces[::-1], tmp_path, tmp_path / "run")
+    facts = read_run(tmp_path / "run", import_files(plan, [], Quiet()).manifest)
+    record = facts.first(DeviceTimeline)
+    assert record is not None
+    assert (record.source, record.graphs.kernels, record.graphs.joined) == ("a", 3, 3)
+    stored = {item.stored: Path(item.source).name for item in read_manifest(facts.path).imported}
+    assert stored == {"torch_profiler/trace.json.gz": "a", "torch_profiler/trace.capture.json.gz": "b"}
+    other = [{**event, "pid": 7} if event["pid"] == 100 else event for event in trace_events(replay)]
+    for files in ([traces[0], made(tmp_path, "c", json.dumps(other))], [*traces, made(tmp_path, "d", "[]")]):
+        with pytest.raises(ConfigError, match=r"do not go into one run|none of the files"):
+            plan_import(files, tmp_path, tmp_path / "again")
 
 
 def test_a_trace_without_kernels_says_so(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from llm_perf_opt.captures.timeline import analyse
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.manifest import Manifest, StageEntry
 from llm_perf_opt.records.predictions import Prediction
@@ -15,10 +16,21 @@ from llm_perf_opt.reports.document import Document, Items, Paragraph, Section, T
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
-from llm_perf_opt.reports.sections import figures, hardware, modules, operators, outcome, predictions, time
+from llm_perf_opt.reports.sections import (
+    device_modules,
+    figures,
+    hardware,
+    modules,
+    operators,
+    outcome,
+    predictions,
+    time,
+)
 from llm_perf_opt.reports.sections.operators import operator_table
 from llm_perf_opt.reports.write import build_sections, find_sections, summary
 from tests import records
+from tests.unit.timeline.build import Piece, Rows
+from tests.unit.timeline.graph_files import Launch, capture_rows, replay_rows
 
 
 def text_of(section: Section | None) -> str:
@@ -256,3 +268,22 @@ def test_summary_is_json_and_carries_what_programs_ask_for() -> None:
     assert stage["instrumented"]["modules"][0]["name"] == "sam"
     assert stage["memory"]["phases"][2] == {"phase": "prefill", "host_bytes": None, "device_bytes": 4 << 30}
     assert "samples" not in stage["metrics"]["ttft_ms"]
+
+
+def test_modules_on_the_device_and_kernels_in_graphs() -> None:
+    launches = [Launch("gemm", 0, 0), Launch("norm", 0, 1)]
+    rows, _ = replay_rows(launches)
+    capture = capture_rows(launches, says_streams=False).events()
+    told = []
+    for record in (
+        analyse(rows.events(), "replay", capture=capture).record,
+        analyse(rows.events(), "replay").record,
+    ):
+        told.append(text_of(device_modules.section(records.facts(records=(records.found("torch_profiler", record),)))))
+    assert "| Layer | 2 | 2 | 1.100e-05 | 100 % | 1.100e-05 | 1.100e-05 | norm |" in told[0]
+    assert "| aten::op1 | 1 | 6.000e-06 | 54.5 % |" in told[0]
+    assert "Kernels in CUDA graphs: 2; joined to their capture: 2." in told[0]
+    assert "Kernels in CUDA graphs: 2; joined to their capture: 0." in told[1]
+    assert "Not joined: 2 kernels of 1.100e-05 ms: its capture is not in the files" in told[1]
+    nothing = analyse(Rows(work=[Piece(0, 5)]).events(), "file").record
+    assert device_modules.section(records.facts(records=(records.found("torch_profiler", nothing),))) is None

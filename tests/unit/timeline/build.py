@@ -21,6 +21,7 @@ from llm_perf_opt.records.columns import (
     Device,
     DeviceWork,
     Events,
+    GraphNodes,
     Process,
     Ranges,
     Thread,
@@ -42,6 +43,9 @@ class Piece:
     correlation: int = -1
     external: int = -1
     bytes: int = -1
+    graph: int = -1
+    node: int = -1
+    annotation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Call:
     thread: int = 0
     name: str = "cudaLaunchKernel"
     correlation: int = -1
+    kernel: str | None = None
+    stream: int = -1
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,16 @@ class Wait:
     process: int = 0
 
 
+@dataclass(frozen=True)
+class Node:
+    """A node of a graph as it was made."""
+
+    node: int
+    original: int = -1
+    made: int = 0
+    thread: int = 0
+
+
 @dataclass
 class Rows:
     """A time line; `threads` says which process each thread belongs to."""
@@ -81,6 +97,7 @@ class Rows:
     calls: list[Call] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
     threads: list[int] = field(default_factory=lambda: [0])
     devices: int = 1
 
@@ -93,7 +110,8 @@ class Rows:
                 mixed.shuffle(rows)
         texts = [row.name for row in work] + [row.name for row in calls] + [row.name for row in spans]
         names: dict[str, int] = {}
-        for text in (*texts, *(span.domain for span in spans if span.domain)):
+        texts += [span.domain for span in spans if span.domain] + [call.kernel for call in calls if call.kernel]
+        for text in (*texts, *(piece.annotation for piece in work if piece.annotation)):
             names.setdefault(text, len(names))
         return Events(
             work=DeviceWork(
@@ -106,8 +124,9 @@ class Rows:
                 name=_small(names[row.name] for row in work),
                 correlation=_column(work, "correlation"),
                 external=_column(work, "external"),
-                graph=np.full(len(work), NONE),
-                node=np.full(len(work), NONE),
+                graph=_column(work, "graph"),
+                node=_column(work, "node"),
+                annotation=_small(NONE if row.annotation is None else names[row.annotation] for row in work),
                 bytes=_column(work, "bytes"),
                 copy_kind=np.array([1 if row.kind == COPY else 0 for row in work], np.int8),
                 source=np.array([0] * len(work), np.int8),
@@ -119,6 +138,8 @@ class Rows:
                 thread=_small(row.thread for row in calls),
                 name=_small(names[row.name] for row in calls),
                 correlation=_column(calls, "correlation"),
+                kernel=_small(NONE if row.kernel is None else names[row.kernel] for row in calls),
+                stream=_column(calls, "stream"),
             ),
             ranges=Ranges(
                 start_ns=_column(spans, "start"),
@@ -138,6 +159,12 @@ class Rows:
                 device=_small(row.device for row in waits),
                 stream=_column(waits, "stream"),
                 process=_small(row.process for row in waits),
+            ),
+            nodes=GraphNodes(
+                node=_column(self.nodes, "node"),
+                original=_column(self.nodes, "original"),
+                made_ns=_column(self.nodes, "made"),
+                thread=_small(row.thread for row in self.nodes),
             ),
             names=list(names),
             processes=[Process(100 + number) for number in range(max(self.threads, default=0) + 1)],

@@ -117,7 +117,10 @@ def trace_events(rows: Rows) -> list[dict[str, Any]]:
         events.append({**where, **_times(piece.start, piece.end), "args": args})
     for call in rows.calls:
         where = {"ph": "X", "cat": "cuda_runtime", "name": call.name, "pid": 100, "tid": call.thread}
-        events.append({**where, **_times(call.start, call.end), "args": {"correlation": call.correlation, "cbid": 211}})
+        called: dict[str, Any] = {"correlation": call.correlation, "cbid": 211}
+        called |= {} if call.kernel is None else {"kernel": call.kernel}  # as ROCm's calls say it
+        called |= {} if call.stream < 0 else {"stream": hex(call.stream)}
+        events.append({**where, **_times(call.start, call.end), "args": called})
     for span in rows.spans:
         where = {"ph": "X", "cat": RANGE_CATEGORIES[span.kind], "name": span.name, "pid": 100, "tid": span.thread}
         shapes = [[1, 2], [], "{"]

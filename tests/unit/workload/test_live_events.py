@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
+from torch.cuda import graph_annotations
 
 from llm_perf_opt.captures.timeline import analyse
 from llm_perf_opt.records.tables import KernelRow, OperatorRow
 from llm_perf_opt.stages.torch_profiler.child_events import live_events
+from llm_perf_opt.workload.graph_modules import annotated_modules
 
 
 @dataclass(eq=False)
@@ -29,7 +34,11 @@ class Event:
     linked: int = 0
     annotation: bool = False
     activity: str = "cpu_op"
+    metadata: str = ""
     children: list[Event] = field(default_factory=list)
+
+    def metadata_json(self) -> str:
+        return self.metadata
 
     def name(self) -> str:
         return self.label
@@ -186,3 +195,46 @@ def test_a_child_that_ends_after_its_parent_takes_no_more_than_the_parent_has() 
 def test_the_label_of_the_schedule_is_no_operator() -> None:
     tables = fold([Event("ProfilerStep#2", 0, 100), Event("aten::mm", 10, 20)])
     assert list(tables.operators) == [("outside", "aten::mm", "")]
+
+
+def test_kernels_of_a_graph_have_the_module_of_their_node() -> None:
+    """`metadata_json` as Kineto writes it beside the fields; annotations as `get_kernel_annotations()` returns them."""
+    kernels = [
+        Event(
+            "gemm",
+            100,
+            10,
+            on=DeviceType.CUDA,
+            correlation=3,
+            metadata='"stream": 7, "graph id": 2, "graph node id": 11',
+        ),
+        Event("norm", 120, 5, on=DeviceType.CUDA, correlation=3, metadata='"graph id": 2, "graph node id": 12'),
+        Event("eager", 130, 1, on=DeviceType.CUDA, correlation=4, metadata='"graph id": 0, "graph node id": 0'),
+    ]
+    launch = Event("cudaGraphLaunch", 50, 5, activity="cuda_runtime", correlation=3)
+    events = live_events([launch, *kernels], annotations={11: [{"name": "model.layers.0.mlp"}], 13: [{"name": "x"}]})
+    record = analyse(events, "memory").record
+    assert (record.graphs.kernels, record.graphs.joined) == (2, 1)
+    assert [(row.name, row.kernel_ns) for row in record.modules] == [("model.layers.0.mlp", 10)]
+    assert record.outside_modules_ns == 6
+
+
+def test_modules_are_annotated_while_a_graph_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Sequential(torch.nn.ReLU()))
+    open_now: list[str] = []
+    seen: list[tuple[str, ...]] = []
+
+    @contextlib.contextmanager
+    def mark(name: str, *, backward: bool) -> Iterator[None]:
+        assert not backward
+        open_now.append(name)
+        seen.append(tuple(open_now))
+        yield
+        assert open_now.pop() == name
+
+    monkeypatch.setattr(graph_annotations, "mark_kernels", mark)
+    with annotated_modules(model):
+        model(torch.zeros(1, 2))
+    assert seen == [("Sequential",), ("Sequential", "0"), ("Sequential", "1"), ("Sequential", "1", "1.0")]
+    model(torch.zeros(1, 2))
+    assert (open_now, len(seen)) == ([], 4)
