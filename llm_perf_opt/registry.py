@@ -217,6 +217,7 @@ SECTIONS = Registry(
     kind="report section", attribute="SECTION", package=f"{PACKAGE}.reports.sections", group="llmperf.sections"
 )
 FAMILIES = Registry(kind="static family", attribute="FAMILIES", package=f"{PACKAGE}.analysis.static.families")
+ADVICE = Registry(kind="family of advice rules", attribute="RULES", package=f"{PACKAGE}.analysis.advice.rules")
 
 
 def stages_leaving(record: type[Any]) -> list[str]:

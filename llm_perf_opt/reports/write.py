@@ -18,6 +18,7 @@ from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.records.workload import Instrumented, Profile
 from llm_perf_opt.registry import SECTIONS
+from llm_perf_opt.reports.advice import advice_of
 from llm_perf_opt.reports.attempt import Defect, Report, Written, defect_of, write_each
 from llm_perf_opt.reports.document import Document, Paragraph, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts, read_run
@@ -155,6 +156,7 @@ def summary(facts: RunFacts) -> dict[str, Any]:
         "created": manifest.created,
         "imported": [file.model_dump(mode="json") for file in manifest.imported],
         "stages": {name: entry.model_dump(mode="json") for name, entry in manifest.stages.items()},
+        "advice": [advice.model_dump(mode="json") for advice in advice_of(facts)],
         "measured": {stage: _summary_of(facts, stage, measured) for stage, measured in facts.measured.items()},
         # Of several the first.
         **{record.SUMMARY: record.summary() for _, record in reversed(facts.all(Record)) if record.SUMMARY is not None},

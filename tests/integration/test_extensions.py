@@ -56,6 +56,16 @@ from llm_perf_opt.reports.section import ReportSection
 
 SECTION = ReportSection(99, lambda facts: Section("Greeting", (Paragraph(f"hello {len(facts.manifest.stages)}"),)))
 """
+ADVICE = """
+from llm_perf_opt.analysis.advice.rule import Case, Rule
+from llm_perf_opt.records.advice import AdviceFigure
+
+def cases(evidence):
+    figure = AdviceFigure(name="stages", value=1.0, unit="stages", source="run.json: stages")
+    yield Case("There is a stage.", (figure,), "Nothing to change.", "nothing is gained")
+
+RULES = (Rule("a-stage", "There is a stage.", "stages", 0.5, "made records only", cases),)
+"""
 IMPORTER = """
 from llm_perf_opt.importing.importer import Importer
 from llm_perf_opt.importing.item import outcome_of
@@ -141,13 +151,16 @@ def test_a_stage_is_one_file_and_one_line(copy: Copy) -> None:
     assert read_json(copy.folder / "run" / "run.json")["stages"]["counting"]["status"] == "completed"
 
 
-def test_a_section_and_an_importer_are_one_file_each(copy: Copy) -> None:
+def test_a_section_an_importer_and_a_rule_of_advice_are_one_file_each(copy: Copy) -> None:
     copy.add("llm_perf_opt/reports/sections/greeting.py", SECTION)
     copy.add("llm_perf_opt/importing/importers/notes.py", IMPORTER)
+    copy.add("llm_perf_opt/analysis/advice/rules/staged.py", ADVICE)
     (copy.folder / "notes").write_text("NOTES of a capture\n")
     copy.succeeds("import", "notes", "--output", "run")
     text = (copy.folder / "run" / "report.md").read_text()
     assert "## Greeting\n\nhello 1" in text and "notes of an engineer" in text
+    assert [found["rule"] for found in read_json(copy.folder / "run" / "summary.json")["advice"]] == ["a-stage"]
+    assert "- There is a stage. Nothing to change. What it can bring is not known: nothing is gained." in text
     assert (copy.folder / "run" / "nsys" / "notes.txt").read_text() == "NOTES of a capture\n"
     refused = copy.run("import", "configs/config.yaml")
     assert refused.returncode == 2 and "notes of an engineer" in refused.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llm_perf_opt.analysis.vision import vision_times
 from llm_perf_opt.records.workload import Instrumented, ModuleTime
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import Measured, RunFacts
@@ -12,7 +13,6 @@ from llm_perf_opt.reports.units import percent, significant
 
 COLUMNS = ("phase", "module", "modules", "calls", "total ms", "share of the phase")
 INDENT = "–\u00a0"
-LANGUAGE = ("decoder.", "lm_head")
 
 
 def section(facts: RunFacts) -> Section | None:
@@ -66,11 +66,7 @@ def _share(part_ms: float, phase_ms: float | None) -> str:
 
 def _vision(found: Instrumented) -> Sequence[str]:
     """What the family's own modules, those outside the language model, are of prefill together."""
-    times = [
-        time
-        for time in found.modules
-        if time.phase == "prefill" and time.within is None and not time.name.startswith(LANGUAGE)
-    ]
+    times = vision_times(found)
     if not times or not found.prefill_ms:
         return []
     names = " + ".join(time.name for time in times)

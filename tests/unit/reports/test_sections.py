@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from llm_perf_opt.captures.timeline import analyse
+from llm_perf_opt.records.advice import Advice
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.manifest import Manifest, StageEntry
 from llm_perf_opt.records.predictions import Prediction
@@ -17,6 +19,7 @@ from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.sections import (
+    advice,
     device_modules,
     figures,
     hardware,
@@ -287,3 +290,28 @@ def test_modules_on_the_device_and_kernels_in_graphs() -> None:
     assert "Not joined: 2 kernels of 1.100e-05 ms: its capture is not in the files" in told[1]
     nothing = analyse(Rows(work=[Piece(0, 5)]).events(), "file").record
     assert device_modules.section(records.facts(records=(records.found("torch_profiler", nothing),))) is None
+
+
+def test_what_would_help_is_said_with_its_figures_and_its_bound() -> None:
+    left = (records.found("torch_profiler", records.instrumented().model_copy(update={"prefill_ms": 40.0})),)
+    facts = records.facts(records.measured(records.workload()), records=left)
+    workload = records.found("torch_profiler", records.workload())
+    facts = replace(facts, records=(workload, *left))
+    text = text_of(advice.section(facts))
+    assert "sam + projector take 62.5 % of it" in text and "model.preprocess" not in text
+    assert (
+        "At the most it brings 34.8 % of the end-to-end time (1.53 times as fast), if the encoder took no time." in text
+    )
+    assert (
+        "| vision-dominates-prefill | share of prefill in the vision encoder | 62.5 % | torch_profiler/record.json"
+        in text
+    )
+    (said,) = [found for found in summary(facts)["advice"] if found["rule"] == "vision-dominates-prefill"]
+    assert said["saving"]["share"] == pytest.approx(25 / 40 * 39 / 70)
+
+
+def test_at_most_five_pieces_of_advice_are_shown() -> None:
+    made = Advice(rule="r", sentence="S.", change="C.", figures=(), above=0, evidence=(), saving_reason="it is made up")
+    shown = advice.blocks([made] * 7)
+    assert isinstance(shown[0], Items) and len(shown[0].items) == 5
+    assert shown[-1] == Paragraph("2 more, with lower bounds or none, in summary.json under advice.")

@@ -1,0 +1,1 @@
+"""Families of rules: a file here that exports `RULES` is found by being here."""

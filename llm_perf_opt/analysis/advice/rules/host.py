@@ -1,0 +1,88 @@
+"""The host that keeps the device waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from llm_perf_opt.analysis.advice.evidence import Evidence, Piece
+from llm_perf_opt.analysis.advice.rule import (
+    DEVICE_TIME,
+    END_TO_END,
+    Case,
+    Rule,
+    amdahl,
+    part_of_end_to_end,
+    percent,
+)
+from llm_perf_opt.records.advice import AdviceFigure
+from llm_perf_opt.records.device_timeline import DeviceTimeline, Parts
+
+FIGURE = "share of idle time in which the device waits for the host to launch"
+OF_RUN = (
+    "Launch less from the host: infer.execution: cuda_graph with infer.cache: static replays a decode step as one "
+    "launch; infer.execution: compile makes fewer and larger kernels."
+)
+OF_IMPORT = "Launch less from the host: CUDA graphs for the part that repeats, torch.compile, or larger batches."
+WELL_USED = 0.8
+"""A device that is busy for so much of the time is not held up."""
+
+
+def host_bound(evidence: Evidence) -> Iterator[Case]:
+    if evidence.config is not None and evidence.config.infer.execution == "cuda_graph":
+        return  # the launches of a step are one already
+    for piece in evidence.each(DeviceTimeline):
+        line = piece.record
+        timed = evidence.timed(piece.stage)
+        decode = [phase for phase in line.phases if phase.name == "decode"] if timed is not None else []
+        if timed is not None and decode:
+            share = part_of_end_to_end(timed, "decode")
+            yield from _case(piece, "decode", decode, END_TO_END, share)
+        elif timed is None and line.devices:
+            yield from _case(piece, "the recording", line.devices, DEVICE_TIME, None)
+
+
+def _case(
+    piece: Piece[DeviceTimeline], window: str, parts: Sequence[Parts], of: str, phase: AdviceFigure | None
+) -> Iterator[Case]:
+    wall, idle = sum(part.wall_ns for part in parts), sum(part.idle_ns for part in parts)
+    late = sum(part.idle_by_cause.get(cause, 0) for part in parts for cause in _causes(part))
+    busy = sum(part.busy_ns for part in parts)
+    if not wall or not idle or busy >= WELL_USED * wall:
+        return
+    fields = "phases[decode]" if phase is not None else "devices[]"
+    figures = (
+        AdviceFigure(name=FIGURE, value=late / idle, unit="share", source=f"{piece.file}: {fields}.idle_by_cause"),
+        AdviceFigure(
+            name=f"share of {window} in which the device is busy",
+            value=busy / wall,
+            unit="share",
+            source=f"{piece.file}: {fields}.busy_ns, wall_ns",
+        ),
+    )
+    yield Case(
+        sentence=f"Host-bound: in {window} the device is busy {percent(busy / wall)} of the time, and "
+        f"{percent(late / idle)} of its idle time it waits for the host to launch the next work (while something "
+        "records, which slows the host).",
+        figures=figures if phase is None else (*figures, phase),
+        change=OF_IMPORT if phase is None else OF_RUN,
+        saving=amdahl(
+            late / wall * (1.0 if phase is None else phase.value), of, "the device never waited for a launch"
+        ),
+    )
+
+
+def _causes(part: Parts) -> list[str]:
+    return [cause for cause in part.idle_by_cause if cause.startswith("host_") or cause == "launch_call"]
+
+
+RULES = (
+    Rule(
+        name="host-bound",
+        about="A device is busy for less than 80 % of decode (of the whole recording, where it was imported), and over "
+        "half of its idle time it waits for the host to launch something. A step that is a CUDA graph is left out.",
+        figure=FIGURE,
+        above=0.5,
+        tried_on="recorded imports: torch.profiler of vLLM on a B200, of a training job on an A100",
+        cases=host_bound,
+    ),
+)
