@@ -14,6 +14,10 @@ REPOSITORY = Path(__file__).parents[1]
 # Small models on few cores: a second compute thread only spins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Peaks of this machine are measured once for all tests, and not into the cache of whoever runs them; uv keeps its own.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+os.environ.setdefault("UV_CACHE_DIR", str(CACHE / "uv"))
+os.environ["XDG_CACHE_HOME"] = str(REPOSITORY / ".pytest_cache" / "xdg")
 # A shell that starts the tests in its background has them ignore these, and so would every process under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)

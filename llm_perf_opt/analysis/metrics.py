@@ -36,6 +36,10 @@ class Peaks:
     bytes_per_s: float | None
     source: str
     reason: str | None = None
+    mbu_reason: str | None = None
+    """Why decode is not held against the bandwidth, where that is not because of `reason`."""
+    if_passed: str | None = None
+    """What it means that something is faster; None: that the peak or the count is wrong."""
 
 
 SLOW = 2.0
@@ -213,11 +217,13 @@ class _Ratios:
 
     def mfu(self, times: Sequence[tuple[int, float]], flops: Callable[[BatchCost], int], empty: str) -> Metric:
         """FLOPs / (dense peak × seconds)."""
-        return self._ratio(times, flops, self._peaks.flops_per_s, empty)
+        return self._ratio(times, flops, self._peaks.flops_per_s, empty, self._peaks.reason)
 
     def mbu(self, times: Sequence[tuple[int, float]], empty: str) -> Metric:
         """Least bytes / (memory bandwidth × seconds)."""
-        return self._ratio(times, lambda work: work.decode_least_bytes, self._peaks.bytes_per_s, empty)
+        bandwidth = self._peaks.bytes_per_s if self._peaks.mbu_reason is None else None
+        reason = self._peaks.mbu_reason or self._peaks.reason
+        return self._ratio(times, lambda work: work.decode_least_bytes, bandwidth, empty, reason)
 
     def _work(self, index: int) -> BatchCost | str:
         """Asked for once a batch: it takes as long for one repeat as for a hundred."""
@@ -231,13 +237,14 @@ class _Ratios:
         amount: Callable[[BatchCost], int],
         peak_per_s: float | None,
         empty: str,
+        unknown: str | None,
     ) -> Metric:
         if not times:
             return unmeasured("ratio", empty)
         if min(time_ms for _, time_ms in times) <= 0:
             return unmeasured("ratio", "a repeat took no time: the clock stood still or went back")
         if peak_per_s is None:
-            return unmeasured("ratio", self._peaks.reason or "the peak of this hardware is not known")
+            return unmeasured("ratio", unknown or "the peak of this hardware is not known")
         ratios = []
         for index, time_ms in times:
             work = self._work(index)
@@ -245,10 +252,8 @@ class _Ratios:
                 return unmeasured("ratio", work)
             ratios.append(amount(work) / (peak_per_s * time_ms / 1e3))
         if max(ratios) > 1.0:
-            return unmeasured(
-                "ratio",
-                f"comes out as {max(ratios):.3g}, above 1: the peak ({self._peaks.source}) or the count is wrong",
-            )
+            meaning = self._peaks.if_passed or f"the peak ({self._peaks.source}) or the count is wrong"
+            return unmeasured("ratio", f"comes out as {max(ratios):.3g}, above 1: {meaning}")
         source = f"against {self._peaks.source}"
         note = f"{source}; {self._note}" if self._note else source
         return summarize("ratio", ratios, note, [index for index, _ in times])

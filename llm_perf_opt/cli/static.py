@@ -266,6 +266,7 @@ def _run_once(
     output: Path | None,
     as_json: bool,
 ) -> None:
+    from llm_perf_opt.analysis.static.measured import on_this_machine
     from llm_perf_opt.analysis.static.methods import static_record
 
     record = static_record(
@@ -277,6 +278,7 @@ def _run_once(
         where=where,
         stored=stored,
     )
+    record = record if gpus else on_this_machine(record)
     if output is not None:
         _write(output, _report_files(record))
     if as_json:

@@ -160,6 +160,9 @@ class Hardware(Settings):
 
     gpu: NonEmpty = "auto"
     """GPU of the catalogue to compare with; auto takes the one found."""
+    peaks: Literal["auto", "catalogue", "measured"] = "auto"
+    """Where peaks are from that are not set here: the catalogue, or a benchmark of a few seconds on the device, whose
+    result is kept; auto measures what the catalogue lacks, such as every CPU."""
     peak_tflops: Positive | None = None
     """Dense peak to use instead of the catalogue's, in TFLOP/s."""
     memory_bandwidth_gbs: Positive | None = None

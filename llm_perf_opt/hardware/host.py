@@ -40,7 +40,7 @@ def environment_record(
         machine=platform.machine(),
         cpu_model=cpu_model(root),
         cpu_logical_cores=os.cpu_count(),
-        cpu_available_cores=_available_cores(),
+        cpu_available_cores=available_cores(),
         memory_total_bytes=memory_total_bytes(root),
         python_version=platform.python_version(),
         python_implementation=platform.python_implementation(),
@@ -101,7 +101,8 @@ def _nvidia_distributions() -> list[str]:
     return sorted(name for name in names if name and name.lower().startswith("nvidia"))
 
 
-def _available_cores() -> int | None:
+def available_cores() -> int | None:
+    """CPUs that this process may run on."""
     # macOS has no affinity.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 

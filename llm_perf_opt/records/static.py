@@ -230,6 +230,20 @@ class GpuFigures(_Record):
     sources: tuple[str, ...]
 
 
+class MeasuredFigures(_Record):
+    """The model on a device whose peaks were measured; never mixed with a data sheet's."""
+
+    device: str
+    """cpu or cuda:N."""
+    label: str
+    """What was measured, when, and whether the machine was quiet."""
+    peak_flops: dict[str, float]
+    """Of matrix products, by type, FLOP/s."""
+    read_bytes_per_s: float
+    last_level_cache_bytes: int | None
+    phases: GpuPhases
+
+
 class StaticRecord(_Record):
     """The result of one static analysis."""
 
@@ -242,6 +256,8 @@ class StaticRecord(_Record):
     model: ModelFacts
     phases: Phases
     gpus: tuple[GpuFigures, ...] = ()
+    measured: tuple[MeasuredFigures, ...] = ()
+    """Devices of this machine whose peaks were measured by an earlier run."""
     reasons: dict[str, str]
     """Dotted path of a null -> why it is null."""
 

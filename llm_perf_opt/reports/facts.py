@@ -38,8 +38,9 @@ from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.launches import Launches, Tokens
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.metrics import Metrics
+from llm_perf_opt.records.peaks import MeasuredPeaks
 from llm_perf_opt.records.predictions import Prediction
-from llm_perf_opt.records.workload import BatchResult, Workload
+from llm_perf_opt.records.workload import BatchResult, DeviceFacts, Workload
 from llm_perf_opt.registry import STAGES, Component, load
 from llm_perf_opt.stages.base import Observer
 from llm_perf_opt.stages.static_analysis import StaticAnalysis
@@ -141,6 +142,13 @@ class RunFacts:
         """The first record of a type that a stage left, or None."""
         return next((record for found, record in self.all(kind) if found.stage == stage), None)
 
+    def measured_peaks(self, device: DeviceFacts) -> MeasuredPeaks | None:
+        """Those of a device, the same for all stages and launches: as they were known best; None where none were."""
+        found = [
+            peaks for _, peaks in self.all(MeasuredPeaks) if (peaks.device, peaks.name) == (device.device, device.name)
+        ]
+        return max(found, key=lambda peaks: peaks.attempts, default=None)
+
     @property
     def headline(self) -> Measured | None:
         """The timings to quote: those of a child that did nothing else, where there are some."""
@@ -211,7 +219,7 @@ def _measured(facts: RunFacts, config: Config, stage: str) -> Measured:
     launches = tuple(_launched(facts, stage))
     record = launches[0].workload
     cost = once_a_work(cost_of(record, config.infer, counting.attention_flops, counting.logits))
-    peaks = peaks_of(record.device, record.model, config.hardware)
+    peaks = peaks_of(record.device, record.model, config.hardware, facts.measured_peaks(record.device))
     section = config.pipeline.section(stage)
     output = section if isinstance(section, TimedSettings) else None
     ended = facts.of_stage(stage, Launches)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llm_perf_opt.records.static import Bound, GpuFigures, Phase, StaticRecord
+from llm_perf_opt.records.static import Bound, GpuFigures, GpuPhases, MeasuredFigures, Phase, StaticRecord
 from llm_perf_opt.reports.document import Block, Document, Items, Section, Table
 from llm_perf_opt.reports.units import percent, scaled, significant
 
@@ -16,6 +16,7 @@ def static_document(record: StaticRecord) -> Document:
     phases = dict(_phases(record))
     sections = [Section("Model and sizes", (Items(_facts(record)),)), _phase_section(record)]
     sections += [_gpu_section(gpu) for gpu in record.gpus]
+    sections += [_measured_section(found) for found in record.measured]
     if phases:
         sections.append(Section("By operator", (_operators(record),)))
     sections += [
@@ -109,17 +110,43 @@ def _routing(record: StaticRecord) -> Iterator[str]:
             yield f"{name}: weights read depend on expert routing — least / expected (uniform) / most: {amounts}"
 
 
-def _gpu_section(gpu: GpuFigures) -> Section:
+def _bounds(phases: GpuPhases) -> Table:
+    """The least time of each phase."""
     named = {
-        "vision (in prefill)": gpu.phases.vision,
-        "prefill": gpu.phases.prefill,
-        "decode step": gpu.phases.decode,
-        "generation": gpu.phases.generation,
+        "vision (in prefill)": phases.vision,
+        "prefill": phases.prefill,
+        "decode step": phases.decode,
+        "generation": phases.generation,
     }
-    bounds = {name: bound for name, bound in named.items() if bound is not None}
     columns = ("phase", "compute ms", "memory ms", "bound ms", "limited by", "unfused ms", "tokens/s at most")
-    rows = tuple(_bound_row(name, bound) for name, bound in bounds.items())
-    table = Table(columns, rows, numeric=frozenset({1, 2, 3, 5, 6}), important=(0, 3, 4, 6))
+    rows = tuple(_bound_row(name, bound) for name, bound in named.items() if bound is not None)
+    return Table(columns, rows, numeric=frozenset({1, 2, 3, 5, 6}), important=(0, 3, 4, 6))
+
+
+def _invalid(phases: GpuPhases) -> bool:
+    """Whether a memory bound does not hold."""
+    bounds = (phases.vision, phases.prefill, phases.decode, phases.generation)
+    return any(bound is not None and bound.memory_bound_valid is False for bound in bounds)
+
+
+def _measured_section(found: MeasuredFigures) -> Section:
+    """Bounds by measured peaks, which are no data sheet's."""
+    return Section(f"Measured peak: {found.device}", tuple(measured_blocks(found)))
+
+
+def measured_blocks(found: MeasuredFigures) -> list[Block]:
+    """Bounds by measured peaks, and what they are."""
+    rates = ", ".join(f"{dtype} {scaled(rate, 'FLOP/s')}" for dtype, rate in found.peak_flops.items())
+    remarks = [f"Bounds by {found.label}: {rates}, reading memory {scaled(found.read_bytes_per_s, 'B/s')}."]
+    if _invalid(found.phases):
+        remarks.append(
+            "Memory bounds marked invalid: these weights fit in the last-level cache and need not come from memory."
+        )
+    return [_bounds(found.phases), Items(tuple(remarks))]
+
+
+def _gpu_section(gpu: GpuFigures) -> Section:
+    table = _bounds(gpu.phases)
     remarks = [_peaks(gpu)]
     if gpu.memory is not None:
         need = gpu.memory
@@ -130,7 +157,7 @@ def _gpu_section(gpu: GpuFigures) -> Section:
             + f"working set {scaled(need.activation_bytes, 'B')}): {_FIT[need.fits]}; "
             f"largest batch at these lengths: {need.largest_batch}"
         )
-    if any(bound.memory_bound_valid is False for bound in bounds.values()):
+    if _invalid(gpu.phases):
         remarks.append("memory bounds marked invalid: these weights fit in L2 and need not come from memory")
     remarks += [f"{path}: {reason}" for path, reason in sorted(gpu.reasons.items())]
     remarks += [f"source: {source}" for source in gpu.sources]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
-from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, PRIVATE_ORDER, TOKENS, WORKLOAD
+from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, PEAKS, PRIVATE_ORDER, TOKENS, WORKLOAD
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.records.workload import RangesSent
 from llm_perf_opt.redact import hidden_paths, redact_text, redact_tree
@@ -93,7 +93,7 @@ def write_order(order: WorkOrder, prefix: Sequence[str] = ()) -> list[str]:
         order.scratch_dir.mkdir(parents=True, exist_ok=True)
     # What an earlier attempt left would be taken for this one's.
     (order.scratch_dir / EVENTS).unlink(missing_ok=True)
-    for name in (WORKLOAD, TOKENS):
+    for name in (WORKLOAD, TOKENS, PEAKS):
         (order.output_dir / name).unlink(missing_ok=True)
     order_path = order.scratch_dir / ORDER
     plain = order.model_dump(mode="json")

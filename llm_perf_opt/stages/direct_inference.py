@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from llm_perf_opt.artifacts.layout import ELSEWHERE, LAUNCHES, TOKENS, WORKLOAD
+from llm_perf_opt.artifacts.layout import ELSEWHERE, LAUNCHES, PEAKS, TOKENS, WORKLOAD
 from llm_perf_opt.config.base import Output, TimedSettings
 from llm_perf_opt.stages.base import Stage
 
@@ -21,6 +21,7 @@ class DirectInference(TimedSettings):
 STAGE = Stage(
     settings=DirectInference,
     records={
+        PEAKS: "llm_perf_opt.records.peaks:MeasuredPeaks",
         WORKLOAD: "llm_perf_opt.records.workload:Workload",
         TOKENS: "llm_perf_opt.records.launches:Tokens",
         LAUNCHES: "llm_perf_opt.records.launches:Launches",

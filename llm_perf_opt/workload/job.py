@@ -10,14 +10,16 @@ from typing import Any
 import torch
 import transformers
 
+from llm_perf_opt.analysis.cost import wants_measured_peaks
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.artifacts.layout import TOKENS, WORKLOAD
+from llm_perf_opt.artifacts.layout import PEAKS, TOKENS, WORKLOAD
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.hardware.host import cpu_model
 from llm_perf_opt.records.launches import SampleTokens, Tokens
 from llm_perf_opt.records.workload import DeviceFacts, Memory, ModelFacts, Workload
 from llm_perf_opt.registry import load
 from llm_perf_opt.workload.adapter import Adapter, find_adapter
+from llm_perf_opt.workload.benchmark import peaks_for
 from llm_perf_opt.workload.building import resolve_device
 from llm_perf_opt.workload.capture import capturing, check_capture, ranges_sent
 from llm_perf_opt.workload.events import EventWriter
@@ -38,6 +40,7 @@ def execute(order: WorkOrder, events: EventWriter) -> None:
     device = resolve_device(config.device)
     events.device(str(device))
     check_capture(order.capture, device, events)
+    _measure_peaks(order, device, events)
     memory = MemoryWatch(device)
     events.phase("load", 0, 1)
     start = time.perf_counter()
@@ -59,6 +62,14 @@ def execute(order: WorkOrder, events: EventWriter) -> None:
             f"none of the {len(measured.errors)} samples could be run; the first: {measured.errors[0].error}",
             "check the dataset",
         )
+
+
+def _measure_peaks(order: WorkOrder, device: torch.device, events: EventWriter) -> None:
+    """What the device reaches, where timings will be held against that; never beside a tool that watches."""
+    name = _device_name(device)
+    if order.timed and order.capture is None and wants_measured_peaks(str(device), name, order.config.hardware):
+        events.phase("peaks", 0, 1)
+        write_text(order.output_dir / PEAKS, peaks_for(device, name).model_dump_json(indent=2) + "\n")
 
 
 def _timed(session: Session, adapter: Adapter, memory: MemoryWatch, load_s: float, warmups: int) -> Measured:
@@ -137,14 +148,16 @@ def _model_config(model: Any) -> dict[str, Any]:
     return found
 
 
-def _device_facts(device: torch.device) -> DeviceFacts:
+def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:
-        name = cpu_model() or platform.processor() or platform.machine()
+        return torch.cuda.get_device_name(device)
+    return cpu_model() or platform.processor() or platform.machine()
+
+
+def _device_facts(device: torch.device) -> DeviceFacts:
     return DeviceFacts(
         device=str(device),
-        name=name,
+        name=_device_name(device),
         threads=torch.get_num_threads(),
         torch_version=torch.__version__,
         transformers_version=transformers.__version__,

@@ -14,6 +14,7 @@ import yaml
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.metrics import Metrics
+from llm_perf_opt.records.peaks import MeasuredPeaks
 from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.records.workload import Workload
 from tests.cli_process import llmperf, read_json
@@ -91,16 +92,22 @@ def test_the_raw_repeats_are_consistent(run: tuple[Path, subprocess.CompletedPro
             assert sum(repeat.step_ms) <= repeat.e2e_ms - repeat.ttft_ms + repeat.prefill_ms
 
 
-def test_unknown_ratios_are_null_with_a_reason(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_ratios_are_held_against_the_measured_peak(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     path, _ = run
     metrics = Metrics.model_validate_json((path / "torch_profiler" / "metrics.json").read_bytes()).metrics
     for name in ("ttft_ms", "prefill.latency_ms", "decode.tpot_ms", "decode.tokens_per_s", "e2e.latency_ms"):
         assert metrics[name].n == 4
         assert len(metrics[name].samples) == 4
     if read_json(path / "torch_profiler" / "workload.json")["device"]["device"] == "cpu":
-        for name in ("prefill.mfu", "decode.mbu", "decode.mfu"):
-            assert metrics[name].median is None
-            assert "no peak is known" in (metrics[name].reason or "")
+        peaks = MeasuredPeaks.read(path / "torch_profiler" / "peaks.json")
+        for name in ("prefill.mfu", "decode.mfu"):
+            assert metrics[name].median is not None, metrics[name].reason
+            assert (metrics[name].note or "").startswith(f"against {peaks.label('float32')}")
+        cache = peaks.last_level_cache_bytes
+        why = "fit the last-level cache" if cache is not None else "last-level cache is not known"
+        assert metrics["decode.mbu"].median is None
+        assert why in (metrics["decode.mbu"].reason or "")
+        assert "by the measured peak of" in (path / "report.md").read_text(encoding="utf-8")
 
 
 def test_operators_add_up_to_the_phases(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -124,7 +131,7 @@ def test_the_reports_say_what_was_measured(run: tuple[Path, subprocess.Completed
     path, _ = run
     report = (path / "report.md").read_text()
     fingerprint = read_json(path / "run.json")["stages"]["torch_profiler"]["work_fingerprint"]
-    unknown = "prefill.mfu, decode.mbu, decode.mfu: not measured"
+    unknown = "decode.mbu: not measured"
     for text in ("Where the time goes", unknown, "Top operators", fingerprint, "Environment"):
         assert text in report
     summary = read_json(path / "summary.json")

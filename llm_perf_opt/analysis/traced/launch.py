@@ -16,6 +16,7 @@ from typing import Any
 from llm_perf_opt.analysis.static.description import Description, ImageSize
 from llm_perf_opt.analysis.traced.wire import description_from_wire
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.hardware.measured import cache_folder
 from llm_perf_opt.opening import read_file
 
 TIMEOUT_S = 300.0
@@ -25,8 +26,7 @@ _FORMAT = 2
 
 def cache_directory() -> Path:
     """Where traced descriptions are kept: `$XDG_CACHE_HOME/llmperf/static`, or `~/.cache/llmperf/static`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "llmperf" / "static"
+    return cache_folder() / "static"
 
 
 def _versions() -> dict[str, str]:

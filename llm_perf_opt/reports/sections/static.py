@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from llm_perf_opt.analysis.static.measured import measured_figures
 from llm_perf_opt.artifacts.layout import STATIC_REPORT
+from llm_perf_opt.records.peaks import MeasuredPeaks
 from llm_perf_opt.records.static import Bound, GpuFigures, StaticRecord
-from llm_perf_opt.reports.document import Block, Document, Items, Section, Table
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
-from llm_perf_opt.reports.static import static_document
+from llm_perf_opt.reports.static import measured_blocks, static_document
 from llm_perf_opt.reports.units import in_bytes, significant
 
 
@@ -32,9 +34,21 @@ def section(facts: RunFacts) -> Section | None:
     blocks: list[Block] = [Table(columns, rows, numeric=frozenset({1, 2, 3, 4}))]
     if static.gpus:
         blocks.append(_bounds(static.gpus))
+    blocks += _measured(static, facts)
     reasons = tuple(f"{name}: not covered: {reason}" for name, reason in static.reasons.items())
     blocks.append(Items((*reasons, *static.assumptions)))
     return Section("Static analysis", tuple(blocks))
+
+
+def _measured(static: StaticRecord, facts: RunFacts) -> list[Block]:
+    """The same by the peaks that a stage of the run measured, where it did."""
+    peaks = facts.first(MeasuredPeaks)
+    if peaks is None:
+        return []
+    figures = measured_figures(static, peaks)
+    if isinstance(figures, str):
+        return [Paragraph(f"No bounds by measured peaks: {figures}.")]
+    return measured_blocks(figures)
 
 
 def _bounds(gpus: Sequence[GpuFigures]) -> Table:

@@ -6,6 +6,7 @@ from llm_perf_opt.artifacts.layout import (
     ELSEWHERE,
     LAUNCHES,
     MODULES,
+    PEAKS,
     PROFILE,
     TABLES,
     TIMELINE,
@@ -18,6 +19,7 @@ from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 STAGE = Stage(
     settings=TorchProfiler,
     records={
+        PEAKS: "llm_perf_opt.records.peaks:MeasuredPeaks",
         WORKLOAD: "llm_perf_opt.records.workload:Workload",
         MODULES: "llm_perf_opt.records.workload:Instrumented",
         PROFILE: "llm_perf_opt.records.workload:Profile",

@@ -72,6 +72,7 @@ DEFAULTS: dict[str, object] = {
     "measure.launches": 1,
     "measure.ranges": ("phase", "module"),
     "hardware.gpu": "auto",
+    "hardware.peaks": "auto",
     "hardware.peak_tflops": None,
     "hardware.memory_bandwidth_gbs": None,
     "pipeline.static_analysis.enable": True,
