@@ -58,6 +58,8 @@ class DecodeSteps:
     """Steps over `SLOW` times the median."""
     slow_share: float
     """Of the time of all steps, in the slow ones."""
+    total_ms: float
+    """Of all steps."""
 
 
 def decode_steps(batches: Sequence[BatchResult]) -> DecodeSteps | None:
@@ -75,6 +77,7 @@ def decode_steps(batches: Sequence[BatchResult]) -> DecodeSteps | None:
         p99_ms=percentile(steps, 0.99),
         slow=len(slow),
         slow_share=sum(slow) / total if total > 0 else 0.0,
+        total_ms=total,
     )
 
 

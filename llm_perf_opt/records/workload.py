@@ -171,6 +171,41 @@ class RangesSent(Record):
     end."""
 
 
+class GraphBreak(Record):
+    """Code that torch.compile could not take into the graph it was making."""
+
+    reason: str
+    count: int
+    """Over all compilations."""
+
+
+class Recompiled(Record):
+    """One compilation during the timed repeats."""
+
+    function: str
+    reason: str | None
+    """Which guard did not hold; null for something that had not been compiled before."""
+    seconds: float
+
+
+class Compilation(Record):
+    """What torch.compile did, where it was asked for."""
+
+    graphs: int
+    """Made in all."""
+    compile_s: float
+    """Of all compilations that torch has kept."""
+    breaks: tuple[GraphBreak, ...]
+    """The most frequent first."""
+    cuda_graphs_skipped: int
+    """How often it ran without the CUDA graph that it would have made."""
+    cuda_graph_skip_reasons: tuple[str, ...] = ()
+    late_graphs: int
+    """Of `graphs`, those made in the timed repeats."""
+    late: tuple[Recompiled, ...]
+    """Compilations in the timed repeats, in order."""
+
+
 class Workload(Record):
     """Everything one child measured."""
 
@@ -193,6 +228,8 @@ class Workload(Record):
     errors: tuple[SampleError, ...] = ()
     memory: Memory
     ranges: RangesSent | None = None
+    compilation: Compilation | None = None
+    """Null where nothing was to be compiled, or this torch does not tell."""
     notes: tuple[str, ...] = ()
     """What was changed or dropped against the configuration, in words."""
 

@@ -109,6 +109,7 @@ def _record(
         errors=tuple(measured.errors),
         memory=memory,
         ranges=ranges_sent(),
+        compilation=session.compilation,
         notes=notes,
     )
 

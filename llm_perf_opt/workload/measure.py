@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from llm_perf_opt.records.workload import BatchResult, Repeat, SampleError
+from llm_perf_opt.records.workload import BatchResult, Compilation, GraphBreak, Recompiled, Repeat, SampleError
 from llm_perf_opt.workload.clock import clock_for
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.inputs import BadSampleError
@@ -17,7 +17,7 @@ from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.out_of_memory import OutOfMemoryInPhase
 from llm_perf_opt.workload.ranges import WARMUP, Ranges
 from llm_perf_opt.workload.syncs import watching_syncs
-from llm_perf_opt.workload.torch_private import graphs_compiled
+from llm_perf_opt.workload.torch_private import CompileHistory, compile_history
 from llm_perf_opt.workload.transformers_private import missing
 from llm_perf_opt.workload.watching import PhaseSpan
 
@@ -58,8 +58,10 @@ class Session:
         """What a reader of the figures must know, in words."""
         self.spans: list[PhaseSpan] = []
         """Phases of the runs so far, for those who watch the timed repeats."""
-        self._graphs: int | None = None
-        """Made when the timed repeats begin."""
+        self._compiled: CompileHistory | None = None
+        """When the timed repeats begin."""
+        self.compilation: Compilation | None = None
+        """What was compiled, known when they have ended."""
         self._waits: Counter[str] = Counter()
 
     def warm_up(self, rounds: int) -> int:
@@ -81,7 +83,7 @@ class Session:
                     self.loop.generate(batch, Ranges(()))
                     self.clock.synchronize()
                 self._waits = waits
-        self._graphs = graphs_compiled() if execution.compiles else None
+        self._compiled = compile_history() if execution.compiles else None
         return rounds if batches else 0
 
     def _warm_up_batches(self) -> list[Batch]:
@@ -136,12 +138,14 @@ class Session:
             self.notes.append(f"{processor} is applied: generation_config.json or transformers' default asks for it")
 
     def _note_graphs(self) -> None:
-        now = graphs_compiled()
-        if now is None or self._graphs is None:
+        now = compile_history()
+        if now is None or self._compiled is None:
             self.notes.append(
                 "whether graphs were compiled in timed repeats is unknown: this torch does not count them"
             )
-        elif late := now - self._graphs:
+            return
+        self.compilation = compilation_of(self._compiled, now)
+        if late := self.compilation.late_graphs:
             self.notes.append(f"{late} graphs were compiled in timed repeats: their times are of compiling too")
 
     def _measure_batch(
@@ -241,3 +245,23 @@ class Session:
             else:
                 good.append(index)
         return tuple(good), errors
+
+
+def compilation_of(before: CompileHistory, now: CompileHistory) -> Compilation:
+    """What was compiled in all, and since `before`."""
+    known = {item.key for item in before.compilations}
+    breaks = sorted(now.breaks.items(), key=lambda item: -item[1])
+    skips = (item.skipped_cuda_graph for item in now.compilations)
+    return Compilation(
+        graphs=now.graphs,
+        compile_s=sum(item.seconds for item in now.compilations),
+        breaks=tuple(GraphBreak(reason=reason, count=count) for reason, count in breaks),
+        cuda_graphs_skipped=now.cuda_graphs_skipped,
+        cuda_graph_skip_reasons=tuple(dict.fromkeys(why for why in skips if why is not None)),
+        late_graphs=now.graphs - before.graphs,
+        late=tuple(
+            Recompiled(function=item.function, reason=item.reason, seconds=item.seconds)
+            for item in now.compilations
+            if item.key not in known
+        ),
+    )

@@ -5,7 +5,8 @@ tests/unit/workload/test_private_names.py fails for a release that has moved one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,61 @@ EVENT_METHODS = (
 """Of an event in the memory of the profiler."""
 
 
-def graphs_compiled() -> int | None:
-    """How many graphs torch.compile has made in this process; None where this torch does not count them."""
+@dataclass(frozen=True)
+class Compiling:
+    """One compilation of one function."""
+
+    key: str
+    """Tells it apart from the others of this process."""
+    function: str
+    reason: str | None
+    """Which guard did not hold; None for the first of the function."""
+    seconds: float
+    skipped_cuda_graph: str | None
+    """Why it has no CUDA graph, where it was to have one."""
+
+
+@dataclass(frozen=True)
+class CompileHistory:
+    """What torch.compile has done in this process."""
+
+    graphs: int
+    breaks: Mapping[str, int]
+    """Reason → how often."""
+    cuda_graphs_skipped: int
+    compilations: tuple[Compiling, ...]
+    """The last of them: torch keeps some dozens."""
+
+
+def compile_history() -> CompileHistory | None:
+    """What torch has counted of it; None where this torch does not."""
     try:
-        counters: Any = torch._dynamo.utils.counters
-        return int(counters["stats"]["unique_graphs"])
+        utils: Any = torch._dynamo.utils
+        counters = utils.counters
+        return CompileHistory(
+            graphs=int(counters["stats"]["unique_graphs"]),
+            breaks={_first_line(reason): int(count) for reason, count in counters["graph_break"].items()},
+            cuda_graphs_skipped=int(counters["inductor"]["cudagraph_skips"]),
+            compilations=tuple(_compiling(item) for item in utils.get_compilation_metrics()),
+        )
     except (AttributeError, KeyError, TypeError):
         return None
+
+
+def _compiling(item: Any) -> Compiling:
+    reason = item.recompile_reason
+    return Compiling(
+        key=str(item.compile_id),
+        function=str(item.co_name),
+        reason=None if reason is None else _first_line(reason),
+        seconds=float(item.entire_frame_compile_time_s or 0.0),
+        skipped_cuda_graph=getattr(item, "cudagraph_skip_reason", None),
+    )
+
+
+def _first_line(text: str) -> str:
+    """Without torch's hints and the reader's own code below, and without the runs of blanks in it."""
+    return " ".join(text.split("\n", 1)[0].split())
 
 
 def profiler_events(profiler: torch.profiler.profile) -> Sequence[Any]:

@@ -53,10 +53,15 @@ def amdahl(share: float, of: str, where: str) -> Saving | str:
 Part = Literal["preprocess", "prefill", "decode"]
 
 
+def end_to_end_ms(record: Workload) -> float:
+    """From reading a batch to its last token, over all timed repeats."""
+    return sum(repeat.e2e_ms for batch in record.batches for repeat in batch.repeats)
+
+
 def part_of_end_to_end(timed: Piece[Workload], part: Part) -> AdviceFigure:
-    """What a phase is of the time from reading a batch to its last token, over all timed repeats."""
+    """What a phase is of that time."""
     repeats = [repeat for batch in timed.record.batches for repeat in batch.repeats]
-    whole_ms = sum(repeat.e2e_ms for repeat in repeats)
+    whole_ms = end_to_end_ms(timed.record)
     part_ms = sum(getattr(repeat, f"{part}_ms") or 0.0 for repeat in repeats)
     return AdviceFigure(
         name=f"share of the end-to-end time in {part}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from llm_perf_opt.analysis.advice.advise import advise, all_rules
 from llm_perf_opt.analysis.advice.evidence import Evidence
 from llm_perf_opt.analysis.advice.page import refreshed
 from llm_perf_opt.analysis.advice.rule import Rule, amdahl
+from llm_perf_opt.cli.app import COMMANDS
+from llm_perf_opt.config.keys import all_settings
 from llm_perf_opt.records.advice import Saving
 from llm_perf_opt.records.workload import Instrumented
 from tests import records
@@ -50,6 +53,16 @@ def test_what_is_said_has_its_evidence_and_a_bound_or_a_reason(rule: Rule) -> No
     assert said.sentence.endswith(".") and said.change.endswith(".")
     assert all(": " in figure.source for figure in said.figures)
     assert all(file in said.evidence for file in (figure.source.split(": ")[0] for figure in said.figures))
+
+
+@BY_NAME
+def test_what_is_to_be_changed_can_be(rule: Rule) -> None:
+    """Every key that advice names is one of the configuration, and every command one of llmperf."""
+    said = of_rule(advise(MADE[rule.name].with_figure(rule.above * 1.5)), rule.name)
+    assert said is not None
+    keys = set(re.findall(r"\b((?:infer|model|measure|dataset|hardware|pipeline)\.[a-z_.]*[a-z])", said.change))
+    assert keys <= set(all_settings())
+    assert set(re.findall(r"llmperf ([a-z]+)", said.change)) <= set(COMMANDS)
 
 
 def test_the_bound_is_amdahls() -> None:

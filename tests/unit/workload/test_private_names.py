@@ -17,8 +17,9 @@ from transformers.generation import GenerationMixin
 import llm_perf_opt
 from llm_perf_opt.config.schema import Infer
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.workload.measure import compilation_of
 from llm_perf_opt.workload.selection import Selector
-from llm_perf_opt.workload.torch_private import EVENT_METHODS, graphs_compiled, profiler_events
+from llm_perf_opt.workload.torch_private import EVENT_METHODS, compile_history, profiler_events
 from llm_perf_opt.workload.transformers_private import DECODING, NAMES, PROCESSORS, TOKENS, Private, missing
 from tests.tiny_models import write_text_model
 from tests.unit.workload.models import PROMPTS, load, measuring, prompt
@@ -85,11 +86,25 @@ def test_transformers_has_its_names_where_we_look(private: Private) -> None:
 
 
 def test_torch_counts_compiled_graphs_where_we_look() -> None:
-    before = graphs_compiled()
-    torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(3))
-    after = graphs_compiled()
+    def broken(x: torch.Tensor, factor: int) -> torch.Tensor:
+        return x * factor if x.sum().item() > 0 else x
+
+    before = compile_history()
     assert before is not None, f"torch {torch.__version__} has no torch._dynamo.utils.counters: see torch_private.py"
-    assert after == before + 1, f"torch {torch.__version__} counts graphs elsewhere: see workload/torch_private.py"
+    compiled = torch.compile(broken, backend="eager")
+    compiled(torch.ones(3), 2)
+    between = compile_history()
+    compiled(torch.ones(3), 3)
+    after = compile_history()
+    assert between is not None and after is not None
+    why = f"torch {torch.__version__} counts elsewhere: see workload/torch_private.py"
+    assert between.graphs == before.graphs + 2, why
+    found = compilation_of(between, after)
+    assert found.late_graphs == len(found.late) >= 1, why
+    assert all(item.seconds > 0 for item in found.late)
+    assert any("factor == 2" in (item.reason or "") for item in found.late), why
+    assert any("Tensor.item()" in item.reason and item.count >= 1 for item in found.breaks), why
+    assert all("\n" not in item.reason for item in found.breaks)
 
 
 def test_torch_gives_the_events_of_the_profiler_where_we_look() -> None:
@@ -142,5 +157,5 @@ def test_graphs_that_are_not_counted_are_unknown(monkeypatch: pytest.MonkeyPatch
     import torch._dynamo.utils
 
     monkeypatch.delattr(torch._dynamo.utils, "counters")
-    assert graphs_compiled() is None
+    assert compile_history() is None
     assert DECODING.is_there

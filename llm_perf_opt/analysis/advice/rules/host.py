@@ -16,6 +16,7 @@ from llm_perf_opt.analysis.advice.rule import (
 )
 from llm_perf_opt.records.advice import AdviceFigure
 from llm_perf_opt.records.device_timeline import DeviceTimeline, Parts
+from llm_perf_opt.records.workload import Workload
 
 FIGURE = "share of idle time in which the device waits for the host to launch"
 OF_RUN = (
@@ -23,6 +24,9 @@ OF_RUN = (
     "launch; infer.execution: compile makes fewer and larger kernels."
 )
 OF_IMPORT = "Launch less from the host: CUDA graphs for the part that repeats, torch.compile, or larger batches."
+LOOKING = "share of decode in which the host looks at tokens"
+WAITS = ", the wait for the step included, in which nothing is launched"
+OVERLAPPED = "that wait and the rest of the step overlapped"
 WELL_USED = 0.8
 """A device that is busy for so much of the time is not held up."""
 
@@ -75,7 +79,38 @@ def _causes(part: Parts) -> list[str]:
     return [cause for cause in part.idle_by_cause if cause.startswith("host_") or cause == "launch_call"]
 
 
+def synchronised(evidence: Evidence) -> Iterator[Case]:
+    for piece in evidence.each(Workload):
+        repeats = [repeat for batch in piece.record.batches for repeat in batch.repeats]
+        decode_ms = sum(repeat.decode_ms or 0.0 for repeat in repeats)
+        if not decode_ms:
+            continue
+        looking = sum(repeat.host_sync_ms for repeat in repeats) / decode_ms
+        decode = part_of_end_to_end(piece, "decode")
+        on_gpu = piece.record.device.device != "cpu"
+        # On a GPU the host waits there for the step: the wait and the rest can at most overlap.
+        could_go = min(looking, 1 - looking) if on_gpu else looking
+        source = f"{piece.file}: batches[].repeats[].host_sync_ms, decode_ms"
+        yield Case(
+            sentence="The host looks at tokens in every step: the check for the end of the text and logits "
+            f"processors take {percent(looking)} of decode{WAITS if on_gpu else ''}.",
+            figures=(AdviceFigure(name=LOOKING, value=looking, unit="share", source=source), decode),
+            change="infer.stop_on_eos: false decodes a fixed length without a look; infer.no_repeat_ngram_size: null "
+            "leaves out the processor that goes over all ids, where the model's own settings do not ask for it.",
+            saving=amdahl(could_go * decode.value, END_TO_END, OVERLAPPED if on_gpu else "the host did not look"),
+        )
+
+
 RULES = (
+    Rule(
+        name="host-sync",
+        about="The check for the end of the text and logits processors take more than a tenth of decode. On a GPU that "
+        "contains the wait for the step, which keeps the host from launching the next one meanwhile.",
+        figure=LOOKING,
+        above=0.1,
+        tried_on="a run of a tiny Llama on a CPU with infer.no_repeat_ngram_size",
+        cases=synchronised,
+    ),
     Rule(
         name="host-bound",
         about="A device is busy for less than 80 % of decode (of the whole recording, where it was imported), and over "
