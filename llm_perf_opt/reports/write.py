@@ -130,7 +130,7 @@ def _write_run_reports(
     made: dict[str, Report] = {
         "md": (folder / REPORT, lambda: to_markdown(document)),
         "html": (folder / REPORT_HTML, lambda: to_html(document)),
-        "json": (folder / SUMMARY, lambda: json.dumps(summary(facts), indent=2, ensure_ascii=False) + "\n"),
+        "json": (folder / SUMMARY, lambda: _summary_json(facts, written.defects)),
     }
     write_each([made[name] for name in formats], written)
 
@@ -145,9 +145,18 @@ def title_of(facts: RunFacts) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def summary(facts: RunFacts) -> dict[str, Any]:
-    """`summary.json`: how the run went and its figures, for a program."""
+def _summary_json(facts: RunFacts, defects: list[Defect]) -> str:
+    return json.dumps(summary(facts, defects), indent=2, ensure_ascii=False) + "\n"
+
+
+def summary(facts: RunFacts, defects: list[Defect] | None = None) -> dict[str, Any]:
+    """`summary.json`: how the run went and its figures, for a program.
+
+    Args:
+        defects: is given what was wrong with the rules of advice, which cost `advice` alone.
+    """
     manifest = facts.manifest
+    advice = _attempt(partial(advice_of, facts), "the advice", [] if defects is None else defects)
     return {
         "schema_version": 1,
         "name": title_of(facts),
@@ -156,7 +165,7 @@ def summary(facts: RunFacts) -> dict[str, Any]:
         "created": manifest.created,
         "imported": [file.model_dump(mode="json") for file in manifest.imported],
         "stages": {name: entry.model_dump(mode="json") for name, entry in manifest.stages.items()},
-        "advice": [advice.model_dump(mode="json") for advice in advice_of(facts)],
+        "advice": None if advice is None else [found.model_dump(mode="json") for found in advice],
         "measured": {stage: _summary_of(facts, stage, measured) for stage, measured in facts.measured.items()},
         # Of several the first.
         **{record.SUMMARY: record.summary() for _, record in reversed(facts.all(Record)) if record.SUMMARY is not None},

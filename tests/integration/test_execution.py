@@ -75,8 +75,12 @@ def test_compilation_happens_in_warm_up(tmp_path: Path) -> None:
 def test_a_graph_compiled_while_timing_is_told(tmp_path: Path) -> None:
     infer = FEW.model_copy(update={"execution": "compile", "cache": "static"})
     found = measuring(tmp_path, infer, PROMPTS[:1], Measure(warmup=0, repeats=1))
+    found._compiled = compile_history()  # as if warm-up had left something
     found.measure()
-    assert any("compiled in timed repeats" in note for note in found.notes)
+    assert any("graphs were compiled in timed repeats: their times" in note for note in found.notes)
+    assert found.compilation is not None
+    assert found.compilation.late_graphs == len(found.compilation.late) == 1
+    assert found.compilation.late[0].seconds > 0
 
 
 class _Recorded:

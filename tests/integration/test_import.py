@@ -151,6 +151,8 @@ def test_recorded_files_of_three_tools_make_one_run(shared_data: Path, tmp_path:
     found = json.loads(finished.stdout)
     assert found["nsys"]["reports"][0]["facts"]["kernels"] == 3442
     assert found["ncu"]["facts"]["results"] == 4
+    assert [said["rule"] for said in found["advice"]] == ["exposed-copies", "host-bound", "exposed-communication"]
     page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "## What would help\n\n- Copying is not hidden" in page
     assert "vllm::moe_forward" in page
     assert "mathKernel3" in page

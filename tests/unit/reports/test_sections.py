@@ -14,6 +14,7 @@ from llm_perf_opt.records.manifest import Manifest, StageEntry
 from llm_perf_opt.records.predictions import Prediction
 from llm_perf_opt.records.tables import OperatorRow, ProfileTables
 from llm_perf_opt.records.workload import Instrumented, Profile, SampleError
+from llm_perf_opt.reports.attempt import Defect
 from llm_perf_opt.reports.document import Document, Items, Paragraph, Section, Table, Verbatim
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.html import to_html
@@ -315,3 +316,15 @@ def test_at_most_five_pieces_of_advice_are_shown() -> None:
     shown = advice.blocks([made] * 7)
     assert isinstance(shown[0], Items) and len(shown[0].items) == 5
     assert shown[-1] == Paragraph("2 more, with lower bounds or none, in summary.json under advice.")
+
+
+def test_a_defect_in_a_rule_costs_the_advice_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> tuple[Advice, ...]:
+        raise ZeroDivisionError("a rule")
+
+    monkeypatch.setattr("llm_perf_opt.reports.write.advice_of", broken)
+    defects: list[Defect] = []
+    assert summary(records.facts(records.measured(records.workload())), defects)["advice"] is None
+    assert ["the advice could not be written: a defect, ZeroDivisionError" in found.message for found in defects] == [
+        True
+    ]
