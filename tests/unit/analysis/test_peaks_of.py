@@ -71,7 +71,7 @@ def test_a_run_from_before_says_how_to_get_them() -> None:
 
 def metrics(against: Peaks, prefill_flops: int = 10**9, least_bytes: int = 10**7) -> Metrics:
     """39 ms of prefill, 20 ms of decode."""
-    cost = BatchCost(prefill_flops, 10**7, least_bytes)
+    cost = BatchCost(prefill_flops, 10**7, least_bytes, 10**7)
     return stage_metrics(records.workload(), records.NOT_WATCHED, lambda _: cost, against)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from llm_perf_opt.analysis.advice.evidence import Evidence, Piece
 from llm_perf_opt.analysis.advice.rule import END_TO_END, Case, Rule, amdahl, percent
+from llm_perf_opt.artifacts.layout import FACTS
 from llm_perf_opt.hardware.catalogue import find_gpu
 from llm_perf_opt.records.advice import AdviceFigure, Saving
 from llm_perf_opt.records.device_timeline import DeviceTimeline
@@ -101,7 +102,7 @@ def _nsys(piece: Piece[NsysCapture]) -> Iterator[Case]:
 def _ncu(piece: Piece[NcuCapture]) -> Iterator[Case]:
     facts, failure = piece.record.facts, piece.record.failure
     nothing = facts is None or not facts.results
-    change = "Ask for launches that happen: see the filters in ncu/facts.json."
+    change = f"Ask for launches that happen: see the filters in {FACTS}."
     if failure is not None:
         change = f"{failure.remedy.rstrip('.')}."
     yield _empty("The ncu profile", nothing, f"{piece.file}: facts.results", change)
