@@ -11,7 +11,6 @@ from llm_perf_opt.analysis.metrics import BatchCost, CostOf, Peaks, tpot_ms
 from llm_perf_opt.analysis.waterfall import PHASES, StepWork, Window, below_bound, nothing, waterfall, window_of
 from llm_perf_opt.artifacts.layout import WORKLOAD, workload_dir
 from llm_perf_opt.records.device_timeline import DeviceTimeline
-from llm_perf_opt.records.peaks import MeasuredPeaks
 from llm_perf_opt.records.waterfall import Waterfall
 from llm_perf_opt.records.workload import BatchResult, Profile, Repeat, Workload
 from llm_perf_opt.reports.facts import Found, RunFacts
@@ -162,11 +161,7 @@ def _bound_s(facts: RunFacts, workload: Workload, runs: Runs, phase: str) -> tup
     """The least time of these generations on the GPU that they ran on, and what it was computed from."""
     assert facts.setup is not None
     config = facts.setup.config
-    on = workload.device
-    measured = (
-        record for _, record in facts.all(MeasuredPeaks) if (record.device, record.name) == (on.device, on.name)
-    )
-    peaks = peaks_of(on, workload.model, config.hardware, next(measured, None))
+    peaks = peaks_of(workload.device, workload.model, config.hardware, facts.measured_peaks(workload.device))
     if peaks.flops_per_s is None or peaks.bytes_per_s is None:
         return peaks.reason or "the peak of this hardware is not known", None
     counting = config.pipeline.first(StaticAnalysis)

@@ -43,6 +43,8 @@ class Bench:
     amount: int
     """FLOPs, or bytes, of one run."""
     what: str
+    made_anew: Callable[[], Callable[[], Any]] | None = None
+    """Makes what `run` works on anew for each round: where a buffer lies in memory decides how fast it is read."""
     rounds: list[float] = field(default_factory=list)
 
     def measure(self, clock: Clock[Any], seconds: float) -> float:
@@ -55,6 +57,13 @@ class Bench:
             clock.synchronize()
             best_ms = min(best_ms, clock.elapsed_ms(start, done))
         return self.amount / max(best_ms, 1e-6) * 1e3
+
+    def round(self, clock: Clock[Any], seconds: float) -> None:
+        """Measure once more, and keep it."""
+        if self.made_anew is not None:
+            self.run = lambda: None  # the former goes before the next one is there
+            self.run = self.made_anew()
+        self.rounds.append(self.measure(clock, seconds))
 
     def rate(self) -> MeasuredRate:
         return MeasuredRate(per_s=max(self.rounds), rounds=tuple(self.rounds), what=self.what)
@@ -100,7 +109,7 @@ def measure_peaks(device: torch.device, name: str, seconds: float = ROUND_S) -> 
         bench.run()
     for _ in range(ROUNDS):
         for bench in benches:
-            bench.rounds.append(bench.measure(clock, seconds))
+            bench.round(clock, seconds)
     if device.type == "cuda":
         products.clear()
         benches.clear()
@@ -147,10 +156,13 @@ def _reading(device: torch.device, cache: int | None) -> Bench | str:
     room = min(MOST_BUFFER_BYTES, memory // SHARE_OF_MEMORY)
     if min(wanted, room) < 2 * (cache or 0) or room < LEAST_BUFFER_BYTES[device.type]:
         return f"a buffer of {wanted >> 20:,} MiB, which the caches do not hold, is more than this memory has room for"
-    half = torch.ones(min(wanted, room) // 8, device=device)
-    other = torch.ones_like(half)
-    amount = 2 * half.numel() * half.element_size()
-    return Bench(lambda: torch.dot(half, other), amount, f"torch.dot over {amount >> 20:,} MiB")
+    numbers = min(wanted, room) // 8
+
+    def made() -> Callable[[], Any]:
+        one, two = (torch.ones(numbers, dtype=torch.float32, device=device) for _ in range(2))
+        return lambda: torch.dot(one, two)
+
+    return Bench(lambda: None, numbers * 8, f"torch.dot over {numbers * 8 >> 20:,} MiB", made)
 
 
 def _last_level_cache(device: torch.device) -> int | None:

@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 
 from llm_perf_opt.analysis.static.measured import measured_figures
 from llm_perf_opt.artifacts.layout import STATIC_REPORT
-from llm_perf_opt.records.peaks import MeasuredPeaks
 from llm_perf_opt.records.static import Bound, GpuFigures, StaticRecord
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
@@ -42,7 +41,8 @@ def section(facts: RunFacts) -> Section | None:
 
 def _measured(static: StaticRecord, facts: RunFacts) -> list[Block]:
     """The same by the peaks that a stage of the run measured, where it did."""
-    peaks = facts.first(MeasuredPeaks)
+    timed = facts.headline
+    peaks = None if timed is None else facts.measured_peaks(timed.workload.device)
     if peaks is None:
         return []
     figures = measured_figures(static, peaks)

@@ -17,6 +17,7 @@ from llm_perf_opt.reports.facts import read_run
 from llm_perf_opt.reports.units import in_bytes, percent, significant
 from llm_perf_opt.reports.write import write_reports
 from tests import records
+from tests.unit.hardware.test_peaks import peaks
 
 MANIFEST = Manifest(
     llmperf_version="0",
@@ -110,3 +111,15 @@ def test_numbers_for_people(value: float | None, text: str) -> None:
 def test_bytes_and_shares() -> None:
     assert [in_bytes(value) for value in (None, 512, 3 << 20, 5 << 30)] == ["—", "512 B", "3.00 MiB", "5.00 GiB"]
     assert [percent(share) for share in (0.0, 0.1234, 1.0)] == ["0.0 %", "12.3 %", "100 %"]
+
+
+def test_peaks_are_those_that_were_known_best_for_every_stage(tmp_path: Path) -> None:
+    path = run_directory(tmp_path, config_with())
+    device = records.workload().device
+    once = peaks(device=device.device, name=device.name)
+    again = once.model_copy(update={"attempts": 2})
+    elsewhere = once.model_copy(update={"name": "another", "attempts": 9})
+    for folder, record in (("launch-00", once), ("launch-01", again), ("launch-02", elsewhere)):
+        (path / "torch_profiler" / folder).mkdir()
+        (path / "torch_profiler" / folder / "peaks.json").write_text(record.model_dump_json())
+    assert read_run(path, MANIFEST).measured_peaks(device) == again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,20 @@ def test_the_fastest_run_counts() -> None:
 
 def test_a_bench_is_run_once_however_short_the_time() -> None:
     assert Bench(lambda: None, 1000, "").measure(Ticking(500), seconds=0.0) == pytest.approx(1000 / 500e-9)
+
+
+def test_a_buffer_is_made_anew_for_each_round() -> None:
+    made: list[int] = []
+
+    def anew() -> Callable[[], None]:
+        made.append(len(made))
+        return lambda: None
+
+    bench = Bench(lambda: None, 1000, "", anew)
+    for _ in range(3):
+        bench.round(Ticking(500), seconds=0.0)
+    assert made == [0, 1, 2]
+    assert bench.rounds == [pytest.approx(1000 / 500e-9)] * 3
 
 
 def test_products_grow_until_one_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
