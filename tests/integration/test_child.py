@@ -33,7 +33,7 @@ def carry_out(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, stall_li
         output_dir=folder / "out",
     )
     prelude = f"events = {str(folder / 'scratch' / 'events.jsonl')!r}\n"
-    monkeypatch.setattr(child, "child_argv", lambda _path: [sys.executable, "-c", prelude + code])
+    monkeypatch.setattr(child, "child_argv", lambda *_: [sys.executable, "-c", prelude + code])
     with pytest.raises(LlmperfError) as caught:
         child.run_child(order, Quiet(), stall_limit_s=stall_limit_s)
     return caught.value
