@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -26,10 +27,13 @@ from llm_perf_opt.registry import loaded_third_party
 from llm_perf_opt.runner import Ended, Listener, StageAction, run_stages
 from llm_perf_opt.stages.base import Needs
 from llm_perf_opt.stages.enabled import EnabledStage, enabled_stages
+from llm_perf_opt.stages.given import announced
 from llm_perf_opt.stages.save_dirs import refuse_used_folders
 from llm_perf_opt.workload.adapter import check_preprocess, find_adapter
 from llm_perf_opt.workload.choice import with_model_chosen
 from llm_perf_opt.workload.inputs import find_inputs
+from llm_perf_opt.workload.ranks import ranks_of
+from llm_perf_opt.workload.shardable import check_sharding
 
 
 def plan_run(config: Config, output: Path | None) -> Plan:
@@ -130,7 +134,7 @@ def _inputs(config: Config, needs: AbstractSet[Needs]) -> Inputs:
     """The samples; none are looked for when no stage reads them."""
     adapter = find_adapter(config.model.name)
     # A model that is not there, or may not run, is refused now, not after a minute of imports.
-    adapter.model_config(config)
+    check_sharding(config, adapter, adapter.model_config(config))
     check_preprocess(adapter, config)
     if "samples" in needs and adapter.permit is not None:
         adapter.permit(config)
@@ -150,7 +154,8 @@ def start(plan: Plan, argv: Sequence[str], listener: Listener) -> Ended:
     names = [stage.name for stage in stages]
     directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=names, numbered=plan.numbered)
     actions = _actions(directory.path, plan, stages)
-    return run_stages(directory, actions, listener, write_facts=lambda: _write_facts(directory, plan))
+    with announced(plan.config, ranks_of(os.environ), directory.path):
+        return run_stages(directory, actions, listener, write_facts=lambda: _write_facts(directory, plan))
 
 
 def resume(resumption: Resumption, listener: Listener) -> Ended:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llm_perf_opt.analysis.statistics import percentile, summarize, unmeasured
 from llm_perf_opt.records.hardware import HardwareState
@@ -40,6 +40,14 @@ class Peaks:
     """Why decode is not held against the bandwidth, where that is not because of `reason`."""
     if_passed: str | None = None
     """What it means that something is faster; None: that the peak or the count is wrong."""
+
+    def of(self, devices: int) -> Peaks:
+        """Those of so many devices together."""
+        if devices == 1:
+            return self
+        flops = None if self.flops_per_s is None else self.flops_per_s * devices
+        moved = None if self.bytes_per_s is None else self.bytes_per_s * devices
+        return replace(self, flops_per_s=flops, bytes_per_s=moved, source=f"{devices} × {self.source}")
 
 
 SLOW = 2.0

@@ -128,6 +128,8 @@ def record_dirs(stage_directory: Path) -> list[Path]:
 
 def launch_of(directory: Path) -> int:
     """The number of the launch that a directory of `record_dirs` is of; 0 for the stage's own."""
+    if directory.name.startswith("rank-"):
+        directory = directory.parent
     number = directory.name.removeprefix("launch-")
     return int(number) if number != directory.name and number.isdecimal() else 0
 
@@ -135,6 +137,18 @@ def launch_of(directory: Path) -> int:
 def workload_dir(run_path: Path, stage: str) -> Path:
     """What llmperf's own workload itself writes under the tool of a stage."""
     return run_path / "tmp" / "workload" / "torch_profiler" / stage
+
+
+def rank_dirs(directory: Path) -> list[Path]:
+    """The directories of the ranks that left something in a stage's directory, in their order; none of one process."""
+    found = {int(path.name.removeprefix("rank-")): path for path in directory.glob("rank-[0-9]*") if path.is_dir()}
+    return [found[rank] for rank in sorted(found)]
+
+
+def headline_dir(directory: Path) -> Path:
+    """Where the records are that figures are quoted from: the stage's directory, of ranks that of the first."""
+    first = rank_dir(directory, 0)
+    return first if first.is_dir() else directory
 
 
 def save_dir(output_dir: Path, configured: str | None, default: str) -> Path:
@@ -153,7 +167,7 @@ def timeline_table(number: int | None = None) -> str:
 
 
 def rank_dir(folder: Path, rank: int) -> Path:
-    """What one rank of several left in a stage's directory."""
+    """What one rank of several left in a stage's directory, or in its scratch directory."""
     return folder / f"rank-{rank}"
 
 

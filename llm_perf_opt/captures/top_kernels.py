@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from llm_perf_opt.artifacts.layout import FACTS, MANIFEST, TABLES, stage_dir
+from llm_perf_opt.artifacts.layout import FACTS, MANIFEST, TABLES, headline_dir, stage_dir
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.formats.json_chunks import looks_like_trace, unpacked_start
 from llm_perf_opt.formats.nsys_export import SQLITE_MAGIC, open_export, table_names
@@ -125,7 +125,7 @@ def _of_run(run: Path, phase: str | None) -> Totals:
         raise MissingError(f"{run} holds no run: there is no {MANIFEST}", _EXPECTED)
     captured = stage_dir(run, stage_leaving(NsysCapture))
     exports, facts = sorted(captured.glob("*.sqlite")), captured / FACTS
-    profile = stage_dir(run, stage_leaving(ProfileTables)) / TABLES
+    profile = headline_dir(stage_dir(run, stage_leaving(ProfileTables))) / TABLES
     if phase is None and exports:
         return _of_exports(exports)
     if phase is None and facts.is_file():

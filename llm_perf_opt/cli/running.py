@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -88,7 +89,13 @@ def run_stages(
     """
     config = load(arguments, options, config_dirs).config
     from llm_perf_opt import run
+    from llm_perf_opt.stages.given import follow, with_ranks_given
+    from llm_perf_opt.workload.ranks import ranks_of
 
+    ranks = ranks_of(os.environ)
+    config = with_ranks_given(config, ranks)
+    if ranks is not None and ranks.rank > 0 and not dry_run:
+        raise typer.Exit(follow(config, ranks))
     plan = run.plan_run(config, output.absolute() if output is not None else None)
     if (said := _said_of_weights(plan)) is not None:
         console.note(said)

@@ -13,6 +13,7 @@ from llm_perf_opt.cli import console
 from llm_perf_opt.errors import ConfigError, MissingError
 
 if TYPE_CHECKING:
+    from llm_perf_opt.analysis.sharding.shares import Split
     from llm_perf_opt.analysis.static.stored import StoredWeights
     from llm_perf_opt.config.schema import Config
     from llm_perf_opt.hardware.gpu import Gpu
@@ -25,6 +26,7 @@ YAML = (".yaml", ".yml")
 EXAMPLES = """
 Examples:
   llmperf static path/to/model --prompt-tokens 2048 --gpu h100-sxm5
+  llmperf static path/to/model --tensor 8 --expert 8 --layout engine --gpu h200-sxm
   llmperf static config.json --sweep batch=1,2,4,...,256 --sweep context=1k,...,128k --gpu l4 --gpu h200-sxm
 
 MODEL is a config.json, the directory of a Hugging Face model, a .gguf file, a configuration of
@@ -218,6 +220,23 @@ def static(
             rich_help_panel="Counting",
         ),
     ] = "auto",
+    tensor: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Ranks that share the model.", rich_help_panel="Ranks")
+    ] = 1,
+    expert: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Groups of these ranks that hold whole experts.", rich_help_panel="Ranks"
+        ),
+    ] = 1,
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="plan|engine",
+            help="Sharded as transformers' plan says, or as serving engines do.",
+            rich_help_panel="Ranks",
+        ),
+    ] = "plan",
     sweep: Annotated[
         list[str] | None,
         typer.Option(metavar="AXIS=VALUES", help="Sweep batch, context or prompt: batch=1,2,4,...,256; repeatable."),
@@ -249,7 +268,14 @@ def static(
     if method not in ("auto", "analytic", "traced"):
         raise ConfigError(f"--method {method!r} is unknown", "one of auto, analytic, traced")
     request = _with_views(request, model)
-    if sweep:
+    split = _split(tensor, expert, layout)
+    if sweep and split is not None:
+        raise ConfigError("--sweep and --tensor do not go together yet", "ask for one of them at a time")
+    if split is not None:
+        _run_sharded(
+            config, request, gpus, split, layout=layout, method=method, where=where, output=output, as_json=as_json
+        )
+    elif sweep:
         _run_sweep(config, request, gpus, sweep, method, where=where, stored=stored, output=output, as_json=as_json)
     else:
         _run_once(config, request, gpus, method, where=where, stored=stored, output=output, as_json=as_json)
@@ -279,6 +305,10 @@ def _run_once(
         stored=stored,
     )
     record = record if gpus else on_this_machine(record)
+    _give(record, output, as_json=as_json)
+
+
+def _give(record: StaticRecord, output: Path | None, *, as_json: bool) -> None:
     if output is not None:
         _write(output, _report_files(record))
     if as_json:
@@ -287,6 +317,46 @@ def _run_once(
         from llm_perf_opt.reports.static import static_document
 
         console.show(static_document(record))
+
+
+def _split(tensor: int, expert: int, layout: str) -> Split | None:
+    """The ranks that were asked for; None of one process."""
+    from llm_perf_opt.analysis.sharding.shares import Split
+
+    if layout not in ("plan", "engine"):
+        raise ConfigError(f"--layout {layout!r} is unknown", "one of plan, engine")
+    split = Split(tensor, expert)
+    return None if tensor == 1 else split
+
+
+def _run_sharded(
+    config: Mapping[str, Any],
+    request: StaticRequest,
+    gpus: list[Gpu],
+    split: Split,
+    *,
+    layout: str,
+    method: str,
+    where: str,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    from llm_perf_opt.analysis.sharding.figures import sharding
+    from llm_perf_opt.analysis.static.analyze import analyze
+    from llm_perf_opt.analysis.static.methods import description_by
+
+    traced = description_by(config, request, method=method, where=where)  # type: ignore[arg-type]
+    whole = analyze(config, request, where=where, description=traced)
+    found = sharding(
+        config,
+        request,
+        split,
+        layout,  # type: ignore[arg-type]
+        gpus,
+        where=where,
+        description=traced,
+    )
+    _give(whole.model_copy(update={"sharding": found}), output, as_json=as_json)
 
 
 def _report_files(record: StaticRecord) -> dict[str, str]:

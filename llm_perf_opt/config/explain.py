@@ -169,13 +169,15 @@ def _mistake(path: Path, node: Node, errors: list[ErrorDetails]) -> Problem:
 
 
 def _inconsistent(path: Path, node: Node, message: str, context: dict[str, Any]) -> Problem:
-    """Settings that contradict each other: shown at the one the model names, where that is written."""
-    key = context["key"]
+    """Settings that contradict each other: shown at the one the model names, as far as that is written."""
     remedy = context.get("remedy", "")
-    child = node.child(key)
-    if child is not None:
-        return at(child, message, path=dotted((*path, key)), remedy=remedy)
-    return at(node, message, path=dotted(path), remedy=remedy)
+    found: Path = path
+    for key in context["key"].split("."):
+        child = node.child(key)
+        if child is None:
+            break
+        node, found = child, (*found, key)
+    return at(node, message, path=dotted(found), remedy=remedy)
 
 
 def _not_a_choice(path: Path, node: Node) -> Problem:

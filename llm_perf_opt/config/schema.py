@@ -155,6 +155,29 @@ class Measure(Settings):
     """NVTX ranges to push: phase (warmup, prefill, decode), module, sample, step."""
 
 
+class Parallel(Settings):
+    """Ranks that share one model: each is a process of its own with a part of the weights."""
+
+    tensor: Count = 1
+    """Ranks over which transformers' plan for the model shards it; 1 is one process as ever."""
+    nodes: Count = 1
+    """Machines the ranks are spread over; more than one needs llmperf started on each by srun or torchrun."""
+    backend: Literal["nccl", "gloo"] | None = None
+    """What carries the collectives; null takes nccl on CUDA and gloo on the CPU."""
+    rendezvous: Annotated[str, Field(pattern=r"^[^:/\\s]+:[1-9]\d{0,4}$")] | None = None
+    """HOST:PORT where the ranks find one another; null takes a free port of this machine."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Parallel:
+        if self.tensor % self.nodes:
+            raise inconsistent(
+                "nodes",
+                f"{self.tensor} ranks cannot be spread evenly over {self.nodes} machines",
+                "set parallel.tensor to a multiple of parallel.nodes",
+            )
+        return self
+
+
 class Hardware(Settings):
     """The hardware that numbers are held against."""
 
@@ -176,6 +199,8 @@ class Artifacts(Settings):
     """Folder that new run directories are made in; relative to the directory llmperf was started in."""
     run_id: str | None = None
     """Name of the run directory; null takes the time, YYYYmmdd-HHMMSS."""
+    max_bytes: Count = 2147483648
+    """Most that the profile of a stage may leave on disk; it is shortened, or refused, to stay below."""
 
     @field_validator("run_id", mode="after")
     @classmethod
@@ -202,9 +227,29 @@ class Config(Settings):
     """The images or prompts to run on."""
     measure: Measure = Field(default_factory=Measure)
     """What is timed, how often."""
+    parallel: Parallel = Field(default_factory=Parallel)
+    """Ranks that share one model."""
     hardware: Hardware = Field(default_factory=Hardware)
     """The hardware that numbers are held against."""
     pipeline: Pipeline = Field(default_factory=Pipeline)
     """The stages and their settings."""
     artifacts: Artifacts = Field(default_factory=Artifacts)
     """Where results go."""
+
+    @model_validator(mode="after")
+    def _ranks_run_eager(self) -> Config:
+        if self.parallel.tensor == 1:
+            return self
+        if self.infer.execution != "eager":
+            raise inconsistent(
+                "infer.execution",
+                f"{self.infer.execution} runs on one rank alone, and parallel.tensor is {self.parallel.tensor}",
+                "set infer.execution: eager, or parallel.tensor: 1",
+            )
+        if self.device.startswith("cuda:"):
+            raise inconsistent(
+                "device",
+                f"{self.device} is one device, and parallel.tensor is {self.parallel.tensor}: each rank has its own",
+                "set device: cuda or auto",
+            )
+        return self

@@ -58,6 +58,22 @@ class Peak(BaseModel):
         return None if self.clock_mhz is None else self.flops_per_s * clock_mhz / self.clock_mhz
 
 
+class Interconnect(BaseModel):
+    """What joins a GPU to others, in its maker's own machine; rates are of one GPU and one direction."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    link: str
+    """What people call it: NVLink 4."""
+    link_gbs: Annotated[float, Field(gt=0)]
+    """10**9 bytes per second to the GPUs it joins; data sheets give both directions together."""
+    link_gpus: Annotated[int, Field(gt=1)]
+    """GPUs that it joins, all at this rate."""
+    network_gbs: Annotated[float, Field(gt=0)] | None = None
+    """10**9 bytes per second between machines; null where the sources name none."""
+    sources: Annotated[tuple[Url, ...], Field(min_length=1)]
+
+
 class Gpu(BaseModel):
     """One GPU as a program sees it (a device of the driver; one die of an MI250X).
 
@@ -90,6 +106,8 @@ class Gpu(BaseModel):
     """Last cache in front of memory that all of the device shares as its L2."""
     dense_peak_tflops: dict[Dtype, dict[Accumulate, Tflops]]
     """Operand type → accumulate type → 10**12 operations per second, dense."""
+    interconnect: Interconnect | None = None
+    """Null where it is joined by nothing faster than the machine's own bus, or that is not known."""
     missing: dict[str, str]
     """Why a figure is absent: a null field, or an operand type without a peak."""
     sources: dict[SourceGroup, Annotated[tuple[Url, ...], Field(min_length=1)]]

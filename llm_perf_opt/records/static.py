@@ -11,6 +11,8 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import ConfigDict, Field
 
 from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.memory_fit import MemoryFit
+from llm_perf_opt.records.sharding import Sharding
 
 SCHEMA: Final = "llmperf.static/1"
 
@@ -186,23 +188,6 @@ class Bound(_Record):
     """Tokens of the phase over `bound_ms`."""
 
 
-class MemoryFit(_Record):
-    """What must be in memory at the end of the generation, and the largest batch that leaves room for it."""
-
-    weight_bytes: int
-    kv_bytes: int
-    """Cache of the whole batch after the last token."""
-    state_bytes: int = 0
-    """Recurrent and convolution state of the whole batch."""
-    activation_bytes: int
-    """Input and output of the widest operator of prefill, and the logits: an estimate of the working set."""
-    total_bytes: int
-    memory_bytes: int
-    fits: bool
-    largest_batch: int
-    """At these lengths; 0 where the weights alone do not fit."""
-
-
 class GpuPhases(_Record):
     """Bounds of the phases; null where the phase is."""
 
@@ -258,6 +243,8 @@ class StaticRecord(_Record):
     gpus: tuple[GpuFigures, ...] = ()
     measured: tuple[MeasuredFigures, ...] = ()
     """Devices of this machine whose peaks were measured by an earlier run."""
+    sharding: Sharding | None = None
+    """The model over ranks; null where it was not asked for."""
     reasons: dict[str, str]
     """Dotted path of a null -> why it is null."""
 

@@ -48,6 +48,18 @@ class DeviceFacts(Record):
     """CUDA that torch was built with; null for a build without."""
 
 
+class RankFacts(Record):
+    """One rank of a sharded model."""
+
+    rank: int
+    world_size: int
+    host: str
+    backend: str
+    """What carries the collectives."""
+    weight_bytes: int
+    """What this rank holds of the weights."""
+
+
 class Repeat(Record):
     """One timed run of one batch."""
 
@@ -85,6 +97,8 @@ class BatchResult(Record):
     """(width, height) of each row's image file, pixels."""
     views: tuple[tuple[tuple[int, int], ...], ...] = ()
     """For each row, (width, height) of every view that went through the vision tower, pixels."""
+    new_ids: tuple[tuple[int, ...], ...] = ()
+    """The tokens of each row in the last repeat; empty in records of earlier releases."""
     repeats: tuple[Repeat, ...]
 
 
@@ -230,8 +244,23 @@ class Workload(Record):
     ranges: RangesSent | None = None
     compilation: Compilation | None = None
     """Null where nothing was to be compiled, or this torch does not tell."""
+    rank: RankFacts | None = None
+    """Null for a model in one process. Figures of the model and its work are those of all ranks; times and memory are
+    this one's."""
     notes: tuple[str, ...] = ()
     """What was changed or dropped against the configuration, in words."""
+
+
+class ProfileSize(Record):
+    """What a profile takes, predicted or measured."""
+
+    steps: int
+    """Decode steps after prefill."""
+    events: int
+    trace_bytes: int
+    """Of the trace on disk, packed."""
+    host_bytes: int | None
+    """The most that the child holds beyond what it held before; null where the system does not say."""
 
 
 class Profile(Record):
@@ -252,5 +281,9 @@ class Profile(Record):
     phase_ms: dict[str, float]
     """Host time of the ranges in the profiled run."""
     warmup_runs: int | None
+    predicted: ProfileSize | None = None
+    """From a profile of a few steps before it; null where there was none."""
+    taken: ProfileSize | None = None
+    """Measured; null for an imported trace."""
     notes: tuple[str, ...] = ()
     """What could not be read or linked, in words."""

@@ -22,7 +22,10 @@ from llm_perf_opt.artifacts.layout import (
     PRED_DIR,
     PREDICTIONS,
     VIZ_DIR,
+    WORKLOAD,
+    headline_dir,
     launch_of,
+    rank_dirs,
     record_dirs,
     save_dir,
     stage_dir,
@@ -127,6 +130,8 @@ class RunFacts:
     """What the stages and observers left, in the order of the stages."""
     measured: dict[str, Measured] = field(default_factory=dict)
     """What was timed, by stage."""
+    ranks: dict[str, tuple[Workload, ...]] = field(default_factory=dict)
+    """What each rank of a sharded model measured, by stage; without stages that ran in one process."""
     unread: dict[str, str] = field(default_factory=dict)
     """Stage → why its records were not read: its plug-in is not installed any more."""
 
@@ -170,12 +175,22 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
         except LlmperfError as error:
             unread[stage] = error.message
             continue
-        found += _records(path, stage, kinds)
+        found += _records(path, stage, kinds, imported=bool(manifest.imported))
     facts = RunFacts(path, manifest, setup, tuple(found), unread=unread)
     if setup is None:
         return facts
     timed = dict.fromkeys(place.stage for place, _ in facts.all(Workload))
-    return replace(facts, measured={stage: _measured(facts, setup.config, stage) for stage in timed})
+    measured = {stage: _measured(facts, setup.config, stage) for stage in timed}
+    return replace(facts, measured=measured, ranks=dict(_ranks(path, manifest)))
+
+
+def _ranks(path: Path, manifest: Manifest) -> Iterator[tuple[str, tuple[Workload, ...]]]:
+    for stage in manifest.stages:
+        for folder in record_dirs(stage_dir(path, stage)):
+            files = [own / WORKLOAD for own in rank_dirs(folder)]
+            found = tuple(_read(file, Workload.read) for file in files if file.exists())
+            if found:
+                yield folder.relative_to(path).as_posix(), found
 
 
 def _records_of(stage: str, setup: Setup | None) -> dict[str, str]:
@@ -194,11 +209,14 @@ def _observed() -> dict[str, str]:
     }
 
 
-def _records(path: Path, stage: str, kinds: dict[str, str]) -> Iterator[Found]:
+def _records(path: Path, stage: str, kinds: dict[str, str], *, imported: bool) -> Iterator[Found]:
     for folder in record_dirs(stage_dir(path, stage)):
-        for pattern, reference in kinds.items():
-            for file in sorted(folder.glob(pattern)):
-                yield Found(stage, file, _read(file, load(reference).read))
+        # What imported ranks left is read through the record that joins them.
+        places = [folder] if imported else dict.fromkeys((folder, headline_dir(folder)))
+        for place in places:
+            for pattern, reference in kinds.items():
+                for file in sorted(place.glob(pattern)):
+                    yield Found(stage, file, _read(file, load(reference).read))
 
 
 def _setup(path: Path) -> Setup:
@@ -219,7 +237,9 @@ def _measured(facts: RunFacts, config: Config, stage: str) -> Measured:
     launches = tuple(_launched(facts, stage))
     record = launches[0].workload
     cost = once_a_work(cost_of(record, config.infer, counting.attention_flops, counting.logits))
-    peaks = peaks_of(record.device, record.model, config.hardware, facts.measured_peaks(record.device))
+    # Ranks on GPUs have one each; those on CPUs share the machine's.
+    devices = 1 if record.rank is None or record.device.device == "cpu" else record.rank.world_size
+    peaks = peaks_of(record.device, record.model, config.hardware, facts.measured_peaks(record.device)).of(devices)
     section = config.pipeline.section(stage)
     output = section if isinstance(section, TimedSettings) else None
     ended = facts.of_stage(stage, Launches)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from llm_perf_opt.records.static import Bound, GpuFigures, GpuPhases, MeasuredFigures, Phase, StaticRecord
 from llm_perf_opt.reports.document import Block, Document, Items, Section, Table
+from llm_perf_opt.reports.static_sharding import sharding_sections
 from llm_perf_opt.reports.units import percent, scaled, significant
 
 _FIT = {True: "fits", False: "does not fit"}
@@ -15,13 +16,16 @@ def static_document(record: StaticRecord) -> Document:
     """The whole record: the model, phases, bounds, operators, modules, assumptions."""
     phases = dict(_phases(record))
     sections = [Section("Model and sizes", (Items(_facts(record)),)), _phase_section(record)]
-    sections += [_gpu_section(gpu) for gpu in record.gpus]
-    sections += [_measured_section(found) for found in record.measured]
-    if phases:
-        sections.append(Section("By operator", (_operators(record),)))
-    sections += [
-        Section(f"Modules: {name}", (_modules(phase),)) for name, phase in phases.items() if name != "generation"
-    ]
+    if record.sharding is not None:
+        sections += sharding_sections(record.sharding)
+    else:
+        sections += [_gpu_section(gpu) for gpu in record.gpus]
+        sections += [_measured_section(found) for found in record.measured]
+        if phases:
+            sections.append(Section("By operator", (_operators(record),)))
+        sections += [
+            Section(f"Modules: {name}", (_modules(phase),)) for name, phase in phases.items() if name != "generation"
+        ]
     return Document("Static analysis", (*sections, Section(f"Method: {record.method}", (Items(record.assumptions),))))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
-from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, PEAKS, PRIVATE_ORDER, TOKENS, WORKLOAD
+from llm_perf_opt.artifacts.layout import (
+    CHILD_LOG,
+    EVENTS,
+    ORDER,
+    PEAKS,
+    PRIVATE_ORDER,
+    TOKENS,
+    WORKLOAD,
+    rank_dirs,
+)
+from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.records.workload import RangesSent
 from llm_perf_opt.redact import hidden_paths, redact_text, redact_tree
@@ -95,10 +106,19 @@ def write_order(order: WorkOrder, prefix: Sequence[str] = ()) -> list[str]:
     (order.scratch_dir / EVENTS).unlink(missing_ok=True)
     for name in (WORKLOAD, TOKENS, PEAKS):
         (order.output_dir / name).unlink(missing_ok=True)
+    for directory in (order.scratch_dir, order.output_dir):
+        for old in rank_dirs(directory):
+            shutil.rmtree(old)
+    parallel = order.config.parallel
+    for rank in range(parallel.tensor if parallel.tensor > 1 else 0):
+        own = order.of_rank(rank)
+        with writing(own.output_dir):
+            own.scratch_dir.mkdir()
+            own.output_dir.mkdir()
     order_path = order.scratch_dir / ORDER
     plain = order.model_dump(mode="json")
     write_text(order_path, json.dumps(redact_tree(plain), indent=2, ensure_ascii=False) + "\n")
-    return child_argv(order_path, prefix)
+    return child_argv(order_path, parallel, prefix)
 
 
 def child_environment(prefix: Sequence[str] = ()) -> dict[str, str]:
@@ -139,6 +159,11 @@ def run_child(
         MissingError: something it needs is missing.
     """
     argv, log = write_order(order, prefix), order.scratch_dir / CHILD_LOG
+    if order.config.parallel.tensor > 1:
+        from llm_perf_opt.stages.ranks import run_ranks
+
+        run_ranks(order, argv, progress, stall_limit_s, prefix)
+        return
     watch = ChildWatch(EventReader(order.scratch_dir / EVENTS), progress, stall_limit_s)
     with secrets_for_child(order):
         finished = run(argv, log=log, cwd=Path.cwd(), env=child_environment(prefix), on_tick=watch.tick)
@@ -147,6 +172,12 @@ def run_child(
     error = _error(watch, finished, log)
     if error is not None:
         raise error
+
+
+def rank_environment(config: Config) -> dict[str, str]:
+    """What ranks get beside the environment of any child."""
+    # transformers shards over the devices of the machine, not over those it is given.
+    return {"CUDA_VISIBLE_DEVICES": ""} if config.parallel.tensor > 1 and config.device == "cpu" else {}
 
 
 def hide_in_log(log: Path) -> None:

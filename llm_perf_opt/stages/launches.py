@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.artifacts.layout import ELSEWHERE, LAUNCHES, WORKLOAD, launch_dir
+from llm_perf_opt.artifacts.layout import ELSEWHERE, LAUNCHES, WORKLOAD, headline_dir, launch_dir
 from llm_perf_opt.artifacts.run_directory import now
 from llm_perf_opt.config.base import TimedSettings
 from llm_perf_opt.errors import LlmperfError
@@ -82,7 +82,7 @@ class LaunchSeries:
             place=place,
             ended=now(),
             status="failed" if outcome.status == "failed" else "completed",
-            measured=(self.directory(launch) / WORKLOAD).exists(),
+            measured=(headline_dir(self.directory(launch)) / WORKLOAD).exists(),
             reason=outcome.reason,
             remedy=outcome.remedy,
             exit_code=outcome.exit_code,
@@ -136,7 +136,7 @@ class LaunchSeries:
             self._note_elsewhere(order)
         except LlmperfError as error:
             return Outcome.failed(error.message, error.remedy or None, error.exit_code)
-        return outcome_of(Workload.read(order.output_dir / WORKLOAD))
+        return outcome_of(Workload.read(headline_dir(order.output_dir) / WORKLOAD))
 
     def _note_elsewhere(self, order: WorkOrder) -> None:
         outside = elsewhere(self.context.run_path, order.prediction_dir, order.visualization_dir)

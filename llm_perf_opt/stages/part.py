@@ -18,7 +18,7 @@ Part = str | Callable[[Any], None]
 
 def plan_part(context: PlanContext[Any], *, notes: Sequence[str] = (), files: Sequence[str] = ()) -> PlannedStage:
     """One child."""
-    command = tuple(child_argv(context.scratch_dir / ORDER))
+    command = tuple(child_argv(context.scratch_dir / ORDER, context.config.parallel))
     return PlannedStage(context.name, context.output_dir, (command,), notes=tuple(notes), files=tuple(files))
 
 

@@ -21,7 +21,7 @@ def plan_timed(context: PlanContext[StageSettings]) -> PlannedStage:
     if launches > 1:
         notes.append(f"{launches} launches; what is made beside the timed repeats is made in the first")
     scratch = (launch_dir(context.scratch_dir, launch, launches) for launch in range(launches))
-    commands = tuple(tuple(child_argv(folder / ORDER)) for folder in scratch)
+    commands = tuple(tuple(child_argv(folder / ORDER, context.config.parallel)) for folder in scratch)
     return PlannedStage(context.name, context.output_dir, commands, notes=tuple(notes))
 
 

@@ -6,12 +6,12 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llm_perf_opt.artifacts.files import writing
-from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, WORKLOAD, workload_dir
+from llm_perf_opt.artifacts.layout import CHILD_LOG, EVENTS, ORDER, WORKLOAD, headline_dir, workload_dir
 from llm_perf_opt.config.base import Output, Prediction, TimedSettings, Visualization
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import LlmperfError, MissingError
@@ -26,10 +26,12 @@ from llm_perf_opt.stages.child import (
     ChildWatch,
     hide_in_log,
     own_words,
+    rank_environment,
     secrets_for_child,
     stall_error,
     write_order,
 )
+from llm_perf_opt.stages.ranks import RankWatch, error_of_ranks, watch_ranks
 from llm_perf_opt.stages.save_dirs import prediction_dir, visualization_dir
 from llm_perf_opt.tools.command import command_text, profiled_environment
 from llm_perf_opt.tools.discovery import find_tool, version_problem
@@ -37,7 +39,7 @@ from llm_perf_opt.tools.failures import Ending
 from llm_perf_opt.tools.options import ToolName, Version, parse_version
 from llm_perf_opt.tools.process import Finished, run
 from llm_perf_opt.workload.events import EventReader
-from llm_perf_opt.workload.order import Capture, WorkOrder, child_argv
+from llm_perf_opt.workload.order import Capture, WorkOrder, one_child_argv
 
 T = TypeVar("T", Prediction, Visualization)
 # Of a tool's output, this much of the start and of the end is looked at; what explains a failure is in one of them.
@@ -52,14 +54,19 @@ def foreign_command(config: Config) -> list[str] | None:
     return None if workload.module is None else [sys.executable, "-m", workload.module]
 
 
+def ranks_under_tool(config: Config) -> int:
+    """Ranks that the program is started on: somebody else's starts its own."""
+    return 1 if foreign_command(config) is not None else config.parallel.tensor
+
+
 def launched_command(context: PlanContext[Any]) -> list[str]:
     """The program that the tool of a stage starts."""
-    return foreign_command(context.config) or child_argv(context.scratch_dir / ORDER)
+    return foreign_command(context.config) or one_child_argv(context.scratch_dir / ORDER)
 
 
 def changed_environment(config: Config) -> dict[str, str]:
     """Variables that the program gets beside those of this process; a program of somebody else's gets none."""
-    return {} if foreign_command(config) is not None else dict(CHILD_ENVIRONMENT)
+    return {} if foreign_command(config) is not None else {**CHILD_ENVIRONMENT, **rank_environment(config)}
 
 
 def planned_tool(name: ToolName, environ: Mapping[str, str]) -> tuple[str, str, Version | None]:
@@ -97,6 +104,8 @@ class ToolRun:
         self.changed = changed_environment(config)
         self._config = config
         self._watch: ChildWatch | None = None
+        self._ranks: RankWatch | None = None
+        self._ended_ranks: Finished | None = None
         # Not the stage's own results: what a child under a tool writes is never reported.
         self._result = workload_dir(context.run_path, context.name)
         with writing(context.output_dir):
@@ -111,7 +120,9 @@ class ToolRun:
             )
         self.own = foreign is None
         self._order = None if foreign else self._work_order(inputs, capture)
-        self.command = foreign or write_order(self._work_order(inputs, capture))
+        if self._order is not None:
+            write_order(self._order)
+        self.command = foreign or one_child_argv(context.scratch_dir / ORDER)
 
     def _work_order(self, inputs: Inputs, capture: Capture) -> WorkOrder:
         output = self._config.pipeline.first(TimedSettings).output
@@ -141,13 +152,13 @@ class ToolRun:
     @property
     def fingerprint(self) -> str | None:
         """Of the work that was done; None where the child did not get that far, or is not ours."""
-        result = self._result / WORKLOAD
+        result = headline_dir(self._result) / WORKLOAD
         return Workload.read(result).work_fingerprint if self.own and result.exists() else None
 
     @property
     def ranges(self) -> RangesSent | None:
         """What the child sent of its ranges; without counts where it was ended before it wrote them."""
-        result = self._result / WORKLOAD
+        result = headline_dir(self._result) / WORKLOAD
         if self.own and result.exists():
             return Workload.read(result).ranges
         return self._watch.ranges if self._watch is not None else None
@@ -162,16 +173,23 @@ class ToolRun:
             StageError: neither the child nor the tool moved any more.
         """
         progress = self.context.progress
-        if self.own:
+        tick: Callable[[], bool] | None = None
+        world = self._config.parallel.tensor if self.own else 1
+        if world > 1:
+            self._ranks = watch_ranks(self.context.scratch_dir, world, progress, STALL_LIMIT_S, log=self.log)
+            self._watch, tick = self._ranks.ranks[0], self._ranks.tick
+        elif self.own:
             events = EventReader(self.context.scratch_dir / EVENTS)
             self._watch = ChildWatch(events, progress, STALL_LIMIT_S, log=self.log)
+            tick = self._watch.tick
         else:
             progress.update("capture", 0, 1, 0)
-        tick = self._watch.tick if self._watch is not None else None
         with contextlib.nullcontext() if self._order is None else secrets_for_child(self._order):
             finished = self._run(argv, self.log, timeout_s, on_tick=tick)
         if self._watch is not None:
-            self._watch.tick()
+            assert tick is not None
+            tick()
+            self._ended_ranks = finished
             if finished.stopped_by_caller:
                 hide_in_log(self.log)
                 raise stall_error(self._watch, f"{self.context.name} and the child under it", self.log)
@@ -197,6 +215,11 @@ class ToolRun:
             log=str(self.log),
         )
 
+    def _own_words(self) -> LlmperfError | None:
+        if self._ranks is not None and self._ended_ranks is not None:
+            return error_of_ranks(self._ranks, self._ended_ranks, self.log)
+        return own_words(self._watch) if self._watch is not None else None
+
     def outcome(self, failure: Failure | None, remarks: Sequence[str] = ()) -> Outcome:
         """What the verdict means for the stage; where the workload failed, its own words say why.
 
@@ -208,7 +231,7 @@ class ToolRun:
         hide_in_log(self.log)
         if failure is None:
             return Outcome.completed(self.fingerprint).model_copy(update={"reason": "; ".join(remarks) or None})
-        own = own_words(self._watch) if self._watch is not None and failure.code == "workload-crashed" else None
+        own = self._own_words() if failure.code == "workload-crashed" else None
         if own is None:
             remedy = f"{failure.remedy}; see {failure.docs}"
             return Outcome.failed(failure.message, remedy, failure.exit_code, self.fingerprint)

@@ -48,6 +48,8 @@ class Adapter:
     modules: tuple[str, ...] | None = None
     """Names that `LoadedModel.modules` may give, so that a capture that waits for another range is refused; None
     refuses nothing."""
+    shards: bool = False
+    """Its models are loaded by transformers' own classes, which can shard them."""
     anybodys_code: bool = False
     """With `trust_remote_code` it runs code that came with the model, which may push any range."""
     own_ranges: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.distributed import DistributedConfig
 
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
@@ -109,9 +110,9 @@ def load_checkpoint(auto_class: Any, config: Config, device: torch.device) -> Bu
                 config=hf_config,
                 dtype=dtype,
                 attn_implementation=attention,
-                device_map={"": device},
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                **_placed(config, device),
             )
 
         (model, loading), attention, note = with_attention(pretrained, config.use_flash_attn, dtype, device)
@@ -147,11 +148,19 @@ def _random(auto_class: Any, hf_config: Any, config: Config, dtype: torch.dtype,
                 state_dict={},
                 dtype=dtype,
                 attn_implementation=attention,
-                device_map={"": device},
+                **_placed(config, device),
             )
 
     model, attention, note = with_attention(drawn, config.use_flash_attn, dtype, device)
     return Built(model, device, f"random:{seed}", attention, note, notes)
+
+
+def _placed(config: Config, device: torch.device) -> dict[str, Any]:
+    """Arguments of `from_pretrained` that say where the weights go: to the device, or this rank's part of them."""
+    ranks = config.parallel.tensor
+    if ranks == 1:
+        return {"device_map": {"": device}}
+    return {"distributed_config": DistributedConfig(tp_size=ranks)}
 
 
 def _refuse_encoder(hf_config: Any, path: Path) -> None:
@@ -282,8 +291,11 @@ def flash_obstacle(dtype: torch.dtype, device: torch.device) -> str | None:
     return None
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, local_rank: int | None = None) -> torch.device:
     """The device called `name`; auto is cuda:0 where CUDA is usable, else the CPU.
+
+    Args:
+        local_rank: number among the ranks of this machine, which is that of its GPU too; None: there is one process.
 
     Raises:
         MissingError: CUDA was asked for and is not usable, or has no such device.
@@ -293,7 +305,12 @@ def resolve_device(name: str) -> torch.device:
     if not torch.cuda.is_available():
         built = "torch is built without CUDA" if torch.version.cuda is None else "torch finds no usable GPU or driver"
         raise MissingError(f"device: {name} was asked for and {built}", "set device: cpu or auto; see llmperf doctor")
-    device = torch.device("cuda:0" if name in ("auto", "cuda") else name)
+    if local_rank is not None and local_rank >= torch.cuda.device_count():
+        raise MissingError(
+            f"rank {local_rank} of this machine has no GPU: there are {torch.cuda.device_count()}",
+            "set parallel.tensor to no more than the GPUs, or device: cpu",
+        )
+    device = torch.device(f"cuda:{local_rank or 0}" if name in ("auto", "cuda") else name)
     if device.index >= torch.cuda.device_count():
         raise MissingError(
             f"device: {name} was asked for and there are {torch.cuda.device_count()} GPUs", "name one that exists"

@@ -8,6 +8,7 @@ can put a simulated device in its place.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import torch
@@ -25,7 +26,7 @@ class Clock(Protocol[MarkT]):
         """Put a mark behind all work queued so far; never waits for it."""
 
     def synchronize(self) -> None:
-        """Wait until all queued work, marks included, is done."""
+        """Wait until all queued work, marks included, is done; of a sharded model, on every rank."""
 
     def read(self, values: torch.Tensor) -> list[int]:
         """The content of the one-dimensional `values` on the host; waits until it is computed."""
@@ -34,8 +35,15 @@ class Clock(Protocol[MarkT]):
         """Milliseconds between two marks; both must be done."""
 
 
+def _nobody_else() -> None:
+    """There is one process."""
+
+
 class HostClock:
     """The host's monotonic clock, for work that is done when the call returns."""
+
+    def __init__(self, others: Callable[[], None] = _nobody_else) -> None:
+        self._wait_for_others = others
 
     def now(self) -> float:
         return time.perf_counter()
@@ -44,7 +52,7 @@ class HostClock:
         return time.perf_counter_ns()
 
     def synchronize(self) -> None:
-        return None
+        self._wait_for_others()
 
     def read(self, values: torch.Tensor) -> list[int]:
         found: list[int] = values.tolist()
@@ -57,8 +65,9 @@ class HostClock:
 class CudaClock:
     """CUDA events on the current stream of one device."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, others: Callable[[], None] = _nobody_else) -> None:
         self._device = device
+        self._wait_for_others = others
 
     def now(self) -> float:
         return time.perf_counter()
@@ -69,6 +78,7 @@ class CudaClock:
         return event
 
     def synchronize(self) -> None:
+        self._wait_for_others()
         torch.cuda.synchronize(self._device)
 
     def read(self, values: torch.Tensor) -> list[int]:
@@ -79,5 +89,11 @@ class CudaClock:
         return float(start.elapsed_time(end))
 
 
-def clock_for(device: torch.device) -> HostClock | CudaClock:
-    return CudaClock(device) if device.type == "cuda" else HostClock()
+def clock_for(device: torch.device, others: Callable[[], None] | None = None) -> HostClock | CudaClock:
+    """The clock of a device.
+
+    Args:
+        others: waits for the other ranks; None: there are none.
+    """
+    wait = others or _nobody_else
+    return CudaClock(device, wait) if device.type == "cuda" else HostClock(wait)

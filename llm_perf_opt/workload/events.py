@@ -46,8 +46,10 @@ class EventWriter:
         """Through what the child sends its NVTX ranges; said early, likewise."""
         self._write({"kind": "ranges", "sender": sender, "reason": reason})
 
-    def failed(self, error: str, remedy: str, exit_code: int) -> None:
-        self._write({"kind": "failed", "error": error, "remedy": remedy, "exit_code": exit_code})
+    def failed(self, error: str, remedy: str, exit_code: int, *, another: bool = False) -> None:
+        """It ends with this error; `another`: because another rank has gone, which has an error of its own."""
+        told = {"kind": "failed", "error": error, "remedy": remedy, "exit_code": exit_code, "another": another}
+        self._write(told)
 
     def done(self) -> None:
         self._stop.set()

@@ -24,6 +24,7 @@ from llm_perf_opt.workload.building import resolve_device
 from llm_perf_opt.workload.capture import capturing, check_capture, ranges_sent
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.fingerprint import work_fingerprint
+from llm_perf_opt.workload.joining import joined, rank_facts
 from llm_perf_opt.workload.loaded import LoadedModel
 from llm_perf_opt.workload.measure import Measured, Session
 from llm_perf_opt.workload.memory import MemoryWatch
@@ -31,15 +32,28 @@ from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.out_of_memory import naming_phase
 from llm_perf_opt.workload.outputs import settings_of, write_outputs
 from llm_perf_opt.workload.part import PartContext
+from llm_perf_opt.workload.ranks import Ranks
 from llm_perf_opt.workload.watching import watching
 
 
-def execute(order: WorkOrder, events: EventWriter) -> None:
-    """Do everything the order asks for; records appear in its output directory as they are known."""
+def execute(order: WorkOrder, events: EventWriter, ranks: Ranks | None = None) -> None:
+    """Do everything the order asks for; records appear in its output directory as they are known.
+
+    Args:
+        ranks: which part of a sharded model this process has; None: the whole model.
+    """
     config = order.config
-    device = resolve_device(config.device)
+    device = resolve_device(config.device, ranks.local_rank if ranks is not None else None)
     events.device(str(device))
     check_capture(order.capture, device, events)
+    if ranks is not None:
+        events.phase("join", 0, 1)
+    with joined(order, ranks, device):
+        _run(order, events, device, ranks)
+
+
+def _run(order: WorkOrder, events: EventWriter, device: torch.device, ranks: Ranks | None) -> None:
+    config = order.config
     _measure_peaks(order, device, events)
     memory = MemoryWatch(device)
     events.phase("load", 0, 1)
@@ -50,7 +64,7 @@ def execute(order: WorkOrder, events: EventWriter) -> None:
     with memory.phase("load"), naming_phase("load"):
         loaded = adapter.load(config, device)
     load_s = time.perf_counter() - start
-    session = Session(order, loaded, events)
+    session = Session(order, loaded, events, ranks)
     with memory.phase("warm-up"):
         warmups = session.warm_up(config.measure.warmup)
     measured = _timed(session, adapter, memory, load_s, warmups) if order.timed else Measured()
@@ -110,6 +124,7 @@ def _record(
         memory=memory,
         ranges=ranges_sent(),
         compilation=session.compilation,
+        rank=rank_facts(loaded.model, session.ranks),
         notes=notes,
     )
 

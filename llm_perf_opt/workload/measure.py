@@ -11,11 +11,13 @@ from llm_perf_opt.records.workload import BatchResult, Compilation, GraphBreak, 
 from llm_perf_opt.workload.clock import clock_for
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.inputs import BadSampleError
+from llm_perf_opt.workload.joining import is_sharded, wait_for_ranks
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
 from llm_perf_opt.workload.loop import Generation, Loop
 from llm_perf_opt.workload.order import WorkOrder
 from llm_perf_opt.workload.out_of_memory import OutOfMemoryInPhase
 from llm_perf_opt.workload.ranges import WARMUP, Ranges
+from llm_perf_opt.workload.ranks import Ranks
 from llm_perf_opt.workload.syncs import watching_syncs
 from llm_perf_opt.workload.torch_private import CompileHistory, compile_history
 from llm_perf_opt.workload.transformers_private import missing
@@ -45,11 +47,12 @@ class Measured:
 class Session:
     """A loaded model and the order it works on."""
 
-    def __init__(self, order: WorkOrder, loaded: LoadedModel, events: EventWriter) -> None:
+    def __init__(self, order: WorkOrder, loaded: LoadedModel, events: EventWriter, ranks: Ranks | None = None) -> None:
         self.order = order
+        self.ranks = ranks
         self.loaded = loaded
         self.events = events
-        self.clock = clock_for(loaded.device)
+        self.clock = clock_for(loaded.device, wait_for_ranks if is_sharded() else None)
         self.infer = order.config.infer
         self.loop = Loop(loaded, self.infer, self.clock, events)
         self.make_ranges: Callable[[], Ranges] = lambda: Ranges(order.config.measure.ranges)
@@ -166,6 +169,8 @@ class Session:
                     runs.clear()
                     runs.append(self.run_once(readable))
         except OutOfMemoryInPhase as error:
+            if is_sharded():
+                raise  # the other ranks are in the middle of this batch
             measured.errors += [self._error(epoch, index, error.message) for index in readable]
             return
         last = runs[-1]
@@ -178,6 +183,7 @@ class Session:
                 image_tokens=last.batch.image_tokens,
                 image_sizes=last.batch.image_sizes,
                 views=last.batch.views,
+                new_ids=tuple(map(tuple, last.generation.tokens)),
                 repeats=tuple(run.repeat for run in runs),
             )
         )

@@ -75,20 +75,28 @@ class MemoryWatch:
     def _host_peak(self) -> int | None:
         if self._host_reason is not None:
             return None
-        for line in self._status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        self._host_reason = f"{self._status} gives no VmHWM"
-        return None
+        peak = _status_bytes("VmHWM:", self._status)
+        if peak is None:
+            self._host_reason = f"{self._status} gives no VmHWM"
+        return peak
 
 
 def resident_bytes() -> int | None:
     """Resident set of this process; None where the system does not say."""
+    return _status_bytes("VmRSS:", STATUS)
+
+
+def peak_resident_bytes() -> int | None:
+    """The largest resident set of this process since its peak was last reset; None where the system does not say."""
+    return _status_bytes("VmHWM:", STATUS)
+
+
+def _status_bytes(name: str, status: Path) -> int | None:
     try:
-        lines = STATUS.read_text().splitlines()
+        lines = status.read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), None)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
 
 
 def _process_peak() -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from llm_perf_opt.analysis.traced.dispatch import TorchDispatchMode
+from llm_perf_opt.workload.joining import local_part, shard_like
 
 POOL = 1_048_573
 """Numbers drawn; a prime."""
@@ -35,7 +36,16 @@ class _FromPool(TorchDispatchMode):  # type: ignore[no-untyped-call]
         plain = isinstance(target, torch.Tensor) and target.is_contiguous() and target.is_floating_point()
         if target is None or not plain or target.device.type == "meta" or (kwargs or {}).get("generator") is not None:
             return func(*args, **(kwargs or {}))
-        self._fill(target.view(-1), self._pool(func, target, args[1:]))
+        local = local_part(target)
+        pool = self._pool(func, local, args[1:])
+        if local is target:
+            self._fill(target.view(-1), pool)
+        else:
+            # A shard is cut from the whole tensor, drawn as one process draws it, so that every rank goes on in the
+            # pool at the same place and holds its part of the same model.
+            whole = local.new_empty(target.shape)
+            self._fill(whole.view(-1), pool)
+            local.copy_(shard_like(whole, target))
         return target
 
     def _pool(self, func: Any, target: torch.Tensor, limits: tuple[float, ...]) -> torch.Tensor:

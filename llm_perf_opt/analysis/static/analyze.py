@@ -134,7 +134,8 @@ def _phase(rows: Sequence[walk.Row], tokens: int) -> Phase:
     )
 
 
-def _prefill_passes(request: StaticRequest, tokens: int) -> tuple[Pass, ...]:
+def prefill_passes(request: StaticRequest, tokens: int) -> tuple[Pass, ...]:
+    """The passes over a prompt of `tokens` tokens: one, or one for each piece of it."""
     every, full = request.logits == "all", request.attention_flops == "full"
     if request.prefill_chunk is None:
         return (prefill(request.batch, tokens, all_logits=every, full=full),)
@@ -294,7 +295,7 @@ def vision_rows(prepared: DescribedModel, request: StaticRequest) -> list[walk.R
 
 def prefill_rows(prepared: DescribedModel, request: StaticRequest) -> list[walk.Row]:
     """Figures of every operator of prefill, the image path included."""
-    passes = _prefill_passes(request, prepared.prompt(request))
+    passes = prefill_passes(request, prepared.prompt(request))
     return vision_rows(prepared, request) + walk.rows(prepared.decoder, passes, prepared.precision)
 
 

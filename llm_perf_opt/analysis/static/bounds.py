@@ -10,7 +10,8 @@ from llm_perf_opt.analysis.static.description import Block
 from llm_perf_opt.analysis.static.operators import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.precision import BITS, Precision
 from llm_perf_opt.hardware.gpu import Dtype, Gpu
-from llm_perf_opt.records.static import Bound, GpuFigures, GpuPhases, MemoryFit
+from llm_perf_opt.records.memory_fit import MemoryFit
+from llm_perf_opt.records.static import Bound, GpuFigures, GpuPhases
 
 # float32 counts against the vector units: torch leaves TF32 off unless asked
 # (https://docs.pytorch.org/docs/stable/notes/cuda.html, "TensorFloat-32 (TF32) on Ampere").

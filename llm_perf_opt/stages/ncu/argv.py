@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from llm_perf_opt.artifacts.layout import NCU_OUTPUT
+from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.stages.ncu.settings import Ncu
 from llm_perf_opt.tools.nvtx import TranslatedFilter, translate_nvtx_include
 from llm_perf_opt.tools.options import Version, check, refused, used_options
@@ -109,18 +111,77 @@ def profile_options(
 
 
 def profile_argv(
-    ncu: str | Path, settings: Ncu, options: Sequence[str], output_dir: Path, command: Sequence[str]
+    ncu: str | Path,
+    settings: Ncu,
+    options: Sequence[str],
+    output_dir: Path,
+    command: Sequence[str],
+    *,
+    of_rank: bool = False,
 ) -> list[str]:
-    """`ncu … COMMAND`, which leaves `report.ncu-rep` in `output_dir`; `extra_args` come last."""
+    """`ncu … COMMAND`, which leaves `report.ncu-rep` in `output_dir`; `extra_args` come last.
+
+    Args:
+        of_rank: it is started on every rank, each with a report of its own.
+    """
+    name = f"{NCU_OUTPUT}.rank-%q{{RANK}}" if of_rank else NCU_OUTPUT
     return [
         str(ncu),
         *options,
         "-o",
-        str(output_dir / NCU_OUTPUT),
+        str(output_dir / name),
         *(["--force-overwrite"] if settings.ncu_cli.force_overwrite else []),
         *settings.ncu_cli.extra_args,
         *command,
     ]
+
+
+COMMUNICATION = "ncclDevKernel_AllReduce_Sum_bf16_RING_LL"
+"""A kernel that waits for its like on the other ranks."""
+NO_COMMUNICATION = "regex:^(?!.*[nN]ccl).*"
+"""Every kernel but those of NCCL, for `--kernel-name`."""
+
+
+def of_ranks(settings: Ncu) -> tuple[Ncu, bool, str]:
+    """The settings for ranks that talk to each other, whether ncu is on all of them, and what the plan says of it.
+
+    Kernels that ranks wait in are never replayed on one rank alone: the others would not answer a second time.
+
+    Raises:
+        ConfigError: that is what the settings ask for.
+    """
+    cli = settings.ncu_cli
+    used = used_options("ncu", "", cli.extra_args)
+    if any(item.option is not None and item.option.name == "communicator" for item in used):
+        return settings, True, "ncu on every rank: --communicator in extra_args has them replay together"
+    remedy = (
+        "leave it out: the kernels of NCCL are left out then; or, with a release of ncu that has it, replay on all "
+    )
+    remedy += "ranks together: extra_args: [--communicator, tcp, --lockstep-kernel-launch]"
+    if cli.replay_mode not in ("auto", "kernel"):
+        raise ConfigError(
+            f"pipeline.ncu.ncu_cli.replay_mode: {cli.replay_mode} would run the collectives of one rank again without "
+            "the others",
+            remedy,
+        )
+    if cli.kernel_name is not None and _matches(cli.kernel_name, COMMUNICATION):
+        raise ConfigError(
+            f"pipeline.ncu.ncu_cli.kernel_name: {cli.kernel_name} takes in the kernels of NCCL, which would wait for "
+            "the other ranks for ever when one rank runs them again",
+            remedy,
+        )
+    changes = {"replay_mode": "kernel", "kernel_name": cli.kernel_name or NO_COMMUNICATION}
+    note = "ncu on rank 0 alone, with the kernels of NCCL left out: no other rank waits for a kernel that is run again"
+    return settings.model_copy(update={"ncu_cli": cli.model_copy(update=changes)}), False, note
+
+
+def _matches(kernel_name: str, name: str) -> bool:
+    if not kernel_name.startswith("regex:"):
+        return kernel_name == name
+    try:
+        return re.search(kernel_name.removeprefix("regex:"), name) is not None
+    except re.error:
+        return True  # ncu's own words for it are not known here
 
 
 def bounds_launches(settings: Ncu) -> bool:
@@ -130,6 +191,14 @@ def bounds_launches(settings: Ncu) -> bool:
         return True
     used = used_options("ncu", "", cli.extra_args)
     return any(item.option is not None and item.option.name in _BOUNDING for item in used)
+
+
+def bounds_launches_of_ranks(settings: Ncu) -> bool:
+    """As `bounds_launches`; leaving out the kernels of NCCL bounds nothing."""
+    cli = settings.ncu_cli
+    if cli.kernel_name != NO_COMMUNICATION:
+        return bounds_launches(settings)
+    return bounds_launches(settings.model_copy(update={"ncu_cli": cli.model_copy(update={"kernel_name": None})}))
 
 
 _BOUNDING = frozenset({"kernel-id", "kernel-name", "launch-count", "nvtx-include", "range-filter"})

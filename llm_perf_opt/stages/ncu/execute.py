@@ -12,8 +12,7 @@ from llm_perf_opt.formats.ncu_csv import table_lines
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import Failure, NcuCapture, NcuFacts, NcuRegion, NcuResult
 from llm_perf_opt.stages.base import StageContext
-from llm_perf_opt.stages.ncu import argv
-from llm_perf_opt.stages.ncu.request import NcuRequest, child_work, dropped_words, make_request
+from llm_perf_opt.stages.ncu.request import NcuRequest, capture_argv, child_work, dropped_words, make_request
 from llm_perf_opt.stages.ncu.settings import Ncu
 from llm_perf_opt.stages.range_check import explained
 from llm_perf_opt.stages.wrapped import ToolRun
@@ -30,7 +29,7 @@ def execute(context: StageContext[Ncu]) -> Outcome:
     launch = ToolRun(context, *child_work(request, context.config, context.inputs), request.capture)
     directory = context.output_dir
     _make_room(directory, settings.ncu_cli.force_overwrite)
-    command = argv.profile_argv(tool.path, settings, request.options, directory, launch.command)
+    command = capture_argv(tool.path, request, context, launch.command)
     write_text(directory / COMMAND, launch.command_text(command))
     finished = launch.run(command, settings.timeout_s)
     ending = launch.ending(finished)

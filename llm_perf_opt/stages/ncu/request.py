@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,7 +16,13 @@ from llm_perf_opt.stages.base import PlanContext
 from llm_perf_opt.stages.known_ranges import check_filters
 from llm_perf_opt.stages.ncu import argv
 from llm_perf_opt.stages.ncu.settings import Ncu
-from llm_perf_opt.stages.wrapped import changed_environment, foreign_command, launched_command, planned_tool
+from llm_perf_opt.stages.wrapped import (
+    changed_environment,
+    foreign_command,
+    launched_command,
+    planned_tool,
+    ranks_under_tool,
+)
 from llm_perf_opt.tools import ncu
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.ncu_lists import (
@@ -28,7 +35,7 @@ from llm_perf_opt.tools.ncu_lists import (
     split_sections,
 )
 from llm_perf_opt.tools.nvtx import TranslatedFilter, folder_names
-from llm_perf_opt.workload.order import STEADY_STEP, Capture
+from llm_perf_opt.workload.order import STEADY_STEP, Capture, captured_argv
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,9 @@ class NcuRequest:
     sections: tuple[str, ...] = ()
     dropped_metrics: tuple[str, ...] = ()
     dropped_sections: tuple[str, ...] = ()
+    on_all_ranks: bool = False
+    rank_note: str | None = None
+    """Which ranks of a sharded model are profiled, and how; None of one process."""
     regions: dict[str, TranslatedFilter] = field(default_factory=dict)
     """Folder → filter, where several were asked for."""
 
@@ -88,9 +98,12 @@ def make_request(asked_settings: Ncu, config: Config, program: str | None) -> Nc
         ConfigError: one decode step is to be profiled, and there is none.
     """
     own = foreign_command(config) is None
+    on_all, rank_note = False, None
+    if ranks_under_tool(config) > 1:
+        asked_settings, on_all, rank_note = argv.of_ranks(asked_settings)
     settings, replay_reason = argv.choose_replay(asked_settings, own=own)
     cli = settings.ncu_cli
-    steady = own and not argv.bounds_launches(settings)
+    steady = own and not argv.bounds_launches_of_ranks(settings)
     if steady and config.infer.max_new_tokens == 1:
         raise ConfigError(
             "ncu profiles one decode step unless told otherwise, and infer.max_new_tokens: 1 makes none",
@@ -115,6 +128,8 @@ def make_request(asked_settings: Ncu, config: Config, program: str | None) -> Nc
         sections=tuple(sections),
         dropped_metrics=tuple(no_metrics),
         dropped_sections=tuple(no_sections),
+        on_all_ranks=on_all,
+        rank_note=rank_note,
         regions={folder: asked[written] for written, folder in folders.items()},
     )
 
@@ -142,7 +157,7 @@ def plan(context: PlanContext[Ncu]) -> PlannedStage:
     if request.own:
         check_filters(context.config, argv.filters(settings))
     report = directory / NCU_REPORT
-    commands = [argv.profile_argv(program, settings, request.options, directory, launched_command(context))]
+    commands = [capture_argv(program, request, context, launched_command(context))]
     for include in (None, *(item.sent for item in request.regions.values())):
         commands += [ncu.raw_csv_argv(program, report, include), ncu.details_argv(program, report, include)]
     files = [report.name, *([RAW] if settings.ncu_cli.export.csv else []), SECTIONS]
@@ -160,8 +175,17 @@ def plan(context: PlanContext[Ncu]) -> PlannedStage:
     )
 
 
+def capture_argv(program: str, request: NcuRequest, context: PlanContext[Ncu], child: Sequence[str]) -> list[str]:
+    """The command of the capture."""
+    world, directory = ranks_under_tool(context.config), context.output_dir
+    of_rank = request.on_all_ranks
+    tool = argv.profile_argv(program, request.settings, request.options, directory, child, of_rank=of_rank)
+    ranks = range(world) if of_rank else (0,)
+    return captured_argv(tool, child, context.config.parallel, ranks) if world > 1 else tool
+
+
 def _notes(request: NcuRequest) -> list[str]:
-    found = []
+    found = [] if request.rank_note is None else [request.rank_note]
     mode = request.settings.ncu_cli.replay_mode
     by_range = mode in ("range", "app-range")
     if request.replay_reason is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llm_perf_opt.artifacts.layout import NSYS_EXPORT, NSYS_OUTPUT, NSYS_REPORT
+from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.stages.nsys.settings import Nsys
 from llm_perf_opt.tools.nsys import keeps_environments
 from llm_perf_opt.tools.options import Version, check
@@ -59,20 +60,47 @@ def ends_workload(settings: Nsys) -> bool:
 
 
 def profile_argv(
-    nsys: str | Path, settings: Nsys, output_dir: Path, command: Sequence[str], version: Version | None = None
+    nsys: str | Path,
+    settings: Nsys,
+    output_dir: Path,
+    command: Sequence[str],
+    version: Version | None = None,
+    *,
+    of_rank: bool = False,
 ) -> list[str]:
-    """`nsys profile … COMMAND`, which leaves `run*.nsys-rep` in `output_dir`; `extra_args` come last."""
+    """`nsys profile … COMMAND`, which leaves `run*.nsys-rep` in `output_dir`; `extra_args` come last.
+
+    Args:
+        of_rank: it is started on several ranks, each with a report of its own.
+    """
+    name = f"{NSYS_OUTPUT}.rank-%q{{RANK}}" if of_rank else NSYS_OUTPUT
     return [
         str(nsys),
         "profile",
         *profile_options(settings),
         "-o",
-        str(output_dir / NSYS_OUTPUT),
+        str(output_dir / name),
         "--force-overwrite=true",
         *([] if keeps_environments(version) else ["--discard-environment=true"]),
         *settings.extra_args,
         *command,
     ]
+
+
+def captured_ranks(settings: Nsys, world: int) -> tuple[int, ...]:
+    """The ranks of a model on `world` that are captured.
+
+    Raises:
+        ConfigError: there is no such rank.
+    """
+    asked = settings.ranks
+    ranks = range(world) if asked == "all" else (asked,) if isinstance(asked, int) else asked
+    beyond = [rank for rank in ranks if rank >= world]
+    if beyond:
+        raise ConfigError(
+            f"pipeline.nsys.ranks: there is no rank {beyond[0]} of {world}", f"name ranks from 0 to {world - 1}, or all"
+        )
+    return tuple(dict.fromkeys(ranks))
 
 
 def expected_files(settings: Nsys) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,14 +32,21 @@ from llm_perf_opt.stages.known_ranges import check_trigger
 from llm_perf_opt.stages.nsys import argv
 from llm_perf_opt.stages.nsys.settings import Nsys
 from llm_perf_opt.stages.range_check import check_ranges, explained, range_remarks
-from llm_perf_opt.stages.wrapped import ToolRun, changed_environment, foreign_command, launched_command, planned_tool
+from llm_perf_opt.stages.wrapped import (
+    ToolRun,
+    changed_environment,
+    foreign_command,
+    launched_command,
+    planned_tool,
+    ranks_under_tool,
+)
 from llm_perf_opt.tools import nsys
 from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import require_tool
 from llm_perf_opt.tools.failures import judge_nsys, workload_remark
 from llm_perf_opt.tools.nvtx import parse_capture
-from llm_perf_opt.tools.options import parse_version
-from llm_perf_opt.workload.order import Capture
+from llm_perf_opt.tools.options import Version, parse_version
+from llm_perf_opt.workload.order import Capture, captured_argv
 
 if TYPE_CHECKING:
     from llm_perf_opt.captures.nsys_reports import Read
@@ -49,13 +57,16 @@ def plan(context: PlanContext[Nsys]) -> PlannedStage:
     if settings.capture_range == "nvtx" and settings.gating_nvtx and foreign_command(context.config) is None:
         check_trigger(context.config, settings.nvtx_capture or "")
     program, tool, version = planned_tool("nsys", os.environ)
-    capture = argv.profile_argv(program, settings, directory, launched_command(context), version)
+    capture = _capture_argv(program, context, launched_command(context), version)
+    world = ranks_under_tool(context.config)
+    ranks = argv.captured_ranks(settings, world) if world > 1 else ()
+    whose = (f"captured: rank {', '.join(map(str, ranks))} of {world}, one report each",) if ranks else ()
     export = nsys.export_argv(program, directory / NSYS_REPORT)
     return PlannedStage(
         context.name,
         directory,
         (tuple(capture), tuple(export)),
-        notes=tuple(argv.notes(settings, version)),
+        notes=(*argv.notes(settings, version), *whose),
         tool=tool,
         environment=changed_environment(context.config),
         left_out=profiled_environment(os.environ)[1],
@@ -82,7 +93,8 @@ def execute(context: StageContext[Nsys]) -> Outcome:
     launch = ToolRun(context, context.config, context.inputs, capture)
     directory = context.output_dir
     _remove_old(directory)
-    command = argv.profile_argv(tool.path, settings, directory, launch.command, parse_version(tool.version) or None)
+    version = parse_version(tool.version) or None
+    command = _capture_argv(tool.path, context, launch.command, version)
     write_text(directory / COMMAND, launch.command_text(command))
     finished = launch.run(command, settings.timeout_s)
     exports = _Exports(launch, tool.path, settings)
@@ -104,7 +116,9 @@ def execute(context: StageContext[Nsys]) -> Outcome:
     whole = not argv.waits_for_trigger(settings)
     # nsys traces NVTX wherever it waits for a range.
     listens = waits_for_range or _traces(settings, "nvtx")
-    check = check_ranges(sent, exports.files, whole=whole, waited_for=waited_for) if listens else None
+    # Every rank sends the same; what was sent is counted on the first.
+    files = [file for file in exports.files if ".rank-" not in file.name or ".rank-0." in file.name]
+    check = check_ranges(sent, files, whole=whole, waited_for=waited_for) if listens and (files or whole) else None
     kernels = kernels_of(exports.read)
     record = nsys_capture(
         exports.reports,
@@ -125,6 +139,14 @@ def execute(context: StageContext[Nsys]) -> Outcome:
     remark = workload_remark("nsys", ending, ended_by_tool=argv.ends_workload(settings))
     remarks = [remark] if remark is not None else []
     return launch.outcome(failure, [*remarks, *range_remarks(check, sent, listens=listens)])
+
+
+def _capture_argv(program: str, context: PlanContext[Nsys], child: Sequence[str], version: Version | None) -> list[str]:
+    world = ranks_under_tool(context.config)
+    tool = argv.profile_argv(program, context.settings, context.output_dir, child, version, of_rank=world > 1)
+    if world == 1:
+        return tool
+    return captured_argv(tool, child, context.config.parallel, argv.captured_ranks(context.settings, world))
 
 
 def _traces(settings: Nsys, wanted: str) -> bool:

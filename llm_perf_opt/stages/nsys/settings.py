@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from llm_perf_opt.config.base import Positive, StageSettings, Strings, inconsistent
+from llm_perf_opt.config.base import NonNegative, Positive, StageSettings, Strings, inconsistent
 
 CAPTURE_RANGE_END = re.compile(
     r"none|stop|stop-shutdown|repeat(:[1-9]\d*)?(:(defer|sync|async))?|repeat-shutdown:[1-9]\d*(:(defer|sync|async))?"
@@ -33,6 +33,8 @@ class Nsys(StageSettings):
     """The range that opens the capture: `range`, `range@domain` or `range@*`."""
     cuda_graph_trace: Literal["graph", "node"] | None = None
     """Trace CUDA graphs whole or node by node."""
+    ranks: Literal["all"] | NonNegative | Annotated[tuple[NonNegative, ...], Field(strict=False, min_length=1)] = 0
+    """Ranks of a sharded model that are captured, one report each: a number, a list, or all."""
     timeout_s: Positive | None = None
     """Stop the capture after this many seconds."""
     extra_args: Strings = ()

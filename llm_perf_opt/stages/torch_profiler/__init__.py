@@ -30,6 +30,6 @@ STAGE = Stage(
         ELSEWHERE: "llm_perf_opt.records.elsewhere:Elsewhere",
     },
     short="torch",
-    planner="llm_perf_opt.stages.timed:plan_timed",
+    planner="llm_perf_opt.stages.torch_profiler.execute:plan",
     execute="llm_perf_opt.stages.torch_profiler.execute:execute",
 )

@@ -47,4 +47,12 @@ def load(config: Config, device: torch.device) -> LoadedModel:
     return load_causal_lm(config, device)
 
 
-ADAPTER = Adapter(modality="text", model_config=model_config, load=load, sizes=sizes, modules=(), anybodys_code=True)
+ADAPTER = Adapter(
+    modality="text",
+    model_config=model_config,
+    load=load,
+    sizes=sizes,
+    modules=(),
+    shards=True,
+    anybodys_code=True,
+)

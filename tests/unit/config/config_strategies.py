@@ -15,6 +15,8 @@ from llm_perf_opt.config.schema import Config
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="$"), min_size=1)
 _SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "artifacts.run_id": st.sampled_from(["first", "2026-11-22", "..x", None]),
+    "parallel.tensor": st.sampled_from([1, 2, 8]),
+    "parallel.rendezvous": st.sampled_from(["node-0:29500", "10.0.0.1:1", None]),
     "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:3"]),
     "pipeline.nsys.nvtx_capture": st.sampled_from(["decode", "prefill@*", None]),
     "pipeline.nsys.capture_range_end": st.sampled_from(["stop", "repeat:2", None]),
@@ -76,6 +78,12 @@ def _consistent(values: dict[str, Any]) -> dict[str, Any]:
         infer["temperature"] = 0.7
     if infer.get("context_len_mode") == "fixed":
         infer["context_len_fixed"] = 128
+    parallel = values.get("parallel", {})
+    if parallel.get("tensor", 1) % parallel.get("nodes", 1):
+        parallel["nodes"] = parallel.get("tensor", 1)
+    if parallel.get("tensor", 1) > 1:
+        infer.pop("execution", None)
+        values.pop("device", None)
     pipeline = values.get("pipeline", {})
     torch_profiler = pipeline.get("torch_profiler", {})
     if torch_profiler.get("group_by_input_shape"):

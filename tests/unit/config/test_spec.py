@@ -71,6 +71,10 @@ DEFAULTS: dict[str, object] = {
     "measure.repeats": 3,
     "measure.launches": 1,
     "measure.ranges": ("phase", "module"),
+    "parallel.tensor": 1,
+    "parallel.nodes": 1,
+    "parallel.backend": None,
+    "parallel.rendezvous": None,
     "hardware.gpu": "auto",
     "hardware.peaks": "auto",
     "hardware.peak_tflops": None,
@@ -102,6 +106,7 @@ DEFAULTS: dict[str, object] = {
     "pipeline.nsys.capture_range_end": None,
     "pipeline.nsys.nvtx_capture": None,
     "pipeline.nsys.cuda_graph_trace": None,
+    "pipeline.nsys.ranks": 0,
     "pipeline.nsys.timeout_s": None,
     "pipeline.nsys.extra_args": (),
     "pipeline.ncu.enable": False,
@@ -127,6 +132,7 @@ DEFAULTS: dict[str, object] = {
     "pipeline.plugins": {},
     "artifacts.runs_dir": "tmp/profile-output",
     "artifacts.run_id": None,
+    "artifacts.max_bytes": 2147483648,
 }
 CHOICES = {
     "model.weights": ("auto", "pretrained", "random"),

@@ -14,7 +14,8 @@ from llm_perf_opt.analysis.static import analyze
 from llm_perf_opt.analysis.static.sweep import parse_axis, sweep
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.catalogue import gpu_named
-from llm_perf_opt.records.static import Bound, GpuFigures, MemoryFit, StaticRecord, StaticRequest
+from llm_perf_opt.records.memory_fit import MemoryFit
+from llm_perf_opt.records.static import Bound, GpuFigures, StaticRecord, StaticRequest
 from llm_perf_opt.records.static_sweep import COLUMNS, StaticSweep
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.static import static_document

@@ -1,0 +1,143 @@
+"""Models on ranks that torchrun starts, joined by gloo; and ranks that are killed, hang or run out of memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_perf_opt.analysis.sharding.figures import sharding
+from llm_perf_opt.analysis.sharding.ranks import first_difference, rank_figures
+from llm_perf_opt.analysis.sharding.shares import Split
+from llm_perf_opt.artifacts.layout import WORKLOAD, headline_dir, rank_dir, rank_dirs
+from llm_perf_opt.config.schema import Config, Dataset, Infer, Measure, Model, Parallel, Synthetic
+from llm_perf_opt.errors import StageError
+from llm_perf_opt.records.inputs import Inputs, MadeUp, Sample
+from llm_perf_opt.records.static import StaticRequest
+from llm_perf_opt.records.workload import Workload
+from llm_perf_opt.stages.child import run_child
+from llm_perf_opt.stages.ranks import run_ranks
+from llm_perf_opt.workload.events import EventWriter
+from llm_perf_opt.workload.job import execute
+from llm_perf_opt.workload.order import MODULE, WorkOrder, child_argv
+from tests.integration.test_child import Quiet
+
+pytestmark = pytest.mark.integration
+
+PROMPT, NEW = 12, 8
+SIZES = {
+    "vocab_size": 500,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 512,
+    "torch_dtype": "float32",
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "llama": {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **SIZES},
+    "mixtral": {
+        "model_type": "mixtral",
+        "architectures": ["MixtralForCausalLM"],
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        **SIZES,
+    },
+}
+
+
+def order_of(folder: Path, model: str, tensor: int, part: str | None = None) -> WorkOrder:
+    path = folder / "model"
+    path.mkdir(exist_ok=True)
+    (path / "config.json").write_text(json.dumps(MODELS[model]))
+    made = MadeUp(seed=0, prompt_tokens=PROMPT, images=())
+    sample = Sample(kind="made_up", path=None, made_up=made, size_bytes=0, sha256="")
+    return WorkOrder(
+        stage="direct_inference",
+        config=Config(
+            device="cpu",
+            model=Model(name="causal_lm", path=str(path), weights="random"),
+            dataset=Dataset(synthetic=Synthetic(prompt_tokens=PROMPT)),
+            infer=Infer(max_new_tokens=NEW, stop_on_eos=False),
+            measure=Measure(warmup=0, repeats=1),
+            parallel=Parallel(tensor=tensor),
+        ),
+        inputs=Inputs(samples=(sample,), epochs=((0,),)),
+        scratch_dir=folder / f"scratch-{tensor}",
+        output_dir=folder / f"out-{tensor}",
+        part=part,
+    )
+
+
+def alone(order: WorkOrder) -> Workload:
+    """What one process, this one, makes of the order."""
+    order.scratch_dir.mkdir()
+    order.output_dir.mkdir()
+    execute(order, EventWriter(order.scratch_dir / "events.jsonl"))
+    return Workload.read(order.output_dir / WORKLOAD)
+
+
+@pytest.mark.parametrize(("model", "tensor"), [("llama", 2), ("mixtral", 4)])
+def test_ranks_make_the_tokens_of_one_process_and_what_the_plan_says(model: str, tensor: int, tmp_path: Path) -> None:
+    order = order_of(tmp_path, model, tensor, "tests.integration.rank_parts:count")
+    run_child(order, Quiet())
+    folders = rank_dirs(order.output_dir)
+    ranks = [Workload.read(folder / WORKLOAD) for folder in folders]
+    one = alone(order_of(tmp_path, model, 1))
+
+    assert headline_dir(order.output_dir) == rank_dir(order.output_dir, 0)
+    assert len(ranks) == tensor
+    for found in ranks:
+        assert first_difference(one.batches, found.batches) is None
+        assert found.work_fingerprint == one.work_fingerprint
+        assert found.model.parameters == one.model.parameters
+    figures = rank_figures(ranks)
+    assert [row.rank for row in figures] == list(range(tensor))
+
+    request = StaticRequest(prompt_tokens=PROMPT, new_tokens=NEW, attention_flops="full")
+    plan = sharding(MODELS[model], request, Split(tensor), "plan")
+    assert [row.weight_bytes for row in figures] == [row.weight_bytes for row in plan.ranks]
+    counted = [json.loads((folder / "counted.json").read_text()) for folder in folders]
+    for phase, total in (("prefill", plan.prefill), ("decode", plan.decode)):
+        assert sum(rank[phase]["flops"] for rank in counted) == total.flops
+        handed = [sum(map(sum, rank[phase]["collectives"].values())) for rank in counted]
+        assert sum(handed) == total.payload_bytes
+    for collectives, phase in ((plan.prefill_collectives, "prefill"), (plan.decode_collectives, "decode")):
+        for kind, calls in counted[0][phase]["collectives"].items():
+            assert len(calls) == sum(found.calls for found in collectives if found.kind == kind)
+
+
+FAULTS = {
+    "killed": ("rank 1 was ended by SIGKILL in phase 'measure', and the others were stopped", "dmesg"),
+    "out of memory": ("rank 1: out of memory: decode", "lower infer.batch_size"),
+    "hung": (
+        "no rank made progress for 20 s, rank 1 the first to stop, and all were stopped; rank 0: measure",
+        "py-spy",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_a_rank_that_fails_ends_all_with_its_own_words(fault: str, tmp_path: Path) -> None:
+    order = order_of(tmp_path, "llama", 2)
+    order.scratch_dir.mkdir()
+    for rank in range(2):
+        rank_dir(order.scratch_dir, rank).mkdir()
+    argv = child_argv(order.scratch_dir / "order.json", order.config.parallel)
+    argv[argv.index(MODULE)] = "tests.integration.rank_stand_in"
+    with pytest.raises(StageError) as caught:
+        run_ranks(order, [*argv, fault], Quiet(), 20.0 if fault == "hung" else 120.0)
+    message, remedy = FAULTS[fault]
+    assert message in caught.value.message
+    assert remedy in caught.value.remedy
+    assert not [folder for folder in Path("/proc").glob("[0-9]*") if str(tmp_path) in _command(folder)]
+
+
+def _command(folder: Path) -> str:
+    try:
+        return (folder / "cmdline").read_text()
+    except OSError:
+        return ""
