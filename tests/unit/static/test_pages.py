@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers.models.deepseek_ocr2.image_processing_pil_deepseek_ocr2 import get_optimal_tiled_canvas
 
 from llm_perf_opt.analysis.static.pages import GundamPages, PageViews, TiledPages, tiled_pages, together
+from llm_perf_opt.workload.adapters.demo import processor
+from llm_perf_opt.workload.families.deepseek_ocr import page_views
 
 SIDE = st.integers(1, 5000)
 
 
 @given(st.tuples(SIDE, SIDE), st.sampled_from(TiledPages.SIDES), st.integers(1, 3), st.integers(3, 9))
 def test_tiles_are_those_of_transformers(page: tuple[int, int], tile: int, fewest: int, most: int) -> None:
-    from transformers.models.deepseek_ocr2.image_processing_pil_deepseek_ocr2 import get_optimal_tiled_canvas
-
     found = TiledPages(tile=tile, fewest=fewest, most=most).of(page)
     width, height = page
     columns, rows = get_optimal_tiled_canvas((height, width), (tile, tile), fewest, most)
@@ -28,9 +29,6 @@ def test_tiles_are_those_of_transformers(page: tuple[int, int], tile: int, fewes
 @pytest.mark.parametrize("tile", TiledPages.SIDES)
 @pytest.mark.parametrize("page", [(40, 40), (1100, 300)], ids=str)
 def test_views_and_tokens_are_those_of_the_processor(page: tuple[int, int], tile: int, base: int, crop: bool) -> None:
-    from llm_perf_opt.workload.adapters.demo import processor
-    from llm_perf_opt.workload.families.deepseek_ocr import page_views
-
     pages = TiledPages(base=base, tile=tile, crop=crop)
     made = processor()
     image = np.zeros((page[1], page[0], 3), dtype=np.uint8)
