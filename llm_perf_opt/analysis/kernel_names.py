@@ -67,6 +67,7 @@ _OPERATOR = re.compile(r"(?:::\s*)?operator\s*\(\)\s*\(\)\s*(?:const\s*)?")
 _ANONYMOUS = re.compile(r"\(anonymous namespace\)::|(?:(?<=[:\s<,])|^)<unnamed>::|\bunnamed>::")
 _WORDS = re.compile(r"\b(?:const|void|struct|class|typename)\b")
 _SCOPE = re.compile(r"\b[A-Za-z_]\w*::(?=[A-Za-z_~])")
+_NUMBER = re.compile(r"\d{2,}")
 _MANGLED = re.compile(r"^_ZN?K?")
 _TELLING = re.compile(
     r"\b(\w*(?:Functor\w*|Ops)|\w+_kernel_cuda|\w+_kernel_impl|(?!gpu_)\w+_kernel|cutlass_\w+|\w*gemm\w*|cublas\w+Params\w*)\b"
@@ -79,10 +80,14 @@ _GENERIC = frozenset({
 SHORT_LENGTH = 60
 
 
-@functools.lru_cache(maxsize=1 << 16)
 def category(name: str) -> str:
     """What kind of work a kernel does."""
-    function = demangled(name)
+    # Thousands of kernels that a compiler made differ by a number; no rule asks for more than one digit of it.
+    return _category(_NUMBER.sub("00", demangled(name)))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _category(function: str) -> str:
     plain = function.partition("<")[0]
     # The function's own name says more than what it is instantiated with.
     for text in (plain, function):

@@ -18,6 +18,8 @@ SUMMARY = "summary.json"
 REPORT = "report.md"
 """Of the run; stages and regions have one of that name too."""
 REPORT_HTML = "report.html"
+BUNDLE = "report.zip"
+"""The page with its gallery and tables, to send."""
 
 # An A/B: two runs and what was found.
 AB = "ab.json"
@@ -52,6 +54,8 @@ TIMELINE = "timeline*.json"
 TIMELINE_TABLE = "timeline*.parquet"
 COLLECTIVES = "collectives.parquet"
 """The collectives of a rank, for the comparison of ranks."""
+DRILL_DOWN = "drill_down*.json"
+"""What lies in what in each capture of a stage; see `drill_down_file`."""
 PRED_DIR = "pred"
 PREDICTIONS = "predictions.jsonl"
 ELSEWHERE = "elsewhere.json"
@@ -169,6 +173,11 @@ def timeline_table(number: int | None = None) -> str:
 def rank_dir(folder: Path, rank: int) -> Path:
     """What one rank of several left in a stage's directory, or in its scratch directory."""
     return folder / f"rank-{rank}"
+
+
+def drill_down_file(number: int | None = None) -> str:
+    """What lies in what in a capture, and its longest events."""
+    return "drill_down.json" if number is None else f"drill_down.{number}.json"
 
 
 def export_log(number: int) -> str:

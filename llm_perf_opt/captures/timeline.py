@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_perf_opt.analysis.timeline.drill_down import drill_down
 from llm_perf_opt.analysis.timeline.launches import launch_places
 from llm_perf_opt.analysis.timeline.modules import OUR_MODULES
 from llm_perf_opt.analysis.timeline.phases import Phases, find_phases
@@ -19,7 +20,7 @@ from llm_perf_opt.analysis.timeline.steps import PhaseRule
 from llm_perf_opt.analysis.timeline.summary import analysed_file, record_of
 from llm_perf_opt.analysis.timeline.tables import Tables, tables_of
 from llm_perf_opt.artifacts.files import write_text, writing
-from llm_perf_opt.artifacts.layout import timeline_file, timeline_table
+from llm_perf_opt.artifacts.layout import drill_down_file, timeline_file, timeline_table
 from llm_perf_opt.records.columns import ABSENT, NONE, WORK_KINDS, Events, Note
 from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.factor import distinct
@@ -117,8 +118,10 @@ def _rule_notes(events: Events, rules: Sequence[PhaseRule]) -> list[Note]:
 
 
 def write_timeline(captured: Captured, folder: Path, number: int | None = None) -> None:
-    """Write the record and the table of a capture, its `number`-th where a stage has several."""
+    """Write the records and the table of a capture, its `number`-th where a stage has several."""
     write_text(folder / timeline_file(number), captured.record.model_dump_json(indent=2) + "\n")
+    found = drill_down(captured.state, captured.phases, captured.record.source)
+    write_text(folder / drill_down_file(number), found.model_dump_json() + "\n")
     if not len(captured.state.events.work):
         return
     import pyarrow as pa

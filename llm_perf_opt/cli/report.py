@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llm_perf_opt.artifacts.layout import BUNDLE, REPORT_HTML, TRACE
 from llm_perf_opt.cli import console
-from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.errors import ConfigError, MissingError
 
 if TYPE_CHECKING:
     from llm_perf_opt.records.manifest import Manifest
@@ -20,11 +21,14 @@ EXAMPLES = """
 Examples:
   llmperf report tmp/profile-output/20261122-101500
   llmperf report runs/first --format html --output for-a-colleague
+  llmperf report runs/first --open
+  llmperf report runs/first --bundle --output .
+  llmperf report runs/first --trace
 """
 
 
 @app.command(epilog=EXAMPLES)
-def report(
+def report(  # noqa: PLR0917 - a command, whose options all have names
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")],
     formats: Annotated[
         str, typer.Option("--format", metavar="A,B", help="Any of md, html, json, joined by commas.")
@@ -35,21 +39,74 @@ def report(
             "--output", metavar="FOLDER", help="Where to write; the run itself if left out.", show_default=False
         ),
     ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="Also write report.zip: the page with gallery and tables, to send.")
+    ] = False,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace",
+            help="Serve the run's trace on this machine to ui.perfetto.dev, until it is fetched; write nothing.",
+        ),
+    ] = False,
 ) -> None:
     """Write the reports of a run again, on any machine, from its directory alone."""
     from llm_perf_opt.reports.write import FORMATS
 
+    if trace:
+        _serve_trace(run, open_page=open_page)
+        return
     wanted = tuple(name.strip() for name in formats.split(","))
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown:
         raise ConfigError(f"--format {unknown[0]!r} is none of {', '.join(FORMATS)}", "for example --format md,html")
+    needed = {"html"} if open_page else set[str]()
+    needed |= set(FORMATS) if bundle else set()
+    if needed - set(wanted):
+        raise ConfigError(
+            f"{'--bundle' if bundle else '--open'} needs --format {','.join(sorted(needed))}", "leave --format out"
+        )
     manifest = intact(run)
-    written = _write_into(run, manifest, wanted) if output is None else _write_elsewhere(run, manifest, output, wanted)
+    written = (
+        _write_into(run, manifest, wanted, bundle=bundle)
+        if output is None
+        else _write_elsewhere(run, manifest, output, wanted, bundle=bundle)
+    )
     for path in written.files:
         typer.echo(str(path))
     for defect in written.defects:
         console.error(defect.message)
+    page = (run if output is None else output) / REPORT_HTML
+    if open_page and page in written.files:
+        _show(page.absolute().as_uri(), str(page))
     raise typer.Exit(max((defect.exit_code for defect in written.defects), default=0))
+
+
+def _serve_trace(run: Path, *, open_page: bool) -> None:
+    from llm_perf_opt.artifacts.run_directory import read_manifest
+    from llm_perf_opt.cli.trace_server import address_of, serve_once
+
+    stages = read_manifest(run).stages
+    found = next((file for stage in stages if (file := run / stage / TRACE).is_file()), None)
+    if found is None:
+        raise MissingError(f"{run} holds no {TRACE}", "run with pipeline.torch_profiler.enable=true, or import a trace")
+
+    def ready() -> None:
+        address = address_of(found)
+        typer.echo(address)
+        console.note(f"Open it in a browser on this machine: {found} is served until it is fetched; Ctrl-C stops.")
+        if open_page:
+            _show(address, address)
+
+    serve_once(found, ready)
+
+
+def _show(address: str, what: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(address):
+        console.note(f"no browser could be started; open {what}")
 
 
 def intact(run: Path) -> Manifest:
@@ -67,20 +124,33 @@ def intact(run: Path) -> Manifest:
     return manifest
 
 
-def _write_into(run: Path, manifest: Manifest, formats: tuple[str, ...]) -> Written:
+def _write_into(run: Path, manifest: Manifest, formats: tuple[str, ...], *, bundle: bool) -> Written:
     from llm_perf_opt.artifacts.run_directory import renewing_reports
     from llm_perf_opt.reports.write import write_reports
 
     with renewing_reports(run) as renewal:
         written = write_reports(run, manifest, formats)
+        if bundle:
+            _bundle(run, manifest, run, written)
         renewal.files += written.files
         for defect in written.defects:
             renewal.log(f"{defect.message}\n{defect.traceback}")
     return written
 
 
-def _write_elsewhere(run: Path, manifest: Manifest, folder: Path, formats: tuple[str, ...]) -> Written:
+def _write_elsewhere(run: Path, manifest: Manifest, folder: Path, formats: tuple[str, ...], *, bundle: bool) -> Written:
     from llm_perf_opt.reports.facts import read_run
     from llm_perf_opt.reports.write import write_run_reports
 
-    return write_run_reports(read_run(run, manifest), folder, formats)
+    written = write_run_reports(read_run(run, manifest), folder, formats)
+    if bundle:
+        _bundle(run, manifest, folder, written)
+    return written
+
+
+def _bundle(run: Path, manifest: Manifest, folder: Path, written: Written) -> None:
+    from llm_perf_opt.reports.bundle import write_bundle
+    from llm_perf_opt.reports.facts import read_run
+
+    write_bundle(read_run(run, manifest), folder, folder / BUNDLE)
+    written.files.append(folder / BUNDLE)

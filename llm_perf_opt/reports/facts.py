@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from llm_perf_opt.analysis.cost import cost_of, once_a_work, peaks_of
 from llm_perf_opt.analysis.launches import over_launches
-from llm_perf_opt.analysis.metrics import stage_metrics
+from llm_perf_opt.analysis.metrics import CostOf, Peaks, stage_metrics
 from llm_perf_opt.artifacts.layout import (
     CONFIG,
     ENVIRONMENT,
@@ -76,6 +76,10 @@ class Measured:
     """Its page, relative to the run directory."""
     failed: tuple[str, ...] = ()
     """Which launches failed, and why."""
+    cost: CostOf | None = None
+    """The work of each batch; None where nobody can say."""
+    peaks: Peaks | None = None
+    """What the device is held against."""
 
     @property
     def workload(self) -> Workload:
@@ -249,6 +253,8 @@ def _measured(facts: RunFacts, config: Config, stage: str) -> Measured:
         _predictions(facts.path, stage, output),
         _gallery(facts.path, stage, output),
         tuple(_failed(ended)) if ended is not None else (),
+        cost,
+        peaks,
     )
 
 

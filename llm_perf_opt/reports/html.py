@@ -1,63 +1,172 @@
-"""Documents as one self-contained HTML file: no script, nothing fetched, readable on paper and in the dark."""
+"""Documents as one HTML file that asks nothing of any other: styles, script, data and pictures are in it.
+
+A policy (Content-Security-Policy) lets the browser run and apply that one script and those styles, by their digests,
+and fetch nothing. Text stays text: in the page it is escaped, in the data of the script it is JSON, and the script puts
+it into the page as text alone. Every chart has its tables behind it, which are all there is without the script.
+"""
 
 from __future__ import annotations
 
+import base64
+import re
+from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
 from html import escape as escape_html
+from importlib import resources
 
 from llm_perf_opt.escaping import visible
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Table, Verbatim
+from llm_perf_opt.reports.document import (
+    Badge,
+    Block,
+    Chart,
+    Command,
+    Document,
+    Gallery,
+    Items,
+    Lead,
+    Paragraph,
+    Picture,
+    Section,
+    Shown,
+    Table,
+    Verbatim,
+)
+from llm_perf_opt.reports.page_data import embed
+from llm_perf_opt.reports.terminal_text import shorten
 
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid #8884; }
-h1, p, li, pre { overflow-wrap: anywhere; }
-ul { padding-left: 1.4rem; }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.92em; }
-th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #8883; text-align: left; vertical-align: top; }
-td { max-width: min(34rem, 65vw); overflow-wrap: break-word; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-pre { white-space: pre-wrap; padding: 0.6rem 0.8rem; background: #8881; font-size: 0.87em; }
-@media (max-width: 40rem) { th, td { padding: 0.2rem 0.4rem; } }
-"""
+LONGEST_CELL, LONGEST_LINE, LONGEST_TEXT = 300, 4_000, 20_000
+"""Characters shown of one text; a longer one loses its middle."""
+_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
-def escape(text: str) -> str:
-    return escape_html(visible(text))
+def escape(text: str, longest: int = LONGEST_LINE) -> str:
+    return escape_html(visible(text if len(text) <= longest else shorten(text, longest)))
 
 
 def to_html(document: Document) -> str:
     title = escape(document.title)
-    body = [f"<h1>{title}</h1>"]
-    for section in document.sections:
-        body.append(f"<section><h2>{escape(section.title)}</h2>")
-        body += [_block(block) for block in section.blocks]
+    names = _names(document.sections)
+    body = [
+        f"<header><h1>{title}</h1>{_badges(document.badges)}{_contents(document.sections, names)}</header>",
+        "<main>",
+    ]
+    drawn = embed([block for section in document.sections for block in section.blocks if isinstance(block, Chart)])
+    charts = iter(drawn)
+    for section, name in zip(document.sections, names, strict=True):
+        body.append(f'<section id="{name}"><h2>{escape(section.title)}</h2>')
+        body += [_chart(*next(charts)) if isinstance(block, Chart) else _block(block) for block in section.blocks]
         body.append("</section>")
+    page = "\n".join([*body, "</main>"])
+    script = _script(tuple(sorted({chart.KIND for chart, _ in drawn})))
+    styles = (_file("page.css"), *dict.fromkeys(_STYLE.findall(page)))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, styles)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
+        f"<title>{title}</title><style>{styles[0]}</style></head>\n<body>\n{page}\n<script>{script}</script></body></html>\n"
+    )
+
+
+def _policy(script: str, styles: tuple[str, ...]) -> str:
+    def digest(text: str) -> str:
+        return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'"
+
+    allowed = " ".join(map(digest, styles))
+    return (
+        f"default-src 'none'; script-src {digest(script)}; style-src {allowed}; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _script(kinds: tuple[str, ...]) -> str:
+    """Ours, hand-made: what is common, then what draws each kind that the page has."""
+    parts = "\n".join(_file(f"{name}.js") for name in ("core", *kinds, "start"))
+    return f"(() => {{\n{parts}}})();"
+
+
+@cache
+def _file(name: str) -> str:
+    return (resources.files("llm_perf_opt.reports") / "page" / name).read_text(encoding="utf-8")
+
+
+def _badges(badges: tuple[Badge, ...]) -> str:
+    kinds = {True: ' class="good"', False: ' class="bad"', None: ""}
+    found = "".join(f"<li{kinds[badge.good]}>{escape(str(badge), LONGEST_CELL)}</li>" for badge in badges)
+    return f'<ul class="badges">{found}</ul>' if found else ""
+
+
+def _names(sections: tuple[Section, ...]) -> list[str]:
+    """What links call each section."""
+    names: list[str] = []
+    for section in sections:
+        name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")[:40] or "part"
+        names.append(name if name not in names else f"{name}-{len(names)}")
+    return names
+
+
+def _contents(sections: tuple[Section, ...], names: list[str]) -> str:
+    if len(sections) < 4:
+        return ""
+    links = "".join(
+        f'<li><a href="#{name}">{escape(section.title)}</a></li>' for section, name in zip(sections, names, strict=True)
+    )
+    return f'<nav aria-label="Sections"><ul>{links}</ul></nav>'
+
+
+def _chart(chart: Chart, data: str) -> str:
+    note = f"<figcaption>{escape(chart.note)}</figcaption>" if chart.note else ""
+    behind = "".join(map(_block, chart.plain()))
+    return (
+        f'<figure class="chart" data-kind="{chart.KIND}" aria-label="{escape(chart.title)}">{note}'
+        f"<details open><summary>As a table: {escape(chart.title)}</summary>{behind}</details>"
+        f"{data}</figure>"
     )
 
 
 def _block(block: Block) -> str:
-    if isinstance(block, Paragraph):
-        return f"<p>{escape(block.text)}</p>"
-    if isinstance(block, Items):
-        return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
-    if isinstance(block, Verbatim):
-        return f"<pre>{escape(block.text)}</pre>"
-    if isinstance(block, Picture):
-        return f'<div class="wide" aria-label="{escape(block.title)}">{block.svg}</div>'
-    return _table(block)
+    match block:
+        case Paragraph():
+            found = f"<p>{escape(block.text)}</p>"
+        case Lead():
+            found = f'<p class="lead">{escape(block.text)}</p>'
+        case Items():
+            found = "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
+        case Verbatim():
+            found = f"<pre>{escape(block.text, LONGEST_TEXT)}</pre>"
+        case Picture():
+            found = f'<div class="wide" aria-label="{escape(block.title)}">{block.svg}</div>'
+        case Command():
+            found = f'<div class="command"><pre><code>{escape(block.text, LONGEST_TEXT)}</code></pre></div>'
+        case Gallery():
+            found = f'<div class="gallery">{"".join(map(_shown, block.shown))}</div>'
+        case Table():
+            found = _table(block)
+        case _:
+            raise TypeError(f"a block of a page is none of ours: {type(block).__name__}")
+    return found
+
+
+def _shown(shown: Shown) -> str:
+    picture = ""
+    if shown.picture is not None:
+        source = base64.b64encode(shown.picture).decode()
+        picture = f'<img src="data:image/jpeg;base64,{source}" alt="{escape(shown.title, LONGEST_CELL)}">'
+    text = ""
+    if shown.text is not None:
+        text = f"<details><summary>Text</summary><pre>{escape(shown.text, LONGEST_TEXT) or '(nothing)'}</pre></details>"
+    caption = f"<b>{escape(shown.title, LONGEST_CELL)}</b> {escape(shown.caption)}"
+    return f"<figure>{picture}<figcaption>{caption}</figcaption>{text}</figure>"
 
 
 def _table(table: Table) -> str:
     kinds = [' class="n"' if index in table.numeric else "" for index in range(len(table.columns))]
-    head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(table.columns, kinds, strict=True))
-    rows = (
-        "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
-        for row in table.rows
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
     )
+    rows = (f"<tr>{''.join(_cells(row, kinds))}</tr>" for row in table.rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _cells(row: tuple[str, ...], kinds: list[str]) -> Iterator[str]:
+    return (f"<td{kind}>{escape(cell, LONGEST_CELL)}</td>" for cell, kind in zip(row, kinds, strict=True))

@@ -5,11 +5,25 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from llm_perf_opt.escaping import as_block, as_inline, as_line
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Table, Verbatim
+from llm_perf_opt.reports.document import (
+    Block,
+    Chart,
+    Command,
+    Document,
+    Gallery,
+    Items,
+    Lead,
+    Paragraph,
+    Picture,
+    Table,
+    Verbatim,
+)
 
 
 def to_markdown(document: Document) -> str:
     parts = [f"# {as_inline(document.title)}"]
+    if document.badges:
+        parts.append(as_line(" · ".join(map(str, document.badges))))
     for section in document.sections:
         parts.append(f"## {as_inline(section.title)}")
         parts += [_block(block) for block in section.blocks]
@@ -17,15 +31,25 @@ def to_markdown(document: Document) -> str:
 
 
 def _block(block: Block) -> str:
-    if isinstance(block, Paragraph):
-        return as_line(block.text)
-    if isinstance(block, Items):
-        return "\n".join(f"- {as_line(item)}" for item in block.items)
-    if isinstance(block, Verbatim):
-        return as_block(block.text)
-    if isinstance(block, Picture):
-        return f"![{as_inline(block.title)}]({quote(block.file)})"
-    return _table(block)
+    match block:
+        case Paragraph() | Lead():
+            found = as_line(block.text)
+        case Items():
+            found = "\n".join(f"- {as_line(item)}" for item in block.items)
+        case Verbatim() | Command():
+            found = as_block(block.text)
+        case Picture():
+            found = f"![{as_inline(block.title)}]({quote(block.file)})"
+        case Gallery():
+            found = "\n\n".join(map(_block, block.plain()))
+        case Chart():
+            note = [as_line(block.note)] if block.note else []
+            found = "\n\n".join([*map(_block, block.plain()), *note])
+        case Table():
+            found = _table(block)
+        case _:
+            raise TypeError(f"a block of a report is none of ours: {type(block).__name__}")
+    return found
 
 
 def _table(table: Table) -> str:

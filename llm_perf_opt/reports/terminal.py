@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from llm_perf_opt.escaping import visible
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Table, Verbatim
+from llm_perf_opt.reports.document import (
+    Block,
+    Chart,
+    Command,
+    Document,
+    Gallery,
+    Items,
+    Lead,
+    Paragraph,
+    Picture,
+    Table,
+    Verbatim,
+)
 from llm_perf_opt.reports.terminal_table import table_lines
 from llm_perf_opt.reports.terminal_text import fold, wrap
 
@@ -33,6 +45,8 @@ def print_document(document: Document, file: TextIO, *, width: int | None = None
 def _lines(document: Document, width: int) -> Iterator[tuple[str, str]]:
     """Every line with its style, which may be empty."""
     yield from ((_BOLD, line) for line in wrap(visible(document.title), width))
+    if document.badges:
+        yield from (("", line) for line in wrap(visible(" · ".join(map(str, document.badges))), width))
     for section in document.sections:
         yield "", ""
         yield from ((_UNDERLINED, line) for line in wrap(visible(section.title), width))
@@ -50,11 +64,17 @@ def _block(block: Block, width: int) -> Iterator[tuple[str, str]]:
             first, *rest = wrap(visible(item), width - 2)
             yield "", f"- {first}"
             yield from (("", f"  {line}") for line in rest)
-    elif isinstance(block, Verbatim):
+    elif isinstance(block, Chart):
+        for part in (*block.plain(), *([Paragraph(block.note)] if block.note else [])):
+            yield from _block(part, width)
+    elif isinstance(block, Gallery):
+        for shown in block.plain():
+            yield from _block(shown, width)
+    elif isinstance(block, Verbatim | Command):
         for line in visible(block.text).expandtabs().split("\n"):
             yield from (("", part) for part in fold(line, width))
     elif isinstance(block, Picture):
         yield from (("", line) for line in wrap(visible(f"{block.title}: {block.file}"), width))
     else:
-        assert isinstance(block, Paragraph)
+        assert isinstance(block, Paragraph | Lead)
         yield from (("", line) for line in wrap(visible(block.text), width))

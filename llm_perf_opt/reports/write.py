@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import fields
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, TypeVar
+
+from pydantic_core import to_json
 
 from llm_perf_opt.artifacts.layout import METRICS, REPORT, REPORT_HTML, SUMMARY
 from llm_perf_opt.config.label import run_label
@@ -15,12 +16,13 @@ from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.records.base import Record
 from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.manifest import Manifest
-from llm_perf_opt.records.tables import ProfileTables
+from llm_perf_opt.records.tables import KernelRow, ProfileTables
 from llm_perf_opt.records.workload import Instrumented, Profile
 from llm_perf_opt.registry import SECTIONS
 from llm_perf_opt.reports.advice import advice_of
+from llm_perf_opt.reports.answer import answer_of
 from llm_perf_opt.reports.attempt import Defect, Report, Written, defect_of, write_each
-from llm_perf_opt.reports.document import Document, Paragraph, Section
+from llm_perf_opt.reports.document import Badge, Document, Paragraph, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts, read_run
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
@@ -125,7 +127,9 @@ def _write_run_reports(
 ) -> None:
     pages = {"md", "html"}.intersection(formats)
     document = Document(
-        f"llmperf: {title_of(facts)}", build_sections(facts, sections, written.defects) if pages else ()
+        f"llmperf: {title_of(facts)}",
+        build_sections(facts, sections, written.defects) if pages else (),
+        badges_of(facts),
     )
     made: dict[str, Report] = {
         "md": (folder / REPORT, lambda: to_markdown(document)),
@@ -146,7 +150,33 @@ def title_of(facts: RunFacts) -> str:
 
 
 def _summary_json(facts: RunFacts, defects: list[Defect]) -> str:
-    return json.dumps(summary(facts, defects), indent=2, ensure_ascii=False) + "\n"
+    return to_json(summary(facts, defects), indent=2).decode() + "\n"
+
+
+def badges_of(facts: RunFacts) -> tuple[Badge, ...]:
+    """How the stages ended, and what ran where."""
+    good = {"completed": True, "failed": False, "interrupted": False}
+    badges = [
+        Badge(name if entry.status == "completed" else f"{name} {entry.status}", good.get(entry.status))
+        for name, entry in facts.manifest.stages.items()
+    ]
+    measured = facts.headline
+    if measured is not None:
+        model, device = measured.workload.model, measured.workload.device
+        repeats = measured.metrics.metrics["e2e.latency_ms"].n
+        batches = len(measured.workload.batches)
+        texts = (
+            f"{model.model_type}, {model.weights} weights",
+            f"{device.name}",
+            f"{model.dtype} · {model.attention} · {measured.workload.execution} · {measured.workload.cache} cache",
+            f"torch {device.torch_version}",
+            f"{batches:,} batch{'' if batches == 1 else 'es'}, {repeats:,} timed repeats",
+            f"fingerprint {(measured.workload.work_fingerprint or 'none')[:12]}",
+        )
+        badges += map(Badge, texts)
+    elif facts.manifest.imported:
+        badges.append(Badge("imported"))
+    return (*badges, Badge(facts.manifest.created))
 
 
 def summary(facts: RunFacts, defects: list[Defect] | None = None) -> dict[str, Any]:
@@ -163,6 +193,7 @@ def summary(facts: RunFacts, defects: list[Defect] | None = None) -> dict[str, A
         "experiment": None if facts.setup is None else facts.setup.config.experiment,
         "llmperf_version": manifest.llmperf_version,
         "created": manifest.created,
+        "answer": answer_of(facts),
         "imported": [file.model_dump(mode="json") for file in manifest.imported],
         "stages": {name: entry.model_dump(mode="json") for name, entry in manifest.stages.items()},
         "advice": None if advice is None else [found.model_dump(mode="json") for found in advice],
@@ -195,6 +226,7 @@ def torch_summary(facts: RunFacts) -> dict[str, Any]:
         return {}
     place, tables = found
     line, profile = facts.of_stage(place.stage, DeviceTimeline), facts.of_stage(place.stage, Profile)
+    columns = [field.name for field in fields(KernelRow)]
     operators = [
         {
             "phase": row.phase,
@@ -210,7 +242,7 @@ def torch_summary(facts: RunFacts) -> dict[str, Any]:
     return {
         "torch": {
             "operators": operators,
-            "kernels": [asdict(row) for row in tables.kernels],
+            "kernels": [{name: getattr(row, name) for name in columns} for row in tables.kernels],
             "unattributed_device_ns": None if line is None else sum(row.total_ns for row in line.unattributed),
             "notes": [] if profile is None else list(profile.notes),
         }

@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser import CHROMIUM, FIREFOX, Browser, browser, missing
 from tests.real_model import smollm2
 from tests.standins.fixtures import ncu_tool, nsight, nsys_for_own, nsys_tool, nvtx_recorder, plain_nvtx
+
+
+def _browser(name: str, factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    lacking = missing(name)
+    if lacking is not None:
+        pytest.skip(f"{lacking}; apt-get install chromium chromium-driver firefox-esr")
+    with browser(name, factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    yield from _browser(CHROMIUM, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    yield from _browser(FIREFOX, tmp_path_factory)
+
 
 __all__ = ["ncu_tool", "nsight", "nsys_for_own", "nsys_tool", "nvtx_recorder", "plain_nvtx", "smollm2"]

@@ -17,6 +17,7 @@ from llm_perf_opt.records.metrics import Metrics
 from llm_perf_opt.records.peaks import MeasuredPeaks
 from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.records.workload import Workload
+from tests.browser import Browser
 from tests.cli_process import llmperf, read_json
 
 pytestmark = pytest.mark.integration
@@ -132,7 +133,7 @@ def test_the_reports_say_what_was_measured(run: tuple[Path, subprocess.Completed
     report = (path / "report.md").read_text()
     fingerprint = read_json(path / "run.json")["stages"]["torch_profiler"]["work_fingerprint"]
     unknown = "decode.mbu: not measured"
-    for text in ("Where the time goes", unknown, "Top operators", fingerprint, "Environment"):
+    for text in ("Where the time goes", unknown, "Operators and kernels", fingerprint, "Environment"):
         assert text in report
     summary = read_json(path / "summary.json")
     assert summary["measured"]["torch_profiler"]["work_fingerprint"] == fingerprint
@@ -148,3 +149,22 @@ def test_a_second_run_into_the_same_directory_is_refused(
     assert finished.returncode == 2
     assert "already holds a run" in finished.stderr
     assert (path / "run.json").read_bytes() == before
+
+
+@pytest.mark.browser
+def test_the_page_of_the_demo_answers_first(
+    run: tuple[Path, subprocess.CompletedProcess[str]], chromium: Browser
+) -> None:
+    path, _ = run
+    chromium.resize(1280)
+    chromium.open(path / "report.html")
+    assert chromium.faults == []
+    first = "document.querySelector('main > section:first-child"
+    assert chromium.eval(f"{first} .lead').textContent") == read_json(path / "summary.json")["answer"]
+    assert chromium.eval("document.querySelectorAll('.tile').length") == 5
+    assert chromium.eval("[...document.images].map(image => image.complete && image.naturalWidth > 100)") == [
+        True,
+        True,
+    ]
+    without_pictures = chromium.eval("[...document.images].reduce((sum, image) => sum + image.src.length, 0)")
+    assert (path / "report.html").stat().st_size - without_pictures <= 500_000

@@ -40,4 +40,4 @@ def _host(host: EnvironmentRecord) -> list[tuple[str, str]]:
     ]
 
 
-SECTION = ReportSection(70, section)
+SECTION = ReportSection(65, section)

@@ -52,4 +52,4 @@ def _cells(metric: Metric, launches: int) -> tuple[str, ...]:
     return (metric.unit, str(metric.n), *(significant(value) for value in values), interval)
 
 
-SECTION = ReportSection(30, section)
+SECTION = ReportSection(58, section)

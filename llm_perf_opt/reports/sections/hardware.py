@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llm_perf_opt.analysis.metrics import throttle_note
-from llm_perf_opt.records.hardware import Distribution, HardwareState
+from llm_perf_opt.artifacts.layout import HARDWARE_SERIES
+from llm_perf_opt.records.hardware import Distribution, HardwareSeries, HardwareState
 from llm_perf_opt.records.workload import Instrumented, Memory, PhaseMemory
+from llm_perf_opt.reports.charts.lines import Line, Lines
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
@@ -19,6 +21,8 @@ def section(facts: RunFacts) -> Section | None:
     blocks: list[Block] = []
     for stage, measured in facts.measured.items():
         blocks.append(Paragraph(f"{stage}: {_sentence(measured.hardware)}"))
+        series = _series(facts, stage) if measured.hardware.recorded else None
+        blocks += [series] if series is not None else []
         blocks += _state(measured.hardware)
         modules = facts.of_stage(stage, Instrumented)
         blocks += _memory(measured.workload.memory, modules.memory if modules is not None else ())
@@ -34,6 +38,32 @@ def _sentence(state: HardwareState) -> str:
     if state.throttled:
         return f"{watched}; {throttle_note(state)}."
     return f"{watched} and was not throttled."
+
+
+SERIES = (
+    ("sm_clock_mhz", "SM clock", "MHz", 1.0),
+    ("memory_clock_mhz", "memory clock", "MHz", 1.0),
+    ("power_w", "power", "W", 1.0),
+    ("temperature_c", "temperature", "°C", 1.0),
+    ("memory_used_bytes", "memory in use, all processes", "GiB", 1 << 30),
+)
+
+
+def _series(facts: RunFacts, stage: str) -> Lines | None:
+    """What was sampled over the timed repeats; None where no sample was kept."""
+    file = facts.path / stage / HARDWARE_SERIES
+    if not file.is_file():
+        return None
+    columns = HardwareSeries.read(file).columns
+    lines = tuple(
+        Line(words, unit, [None if value is None else value / factor for value in columns[name]])
+        for name, words, unit, factor in SERIES
+        if any(value is not None for value in columns.get(name, ()))
+    )
+    if not lines:
+        return None
+    note = f"Every sample of the timed repeats of {stage}, {len(columns['at_s']):,} of them."
+    return Lines(title="Clocks, power and temperature over time", note=note, times_s=columns["at_s"], lines=lines)
 
 
 def _state(state: HardwareState) -> list[Block]:
@@ -90,4 +120,4 @@ def _memory(memory: Memory, instrumented: Sequence[PhaseMemory]) -> list[Block]:
     return [*blocks, Items(tuple(remarks))] if remarks else blocks
 
 
-SECTION = ReportSection(45, section)
+SECTION = ReportSection(50, section)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from llm_perf_opt.records.memory import MemoryPeak
+from llm_perf_opt.records.memory import MemoryPeak, PartName
+from llm_perf_opt.reports.charts.bars import Bar, Bars, Part, Tone
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import in_bytes, percent
 
 SHOWN = 8
+TONES: dict[PartName, Tone] = {
+    "weights": "prefill",
+    "buffers": "in-prefill",
+    "cache": "decode",
+    "inputs": "in-decode",
+    "rest": "rest",
+}
 
 
 def section(facts: RunFacts) -> Section | None:
@@ -19,8 +27,15 @@ def section(facts: RunFacts) -> Section | None:
         (part.name, in_bytes(part.bytes), percent(part.bytes / found.peak_bytes), f"{part.storages:,}")
         for part in found.parts
     )
+    bars = Bars(
+        title="What the peak is made of",
+        unit="MiB",
+        total=found.peak_bytes / (1 << 20),
+        bars=(Bar("peak", tuple(Part(part.name, part.bytes / (1 << 20), TONES[part.name]) for part in found.parts)),),
+    )
     blocks: list[Block] = [
         Paragraph(_sentence(found)),
+        *([bars] if found.peak_bytes else []),
         Table(("part", "bytes", "share", "storages"), rows, numeric=frozenset({1, 2, 3})),
         Items(tuple(_remarks(found))),
     ]
@@ -61,4 +76,4 @@ def _remarks(found: MemoryPeak) -> list[str]:
     return [*remarks, *found.notes]
 
 
-SECTION = ReportSection(46, section)
+SECTION = ReportSection(52, section)

@@ -74,4 +74,4 @@ def _vision(found: Instrumented) -> Sequence[str]:
     return [f"Vision ({names}) is {percent(share)} of prefill, nested in it."]
 
 
-SECTION = ReportSection(35, section)
+SECTION = ReportSection(44, section)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from llm_perf_opt.analysis.kernel_names import category
 from llm_perf_opt.analysis.kernels.analyze import NOT_FOR_TIMES
 from llm_perf_opt.analysis.kernels.classify import by_dram, explain
 from llm_perf_opt.analysis.kernels.figures import DRAM, MEMORY, SM
@@ -20,6 +21,7 @@ from llm_perf_opt.records.tools import (
     NsysReport,
     RangeCheck,
 )
+from llm_perf_opt.reports.charts.data_table import Column, DataTable
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.kernels import CLASSES, NCU_COLUMN, RULES, SM_DRAM_COLUMN, rule_blocks
@@ -77,10 +79,12 @@ def nsys_blocks(capture: NsysCapture, limit: int | None = None) -> list[Block]:
         )
     blocks += [Items(tuple(items)) for items in [_diagnostics(capture)] if items]
     if capture.kernels:
-        blocks.append(nsys_kernel_table(capture.kernels[:limit], capture.kernels))
-        left = len(capture.kernels[limit:]) + capture.kernels_left_out if limit else capture.kernels_left_out
-        if left:
-            blocks.append(Paragraph(f"{left:,} more kernels are in nsys/{KERNEL_SUMMARY}."))
+        if limit:
+            blocks.append(nsys_kernel_data(capture))
+        else:
+            blocks.append(nsys_kernel_table(capture.kernels, capture.kernels))
+            if capture.kernels_left_out:
+                blocks.append(Paragraph(f"{capture.kernels_left_out:,} more kernels are in nsys/{KERNEL_SUMMARY}."))
     elif capture.reports:
         blocks.append(Paragraph("No device kernels were recorded."))
     return blocks
@@ -116,6 +120,39 @@ def _report_row(report: NsysReport) -> tuple[str, ...]:
 def _diagnostics(capture: NsysCapture) -> list[str]:
     found = (line for report in capture.reports for line in report.facts.diagnostics)
     return [f"nsys warned: {line}" for line in dict.fromkeys(found)]
+
+
+def nsys_kernel_data(capture: NsysCapture) -> DataTable:
+    """All kernels of a capture, by falling total time."""
+    total = sum(row.total_ns for row in capture.kernels) or 1
+    cells = [
+        (
+            row.name,
+            category(row.name),
+            row.instances,
+            row.total_ns / 1e6,
+            row.mean_ns / 1e3,
+            row.median_ns / 1e3,
+            row.max_ns / 1e3,
+            row.total_ns / total,
+        )
+        for row in capture.kernels
+    ]
+    columns = (
+        Column("kernel"),
+        Column("category", "choice"),
+        Column("launches", "count"),
+        *(Column(name, "number") for name in ("total ms", "mean µs", "median µs", "max µs")),
+        Column("share", "share"),
+    )
+    return DataTable(
+        title="Kernels of the capture",
+        columns=columns,
+        rows=cells,
+        sorted_by=3,
+        elsewhere=f"nsys/{KERNEL_SUMMARY}",
+        left_out=capture.kernels_left_out,
+    )
 
 
 def nsys_kernel_table(rows: Sequence[KernelTime], everything: Sequence[KernelTime]) -> Table:
@@ -219,4 +256,4 @@ def _classes(result: NcuResult) -> tuple[str, str]:
     return CLASSES[explain(figures, result.rules)[0]], CLASSES[by_dram(figures)[0]]
 
 
-SECTION = ReportSection(55, section, pages)
+SECTION = ReportSection(47, section, pages)

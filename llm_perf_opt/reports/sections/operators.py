@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from llm_perf_opt.analysis.kernel_names import category
 from llm_perf_opt.artifacts.layout import OPERATORS, REPORT, TABLES
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, ProfileTables
 from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.registry import stage_leaving
+from llm_perf_opt.reports.charts.data_table import Column, DataTable
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.sections.figures import metric_blocks
 from llm_perf_opt.reports.units import percent, significant
-
-TOP = 10
 
 
 def section(facts: RunFacts) -> Section | None:
@@ -25,13 +25,13 @@ def section(facts: RunFacts) -> Section | None:
     intro = (
         f"{_what(profile)}; the profiler slows the host down, so times here are for comparing "
         "operators with each other. Self time leaves out what an operator called; that of a range is host work outside "
-        f"operators. All rows: {OPERATORS} and {TABLES} of the stage."
+        "operators."
     )
-    blocks: list[Block] = [Paragraph(intro), operator_table(tables.operators, TOP)]
+    blocks: list[Block] = [Paragraph(intro), operator_data(tables.operators)]
     blocks += [Items(profile.notes)] if profile.notes else []
     none = Paragraph("No device kernels were recorded.")
-    blocks.append(kernel_table(tables.kernels, TOP) if tables.kernels else none)
-    return Section("Top operators", tuple(blocks))
+    blocks.append(kernel_data(tables.kernels) if tables.kernels else none)
+    return Section("Operators and kernels", tuple(blocks))
 
 
 def pages(facts: RunFacts) -> Iterator[tuple[PurePosixPath, Document]]:
@@ -70,6 +70,68 @@ def _covered(profile: Profile) -> str:
     if profile.whole:
         return f", prefill and all of its {steps},"
     return f", prefill and only the first {steps} (pipeline.torch_profiler.steps),"
+
+
+def operator_data(rows: Sequence[OperatorRow]) -> DataTable:
+    """All operators, by falling device time, then self time on the host; the two are never added."""
+    host, device = sum(row.self_cpu_ns for row in rows) or 1, sum(row.device_ns for row in rows)
+    shaped = any(row.input_shapes for row in rows)
+    cells = [
+        (
+            row.phase,
+            row.name,
+            *((row.input_shapes,) if shaped else ()),
+            row.name.partition("::")[0] if "::" in row.name else "range or call",
+            row.calls,
+            *((row.device_ns / 1e6, row.device_ns / device) if device else ()),
+            row.self_cpu_ns / 1e6,
+            row.self_cpu_ns / host,
+            row.total_cpu_ns / 1e6,
+        )
+        for row in rows
+    ]
+    columns = [Column("phase", "choice"), Column("operator"), *([Column("input shapes")] if shaped else [])]
+    columns += [Column("category", "choice"), Column("calls", "count")]
+    first = len(columns)
+    columns += [Column("device ms", "number"), Column("device share", "share")] if device else []
+    columns += [Column("self host ms", "number"), Column("host share", "share")]
+    columns.append(Column("total host ms", "number"))
+    return DataTable(
+        title="Operators",
+        columns=tuple(columns),
+        rows=cells,
+        sorted_by=first,
+        elsewhere=f"{OPERATORS} and {TABLES} of the stage",
+    )
+
+
+def kernel_data(rows: Sequence[KernelRow]) -> DataTable:
+    """All kernels, by falling total time."""
+    total = sum(row.total_ns for row in rows) or 1
+    cells = [
+        (
+            row.phase,
+            row.name,
+            category(row.name),
+            row.calls,
+            row.total_ns / 1e6,
+            row.total_ns / row.calls / 1e3 if row.calls else None,
+            row.max_ns / 1e3,
+            row.total_ns / total,
+        )
+        for row in rows
+    ]
+    columns = (
+        Column("phase", "choice"),
+        Column("kernel"),
+        Column("category", "choice"),
+        Column("calls", "count"),
+        Column("total ms", "number"),
+        Column("mean µs", "number"),
+        Column("max µs", "number"),
+        Column("share", "share"),
+    )
+    return DataTable(title="Kernels", columns=columns, rows=cells, sorted_by=4, elsewhere=f"{TABLES} of the stage")
 
 
 def operator_table(rows: Sequence[OperatorRow], limit: int | None = None) -> Table:
@@ -125,4 +187,4 @@ def kernel_table(rows: Sequence[KernelRow], limit: int | None = None) -> Table:
     return Table(columns, cells, numeric=frozenset(range(2, len(columns))))
 
 
-SECTION = ReportSection(40, section, pages)
+SECTION = ReportSection(45, section, pages)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.manifest import ImportedFile
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
@@ -13,11 +12,7 @@ from llm_perf_opt.reports.units import in_bytes
 def section(facts: RunFacts) -> Section:
     manifest = facts.manifest
     rows = tuple((name, entry.status, entry.reason or "") for name, entry in manifest.stages.items())
-    # What somebody who brings in a capture asks is answered first.
-    lines = [line for _, line in facts.all(DeviceTimeline)] if manifest.imported else []
-    answers = [line.answer for line in lines]
-    answers += [line.rank_comparison.answer for line in lines if line.rank_comparison is not None]
-    blocks: list[Block] = [*map(Paragraph, answers), Table(("stage", "status", "reason"), rows)]
+    blocks: list[Block] = [Table(("stage", "status", "reason"), rows)]
     remedies = tuple(f"{name}: {entry.remedy}" for name, entry in manifest.stages.items() if entry.remedy)
     if remedies:
         blocks.append(Items(remedies))
@@ -43,4 +38,4 @@ def _file_row(file: ImportedFile) -> tuple[str, ...]:
     return (file.what, in_bytes(file.size_bytes), stored, file.source)
 
 
-SECTION = ReportSection(10, section)
+SECTION = ReportSection(68, section)

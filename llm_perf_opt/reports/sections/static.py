@@ -72,4 +72,4 @@ def pages(facts: RunFacts) -> Iterator[tuple[PurePosixPath, Document]]:
         yield PurePosixPath(found.stage, STATIC_REPORT), static_document(record)
 
 
-SECTION = ReportSection(60, section, pages)
+SECTION = ReportSection(62, section, pages)

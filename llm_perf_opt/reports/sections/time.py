@@ -7,8 +7,10 @@ from collections import defaultdict
 from llm_perf_opt.analysis.metrics import SLOW, decode_steps, throttle_note
 from llm_perf_opt.records.metrics import Metric
 from llm_perf_opt.records.tables import OperatorRow, ProfileTables
+from llm_perf_opt.records.workload import Instrumented
 from llm_perf_opt.reports.document import Items, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts
+from llm_perf_opt.reports.phases import phase_bars
 from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import percent, significant
 
@@ -24,7 +26,8 @@ def section(facts: RunFacts) -> Section | None:
     operators = tables.operators if tables is not None else []
     for phase in ("prefill", "decode"):
         items += _operators(phase, operators)
-    return Section("Where the time goes", (Items(tuple(items)),))
+    bars = phase_bars(measured, next((record for _, record in facts.all(Instrumented) if record.modules), None))
+    return Section("Where the time goes", (*([bars] if bars is not None else []), Items(tuple(items))))
 
 
 def _throttled(measured: Measured) -> list[str]:

@@ -14,12 +14,15 @@ from llm_perf_opt.records.device_timeline import (
     RangeTime,
     StepGroup,
 )
+from llm_perf_opt.reports.charts.bars import Bar, Bars, Part, Tone
 from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.units import percent, significant
 
 TOP = 15
+MOST_BARS = 16
+"""Devices that are drawn."""
 GAPS = 5
 READING = (
     "Devices, phases and steps are windows of time: what a device did in them, whoever launched it. Where kernels "
@@ -49,7 +52,8 @@ def section(facts: RunFacts) -> Section | None:
 
 def timeline_blocks(stage: str, record: DeviceTimeline) -> list[Block]:
     """The answer first, then what it is made of."""
-    blocks: list[Block] = [Paragraph(f"{record.answer} ({stage}, {record.source})"), _windows(record)]
+    blocks: list[Block] = [Paragraph(f"{record.answer} ({stage}, {record.source})"), device_bars(record)]
+    blocks.append(_windows(record))
     idle = _idle(record.devices)
     blocks += [idle] if idle is not None else []
     if record.gaps:
@@ -74,6 +78,37 @@ def device_words(device: DeviceTime) -> str:
         number = f"rank {device.rank}, {number}"
     name = "" if device.name is None else f" ({device.name})"
     return f"{number}{name}"
+
+
+def device_bars(record: DeviceTimeline) -> Bars:
+    """Each device: compute, exposed communication, exposed copies and idle, which add up; under idle its causes."""
+    bars = []
+    for device in record.devices[:MOST_BARS]:
+        busy: tuple[tuple[str, int, Tone], ...] = (
+            ("compute", device.compute_ns, "compute"),
+            ("exposed communication", device.exposed_communication_ns, "communication"),
+            ("exposed copies", device.exposed_copy_ns, "copy"),
+            ("idle", device.idle_ns, "idle"),
+        )
+        parts = tuple(Part(name, ns / 1e6, tone) for name, ns, tone in busy if ns)
+        bars.append(Bar(device_words(device), parts))
+        at, causes = (device.wall_ns - device.idle_ns) / 1e6, []
+        for cause, ns in sorted(device.idle_by_cause.items(), key=lambda item: -item[1]):
+            if ns:
+                causes.append(Part(CAUSES.get(cause, cause), ns / 1e6, "rest", at, "idle"))
+                at += ns / 1e6
+        bars += [Bar(f"idle of {device_words(device)}, by cause", tuple(causes))] if causes else []
+    left = len(record.devices) - MOST_BARS
+    return Bars(
+        title="Time of each device",
+        note="From the start of the first work of a device to the end of its last; the parts add up."
+        + (f" {left:,} more devices are in the table." if left > 0 else ""),
+        unit="ms",
+        total=max(device.wall_ns for device in record.devices) / 1e6,
+        bars=tuple(bars),
+        named=True,
+        what="what it did",
+    )
 
 
 def _windows(record: DeviceTimeline) -> Table:
@@ -207,4 +242,4 @@ def _ms(value_ns: int) -> str:
     return significant(value_ns / 1e6)
 
 
-SECTION = ReportSection(35, section)
+SECTION = ReportSection(30, section)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from llm_perf_opt.records.waterfall import Waterfall
-from llm_perf_opt.reports.document import Block, Items, Paragraph, Section, Table
+from llm_perf_opt.reports.charts.bars import Bar, Bars, Part, Tone
+from llm_perf_opt.reports.document import Block, Items, Paragraph, Section
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.sections.timeline import CAUSES
-from llm_perf_opt.reports.units import percent, significant
 from llm_perf_opt.reports.waterfall import waterfalls
 
 READING = (
@@ -34,7 +34,7 @@ def section(facts: RunFacts) -> Section | None:
         for phase, one in found.items():
             if one.wall_ns is not None:
                 blocks += _blocks(f"{place.stage}, {record.source}, {phase}", one)
-    reading = [Paragraph(READING)] if any(isinstance(block, Table) for block in blocks) else []
+    reading = [Paragraph(READING)] if any(isinstance(block, Bars) for block in blocks) else []
     return Section("Waterfall of the captured steps", (*blocks, *reading)) if blocks else None
 
 
@@ -49,10 +49,19 @@ def _blocks(what: str, found: Waterfall) -> list[Block]:
         if name in found.reasons:
             by_reason.setdefault(found.reasons[name], []).append(words)
     lines += [f"No {' and no '.join(names)}: {reason}." for reason, names in by_reason.items()]
-    return [*blocks, parts_table(found), *([Items(tuple(lines))] if lines else [])]
+    return [*blocks, parts_bars(what, found), *([Items(tuple(lines))] if lines else [])]
 
 
-def parts_table(found: Waterfall) -> Table:
+TONES: dict[str, Tone] = {
+    "kernels": "compute",
+    PARTS["static_bound_ns"]: "compute",
+    PARTS["kernels_above_bound_ns"]: "decode",
+    PARTS["exposed_communication_ns"]: "communication",
+    PARTS["exposed_copy_ns"]: "copy",
+}
+
+
+def parts_bars(what: str, found: Waterfall) -> Bars:
     """Each part with its share; where there is no bound, kernels are one part."""
     parts, wall = found.parts, found.wall_ns
     assert parts.idle_by_cause is not None and wall is not None
@@ -63,13 +72,14 @@ def parts_table(found: Waterfall) -> Table:
     inflated = ", inflated by profiling" if found.host_causes_inflated else ""
     for cause, ns in parts.idle_by_cause.items():
         amounts[f"idle: {CAUSES[cause]}{inflated if cause.startswith('host_') else ''}"] = ns or None
-    rows = [(words, _ms(ns), percent(ns / wall) if wall else "—") for words, ns in amounts.items() if ns is not None]
-    rows.append(("the captured steps", _ms(wall), percent(1.0)))
-    return Table(("part", "ms", "share"), tuple(rows), numeric=frozenset({1, 2}))
+    parts_of = tuple(Part(words, ns / 1e6, TONES.get(words, "idle")) for words, ns in amounts.items() if ns is not None)
+    return Bars(
+        title=f"Waterfall: {what}",
+        unit="ms",
+        total=wall / 1e6,
+        bars=(Bar(what, parts_of),),
+        whole="the captured steps",
+    )
 
 
-def _ms(value_ns: int) -> str:
-    return significant(value_ns / 1e6)
-
-
-SECTION = ReportSection(36, section)
+SECTION = ReportSection(25, section)

@@ -52,4 +52,4 @@ def _range(values: list[int]) -> str:
     return f"{values[0]:,}" if values[0] == values[-1] else f"{values[0]:,} to {values[-1]:,}"
 
 
-SECTION = ReportSection(50, section)
+SECTION = ReportSection(60, section)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import (
     COMMAND,
+    DRILL_DOWN,
     FACTS,
     KERNEL_SUMMARY,
     KERNELS,
@@ -17,6 +18,7 @@ from llm_perf_opt.artifacts.layout import (
     NSYS_REPORT,
     TIMELINE,
     TIMELINE_TABLE,
+    drill_down_file,
     export_log,
     timeline_file,
     timeline_table,
@@ -77,6 +79,7 @@ def plan(context: PlanContext[Nsys]) -> PlannedStage:
             FACTS,
             timeline_file(),
             timeline_table(),
+            drill_down_file(),
             COMMAND,
         ),
     )
@@ -156,7 +159,7 @@ def _traces(settings: Nsys, wanted: str) -> bool:
 def _remove_old(directory: Path) -> None:
     """A report of an earlier attempt, or its time line, must not pass for this one's."""
     reports = (f"{NSYS_OUTPUT}{ending}" for ending in ("*.nsys-rep", "*.sqlite", "*.qdstrm"))
-    for pattern in (*reports, TIMELINE, TIMELINE_TABLE):
+    for pattern in (*reports, TIMELINE, TIMELINE_TABLE, DRILL_DOWN):
         for file in directory.glob(pattern):
             file.unlink()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llm_perf_opt.artifacts.layout import (
+    DRILL_DOWN,
     ELSEWHERE,
     LAUNCHES,
     MODULES,
@@ -25,6 +26,7 @@ STAGE = Stage(
         PROFILE: "llm_perf_opt.records.workload:Profile",
         TABLES: "llm_perf_opt.records.tables:ProfileTables",
         TIMELINE: "llm_perf_opt.records.device_timeline:DeviceTimeline",
+        DRILL_DOWN: "llm_perf_opt.records.drill_down:DrillDown",
         TOKENS: "llm_perf_opt.records.launches:Tokens",
         LAUNCHES: "llm_perf_opt.records.launches:Launches",
         ELSEWHERE: "llm_perf_opt.records.elsewhere:Elsewhere",

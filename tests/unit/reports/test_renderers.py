@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import re
 from html.parser import HTMLParser
@@ -42,10 +44,12 @@ class Tags(HTMLParser):
 
 def test_html_has_only_our_tags_and_fetches_nothing() -> None:
     page = Tags(to_html(document(EVIL)))
-    page_tags = {"html", "head", "meta", "title", "style", "body", "section", "h1", "h2"}
+    page_tags = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "h1", "h2", "script"}
     block_tags = {"p", "ul", "li", "div", "table", "thead", "tbody", "tr", "th", "td", "pre"}
     assert set(page.tags) <= page_tags | block_tags
-    assert {name for name, _ in page.attributes} <= {"lang", "charset", "name", "content", "class"}
+    names = {"lang", "charset", "name", "content", "class", "http-equiv", "id", "scope"}
+    assert {name for name, _ in page.attributes} <= names
+    assert page.tags.count("script") == 1
     assert "\x1b" not in "".join(page.text)
 
 
@@ -62,7 +66,20 @@ def test_html_is_one_file_for_print_and_phone() -> None:
     page = to_html(document("x"))
     assert page.startswith("<!doctype html>")
     assert 'name="viewport"' in page
-    assert not re.search(r"https?://|url\(|@import|<script|<link", page)
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg\")|url\(|@import|<link|\bfetch\(|XMLHttp|innerHTML", page)
+
+
+def test_the_policy_of_a_page_names_its_own_script_and_styles() -> None:
+    picture = Picture("drawn", "a.svg", "<svg><style>text{fill:red}</style></svg>")
+    page = to_html(Document("t", (Section("s", (picture,)),)))
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    rules = {rule.split()[0]: rule.split()[1:] for rule in policy[1].split(";")}
+    assert (rules["default-src"], rules["img-src"]) == (["'none'"], ["data:"])
+    for kind in ("script", "style"):
+        texts = re.findall(f"<{kind}>(.*?)</{kind}>", page, re.DOTALL)
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+        assert rules[f"{kind}-src"] == [f"'sha256-{digest}'" for digest in digests]
 
 
 def test_html_aligns_numbers() -> None:
@@ -124,7 +141,7 @@ def test_a_picture_is_in_the_page_and_beside_the_text() -> None:
     picture = Document("report", (Section("part", (Picture(EVIL, "a b.svg", "<svg><circle/></svg>"),)),))
     page = to_html(picture)
     assert "<svg><circle/></svg>" in page
-    assert Tags(page).tags[-2:] == ["svg", "circle"]
+    assert Tags(page).tags[-3:] == ["svg", "circle", "script"]
     assert "](a%20b.svg)" in to_markdown(picture)
     shown = io.StringIO()
     print_document(picture, shown, width=UNFOLDED, colours=False)

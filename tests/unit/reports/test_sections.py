@@ -15,7 +15,7 @@ from llm_perf_opt.records.predictions import Prediction
 from llm_perf_opt.records.tables import OperatorRow, ProfileTables
 from llm_perf_opt.records.workload import Instrumented, Profile, SampleError
 from llm_perf_opt.reports.attempt import Defect
-from llm_perf_opt.reports.document import Document, Items, Paragraph, Section, Table, Verbatim
+from llm_perf_opt.reports.document import EXCERPT, Document, Gallery, Items, Paragraph, Section, Table, Verbatim
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
@@ -65,7 +65,7 @@ def test_a_run_without_measurements_has_no_section_about_them() -> None:
     facts = records.facts()
     for module in (figures, hardware, modules, predictions, time):
         assert module.section(facts) is None
-    assert [section.title for section in sections_of(facts)] == ["Outcome", "Environment"]
+    assert [section.title for section in sections_of(facts)] == ["Answer", "Environment", "Outcome", "Reproduce"]
 
 
 def test_sections_come_in_their_order_and_render_everywhere() -> None:
@@ -75,14 +75,17 @@ def test_sections_come_in_their_order_and_render_everywhere() -> None:
     left = (records.found("torch_profiler", records.instrumented()),)
     sections = sections_of(records.facts(measured, records=left))
     expected = [
-        "Outcome",
+        "Answer",
         "Where the time goes",
-        "Figures",
+        "Every decode step",
         "Modules",
         "Hardware state and memory",
-        "Work",
         "Predictions",
+        "Figures",
+        "Work",
         "Environment",
+        "Outcome",
+        "Reproduce",
     ]
     assert [section.title for section in sections if section.title in expected] == expected
     document = Document("all", sections)
@@ -127,9 +130,7 @@ def test_hardware_of_a_throttled_gpu() -> None:
     assert "| timed repeats | 5.00 GiB | 2.00 GiB |" in text
     assert "| prefill | 4.00 GiB | — |" in text
     assert "host: not measured: not here" in text
-    assert text_of(time.section(facts)).startswith(
-        "# t\n\n## Where the time goes\n\n- Throttled: the GPU was throttled"
-    )
+    assert "\n- Throttled: the GPU was throttled" in text_of(time.section(facts))
 
 
 @pytest.mark.parametrize(
@@ -166,20 +167,21 @@ def test_predictions_are_excerpts_and_verbatim() -> None:
     record = records.workload(model=records.model(weights="random"))
     section = predictions.section(records.facts(records.measured(record, failed, *said)))
     assert section is not None
-    shown = [block for block in section.blocks if isinstance(block, Verbatim)]
-    assert len(shown) == 2
-    assert all(len(block.text) == predictions.EXCERPT + 2 for block in shown)
-    paragraphs = [block.text for block in section.blocks if isinstance(block, Paragraph)]
-    assert paragraphs[0].startswith("The weights are random")
-    assert "/bad.png failed: is empty" in paragraphs
-    assert paragraphs[-1] == "3 more are in predictions.jsonl."
+    assert isinstance(section.blocks[0], Paragraph)
+    assert section.blocks[0].text.startswith("The weights are random")
+    gallery = section.blocks[1]
+    assert isinstance(gallery, Gallery)
+    assert [len(shown.text) for shown in gallery.shown if shown.text is not None] == [1_000] * 5  # whole on the page
+    shown = [block for block in gallery.plain() if isinstance(block, Verbatim)]
+    assert [len(block.text) for block in shown] == [EXCERPT + 2] * 2
+    assert gallery.plain()[0] == Paragraph("bad.png, failed: is empty")
 
 
 def test_predictions_of_a_model_are_escaped() -> None:
     said = Prediction(source="/<b>.png", text="```\n<script>alert(1)</script>\n```", prompt_tokens=1, new_tokens=9)
     section = predictions.section(records.facts(records.measured(records.workload(), said)))
     assert section is not None
-    assert "<script" not in to_html(Document("t", (section,)))
+    assert to_html(Document("t", (section,))).count("<script") == 1
     page = text_of(section)
     assert "\\<b\\>.png" in page
     assert "````text\n```\n<script>alert(1)</script>\n```\n````" in page
