@@ -198,6 +198,7 @@ STAGES = Registry(
         f"{PACKAGE}.stages.nsys",
         f"{PACKAGE}.stages.ncu",
         f"{PACKAGE}.stages.nvml",
+        f"{PACKAGE}.stages.machine",
     ),
     group="llmperf.stages",
     key="pipeline.plugins.",

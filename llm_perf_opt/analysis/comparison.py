@@ -40,6 +40,12 @@ class Judging:
     """Of each side, the first so many; None takes all."""
     too_early: str | None = None
     """Why nothing is decided, whatever the figures show; None where something may be."""
+    machine: str | None = None
+    """Why what the figures show is not B's; None where the machine was the same."""
+
+    @property
+    def undecided(self) -> str | None:
+        return self.too_early or self.machine
 
 
 AS_USUAL = Judging()
@@ -132,7 +138,7 @@ def compare_figure(
         if replicate == "block"
         else judge(*values, replicate=replicate, **chosen)
     )
-    return Judged(_with(shown, verdict, how.too_early), values)
+    return Judged(_withheld(_with(shown, verdict, how.too_early), how.machine), values)
 
 
 def _shown(side: Sequence[Metric]) -> FigureOfSide:
@@ -202,6 +208,14 @@ def _with(shown: FigureChange, verdict: Verdict, too_early: str | None) -> Figur
         else Needed(count=needed.launches, change_percent=needed.change_percent, what=needed.what),
     }
     return shown.model_copy(update=found)
+
+
+def _withheld(change: FigureChange, machine: str | None) -> FigureChange:
+    """What cannot be told anyway keeps its reason; more launches are no remedy for another machine."""
+    if machine is None or change.outcome == "cannot tell":
+        return change
+    none: dict[str, object] = {"smallest_change_percent": None, "needed": None}
+    return change.model_copy(update={"outcome": "cannot tell", "reason": machine, **none})
 
 
 def _finite(value: float) -> float | None:

@@ -157,8 +157,8 @@ def _limit(gate: Gate, found: Judged) -> Limit:
 
 def _tested(gate: Gate, stage: str, found: Judged, decision: Decision, how: Judging) -> GateResult:
     outcome, reason = decision.outcome, decision.reason
-    if how.too_early is not None:
-        outcome, reason = "inconclusive", how.too_early
+    if how.undecided is not None:
+        outcome, reason = "inconclusive", how.undecided
     made = _result(gate, stage, _unit(gate, found), outcome, reason, found=_seen(gate, found))
     return made.model_copy(
         update={

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from llm_perf_opt.hardware.nvml import Nvml, NvmlUnavailable, load_nvml, why_not
-from llm_perf_opt.records.hardware import Distribution, HardwareSeries, HardwareState
+from llm_perf_opt.records.hardware import Distribution, GpuMoment, HardwareSeries, HardwareState
 
 T = TypeVar("T")
 
@@ -73,6 +74,7 @@ class HardwareSampler:
         self._name: str | None = None
         self._not_recorded: str | None = "sampling was never started"
         self._samples: list[_Sample] = []
+        self._moments: list[GpuMoment] = []
         self._unavailable: dict[str, str] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -82,7 +84,7 @@ class HardwareSampler:
         self._not_recorded = self._open()
         if self._not_recorded is not None:
             return
-        self.sample()
+        self.mark("start")
         self._thread = threading.Thread(target=self._run, name="llmperf-nvml", daemon=True)
         self._thread.start()
 
@@ -93,33 +95,65 @@ class HardwareSampler:
         self._stopping.set()
         self._thread.join()
         self._thread = None
-        self.sample()
+        self.mark("end")
         self._nvml.nvmlShutdown()
 
-    def sample(self) -> None:
-        """Take one sample now."""
+    def mark(self, moment: Literal["start", "middle", "end"]) -> None:
+        """Take one sample now and keep it by this name, with what changes too seldom to be in every sample."""
         nvml, handle = self._nvml, self._handle
         if nvml is None:
             return
-        ask = self._ask
-        power_mw = ask("power_w", lambda: nvml.nvmlDeviceGetPowerUsage(handle))
-        memory = ask("memory_used_bytes", lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
-        self._samples.append(
-            _Sample(
-                at_s=self._clock(),
-                sm_clock_mhz=ask("sm_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
-                memory_clock_mhz=ask(
-                    "memory_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)
-                ),
-                power_w=None if power_mw is None else power_mw / 1000,
-                temperature_c=ask(
-                    "temperature_c", lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
-                ),
-                memory_used_bytes=None if memory is None else int(memory.used),
-                clock_events=ask("clock_events", lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
-                energy_mj=ask("energy_counter", lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle)),
+        sample = self._take(nvml)
+        limit_mw = self._ask("power_limit_w", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
+        running = self._ask("other_processes", lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        events = None if sample.clock_events is None else _event_fractions([sample.clock_events])
+        self._moments.append(
+            GpuMoment(
+                moment=moment,
+                at_s=sample.at_s,
+                sm_clock_mhz=sample.sm_clock_mhz,
+                memory_clock_mhz=sample.memory_clock_mhz,
+                temperature_c=sample.temperature_c,
+                power_limit_w=None if limit_mw is None else limit_mw / 1000,
+                throttle_reasons=None
+                if events is None
+                else tuple(name for name in events if name not in NOT_THROTTLING),
+                other_processes=None if running is None else self._others([item.pid for item in running]),
             )
         )
+
+    def _others(self, pids: list[int]) -> int | None:
+        """In a container the driver gives the numbers that processes have outside, or none at all."""
+        if os.getpid() in pids:
+            return len(pids) - 1
+        if not pids:
+            self._unavailable["other_processes"] = "the driver names no process, as in a container"
+            return None
+        return len(pids) - 1  # this one is among them under another number: its model is on the GPU
+
+    def sample(self) -> None:
+        """Take one sample now."""
+        if self._nvml is not None:
+            self._take(self._nvml)
+
+    def _take(self, nvml: Nvml) -> _Sample:
+        handle, ask = self._handle, self._ask
+        power_mw = ask("power_w", lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+        memory = ask("memory_used_bytes", lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+        sample = _Sample(
+            at_s=self._clock(),
+            sm_clock_mhz=ask("sm_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+            memory_clock_mhz=ask("memory_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)),
+            power_w=None if power_mw is None else power_mw / 1000,
+            temperature_c=ask(
+                "temperature_c", lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
+            ),
+            memory_used_bytes=None if memory is None else int(memory.used),
+            clock_events=ask("clock_events", lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
+            energy_mj=ask("energy_counter", lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle)),
+        )
+        self._samples.append(sample)
+        return sample
 
     def series(self) -> HardwareSeries:
         """Every sample, as columns."""
@@ -155,6 +189,7 @@ class HardwareSampler:
             clock_events=events,
             throttled=bool(throttle_reasons) if masks else None,
             throttle_reasons=throttle_reasons,
+            moments=tuple(self._moments),
             energy_j=used[-1][1] if used else None,
             energy_method=energy_method,
             energy_by_phase_j=by_phase,

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from llm_perf_opt.records.base import Record
+from llm_perf_opt.records.machine import MachineComparison
 
 FigureOutcome = Literal["faster", "slower", "same", "cannot tell", "less", "more", "equal", "unknown"]
 """Of a figure of B; `same` is within the tolerance; faster is better whatever the figure, slower is worse. `less`,
@@ -292,4 +293,6 @@ class Comparison(Record):
     """Machine, system, library versions, variables, llmperf."""
     inputs: tuple[Difference, ...]
     """Samples, by their digests."""
+    machine: MachineComparison = MachineComparison()
+    """Whether it was the same for both sides of the headline stage."""
     profiles: Profiles

@@ -51,6 +51,22 @@ class Distribution(Record):
     max: float
 
 
+class GpuMoment(Record):
+    """The GPU at one moment of the timed repeats; what it did not answer is null, and why in `unavailable`."""
+
+    moment: Literal["start", "middle", "end"]
+    at_s: float
+    """The host's monotonic clock."""
+    sm_clock_mhz: int | None
+    memory_clock_mhz: int | None
+    temperature_c: int | None
+    power_limit_w: float | None
+    """That the driver enforces."""
+    throttle_reasons: tuple[str, ...] | None
+    other_processes: int | None
+    """That have a compute context on it, this one left out."""
+
+
 class HardwareState(Record):
     """`hardware.json`: clocks, power, temperature and memory of one GPU while something was timed.
 
@@ -79,6 +95,8 @@ class HardwareState(Record):
     """Whether power, heat or another GPU held the clocks down in any sample; idling and chosen clocks do not count."""
     throttle_reasons: tuple[str, ...] = ()
     """The clock events that make it throttled."""
+    moments: tuple[GpuMoment, ...] = ()
+    """At the start, in the middle and at the end; empty in runs of llmperf 0.2 and before."""
     energy_j: float | None = None
     """Energy of the whole GPU from first sample to last."""
     energy_method: Literal["energy_counter", "integrated_power"] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from llm_perf_opt.analysis.answers import compare_answers, said
 from llm_perf_opt.analysis.comparison import AS_USUAL, Judged, Judging, compare_figures
@@ -32,8 +33,9 @@ from llm_perf_opt.records.tables import ProfileTables
 from llm_perf_opt.records.workload import Profile, Workload
 from llm_perf_opt.registry import stages_leaving
 from llm_perf_opt.reports.facts import Found, Measured, RunFacts, Setup
+from llm_perf_opt.reports.machine import compare_machines_of, machine_remarks
 from llm_perf_opt.reports.sections.figures import shared_remarks
-from llm_perf_opt.reports.verdict import sentence
+from llm_perf_opt.reports.verdict import NOT_THE_SAME, sentence
 
 Side = Sequence[RunFacts]
 """One run, or those of a folder: each a block."""
@@ -57,6 +59,9 @@ def compare_sides(
     check_names(gates, known, names)
     check_figure(how.figure, names)
     replicate = _replicate(a, b, headline, how)
+    machine = compare_machines_of(a, b, headline, in_turn=replicate == "launch")
+    if machine.said("withheld") is not None:
+        how = replace(how, machine=NOT_THE_SAME)
     common = [stage for stage in timed if all(stage in run.measured for run in (*a, *b))]
     work = {stage: _work(stage, a, b) for stage in common}
     judged = {stage: _figures(stage, (a, b), replicate, how, work[stage]) for stage in common}
@@ -84,6 +89,7 @@ def compare_sides(
             b[0].manifest.llmperf_version,
         ),
         inputs=input_differences(_setup(a[0]).inputs, _setup(b[0]).inputs),
+        machine=machine,
         profiles=_profiles(a, b, list(stages.values())),
     )
     return comparison.model_copy(update={"verdict": sentence(comparison)})
@@ -204,7 +210,8 @@ def _remarks(run: RunFacts, stage: str) -> list[str]:
     ended = f"the stage {entry.status}: {entry.reason}" if entry is not None and entry.reason is not None else None
     # What became of each launch is in the reason of the stage.
     notes = [note for note in measured.notes if note not in measured.failed]
-    return [remark for remark in (throttled, ended, *notes) if remark is not None]
+    found = (throttled, ended, *notes, *machine_remarks(measured))
+    return [remark for remark in found if remark is not None]
 
 
 def _profiles(a: Side, b: Side, stages: Sequence[StageComparison]) -> Profiles:

@@ -22,6 +22,7 @@ from llm_perf_opt.records.comparison import (
     SelfTimeChange,
     StageComparison,
 )
+from llm_perf_opt.records.machine import MachineComparison
 from llm_perf_opt.reports.compare_explained import explained_section
 from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.html import to_html
@@ -68,7 +69,7 @@ def comparison_document(comparison: Comparison) -> Document:
         sections.append(_figures(stage, comparison.replicate))
         sections.append(_answers(stage))
     sections += [explained_section(found) for found in comparison.profiles.explained if found.splits]
-    sections += [_differences(comparison), _profiles(comparison.profiles)]
+    sections += [_machine(comparison.machine), _differences(comparison), _profiles(comparison.profiles)]
     return Document("llmperf comparison", tuple(sections))
 
 
@@ -204,6 +205,18 @@ def _change(figure: FigureChange) -> tuple[str, str]:
     if figure.difference is not None:
         return f"{signed(figure.difference)} {figure.unit}", interval
     return "—", "—"
+
+
+def _machine(machine: MachineComparison) -> Section:
+    blocks: list[Block] = []
+    if machine.changes:
+        rows = tuple((item.what, item.a, item.b, item.effect) for item in machine.changes)
+        blocks.append(Table(("what", "A", "B", "the verdict is"), rows, important=(0, 1, 2, 3)))
+    else:
+        blocks.append(Paragraph("The same for A and B in all that was recorded."))
+    if machine.unknown:
+        blocks.append(Paragraph(f"Not recorded on both sides, and so not compared: {', '.join(machine.unknown)}."))
+    return Section("The machine", tuple(blocks))
 
 
 def _differences(comparison: Comparison) -> Section:

@@ -39,6 +39,7 @@ from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.inputs import Inputs
 from llm_perf_opt.records.launches import Launches, Tokens
+from llm_perf_opt.records.machine import MachineState
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.metrics import Metrics
 from llm_perf_opt.records.peaks import MeasuredPeaks
@@ -60,6 +61,8 @@ class Launched:
     hardware: HardwareState
     tokens: Tokens | None = None
     """Null in runs of llmperf 0.2 and before."""
+    machine: MachineState | None = None
+    """Null where no observer of the machine was on, and in runs of llmperf 0.2 and before."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +270,8 @@ def _launched(facts: RunFacts, stage: str) -> Iterator[Launched]:
             hardware = beside.get((folder, HardwareState))
             if hardware is None:
                 hardware = HardwareState(recorded=False, reason="no observer of the GPU was on")
-            yield Launched(launch_of(folder), workload, hardware, beside.get((folder, Tokens)))
+            tokens, machine = beside.get((folder, Tokens)), beside.get((folder, MachineState))
+            yield Launched(launch_of(folder), workload, hardware, tokens, machine)
 
 
 def _failed(ended: Launches) -> Iterator[str]:

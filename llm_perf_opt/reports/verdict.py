@@ -5,6 +5,7 @@ from __future__ import annotations
 from llm_perf_opt.analysis.comparison import RATES
 from llm_perf_opt.analysis.verdict import counted
 from llm_perf_opt.records.comparison import Answers, Comparison, FigureChange, Replicate, StageComparison
+from llm_perf_opt.records.machine import EFFECTS
 from llm_perf_opt.reports.units import percent, percent_interval, signed_percent
 
 WORDS = {
@@ -15,6 +16,7 @@ WORDS = {
 }
 """Figures that a sentence has words for; others are named."""
 WITHIN = "within one launch"
+NOT_THE_SAME = "the machine was not the same for A and B"
 PLURALS: dict[Replicate, str] = {"launch": "launches", "block": "runs", "repeat": "repeats of one launch"}
 ABOUT_SPEED = ("ms", "tokens/s")
 
@@ -35,7 +37,8 @@ def sentence(comparison: Comparison) -> str:
     within = "Within one launch a side, which says nothing of the next: " if comparison.replicate == "repeat" else ""
     lead = within + _lead(figure, comparison, stage.answers)
     seen = ". As measured: " if figure.outcome == "cannot tell" else ": "
-    return f"{lead}{seen}{change_in_words(figure, comparison.replicate)}.{_rest(figure, comparison, stage.answers)}"
+    change = change_in_words(figure, comparison.replicate)
+    return f"{lead}{seen}{change}.{_rest(figure, comparison, stage.answers)}{_machine(comparison)}"
 
 
 def _rate(stage: StageComparison) -> FigureChange | None:
@@ -65,6 +68,11 @@ def _rest(figure: FigureChange, comparison: Comparison, answers: Answers) -> str
     elif answers.relation == "unknown" and figure.outcome == "faster":
         said += f" Whether B says the same is not known: {answers.reason}."
     return said
+
+
+def _machine(comparison: Comparison) -> str:
+    found = [said for effect in EFFECTS if (said := comparison.machine.said(effect)) is not None]
+    return f" Of the machine there was not the same: {'; '.join(found)}." if found else ""
 
 
 def _could_show(figure: FigureChange, replicate: Replicate) -> str:

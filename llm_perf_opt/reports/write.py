@@ -256,6 +256,7 @@ def _summary_of(facts: RunFacts, stage: str, measured: Measured) -> dict[str, An
         "work_fingerprint": workload.work_fingerprint,
         "model": workload.model.model_dump(mode="json", exclude={"config"}),
         "device": workload.device.model_dump(mode="json"),
+        "timings_only": workload.timings_only,
         "samples": sum(len(batch.samples) for batch in workload.batches),
         "throttled": measured.metrics.throttled,
         "failed_samples": [error.model_dump(mode="json") for error in workload.errors],

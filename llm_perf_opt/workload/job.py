@@ -89,7 +89,14 @@ def _measure_peaks(order: WorkOrder, device: torch.device, events: EventWriter) 
 def _timed(session: Session, adapter: Adapter, memory: MemoryWatch, load_s: float, warmups: int) -> Measured:
     """The timed repeats: their record and outputs."""
     order, device = session.order, session.loaded.device
-    observed = watching(order.observers, order.config, device, order.output_dir, session.spans)
+    observed = watching(
+        order.observers,
+        order.config,
+        device,
+        order.output_dir,
+        session.spans,
+        in_the_middle=session.middle.append,
+    )
     with observed as problems, memory.phase("timed repeats"), capturing(session):
         measured = session.measure()
     notes = (*session.notes, *problems)

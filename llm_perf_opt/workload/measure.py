@@ -61,6 +61,8 @@ class Session:
         """What a reader of the figures must know, in words."""
         self.spans: list[PhaseSpan] = []
         """Phases of the runs so far, for those who watch the timed repeats."""
+        self.middle: list[Callable[[], None]] = []
+        """Called once, before the repeat with which the second half of all begins."""
         self._compiled: CompileHistory | None = None
         """When the timed repeats begin."""
         self.compilation: Compilation | None = None
@@ -159,6 +161,8 @@ class Session:
         try:
             for repeat in range(self.order.config.measure.repeats):
                 self.events.phase("measure", done + repeat, total)
+                if self.middle and 2 * (done + repeat) >= total:
+                    self._pass_the_middle()
                 try:
                     runs.append(self.run_once(readable))
                 except BadSampleError:
@@ -188,6 +192,11 @@ class Session:
             )
         )
         measured.work.append(last)
+
+    def _pass_the_middle(self) -> None:
+        for function in self.middle:
+            function()
+        self.middle.clear()
 
     def _error(self, epoch: int, sample: int, text: str) -> SampleError:
         return SampleError(epoch=epoch, sample=sample, source=self.order.inputs.samples[sample].source, error=text)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -35,6 +36,8 @@ class WatchContext(Generic[S_co]):
     device: torch.device
     output_dir: Path
     """Of the stage that is watched: where the observer leaves its records."""
+    in_the_middle: Callable[[Callable[[], None]], None] = lambda _: None
+    """Registers what is called once, between two timed repeats when half of them are made; never where there is one."""
 
 
 class Watch(Protocol):
@@ -49,13 +52,20 @@ class Watch(Protocol):
 
 @contextlib.contextmanager
 def watching(
-    references: Mapping[str, str], config: Config, device: torch.device, output_dir: Path, spans: list[PhaseSpan]
+    references: Mapping[str, str],
+    config: Config,
+    device: torch.device,
+    output_dir: Path,
+    spans: list[PhaseSpan],
+    *,
+    in_the_middle: Callable[[Callable[[], None]], None] = lambda _: None,
 ) -> Iterator[list[str]]:
     """Let observers watch what runs inside.
 
     Args:
         references: name of each → `module:function` that makes a `Watch` of a `WatchContext`.
         spans: filled by what runs inside.
+        in_the_middle: is given what is to be called when half of it is done.
 
     Yields:
         A list that holds at the end, in words, which of them failed; one that fails costs its own records alone.
@@ -64,7 +74,8 @@ def watching(
     started: dict[str, Watch] = {}
     for name, reference in references.items():
         with _guarded(name, problems):
-            watch: Watch = load(reference)(WatchContext(config.pipeline.section(name), device, output_dir))
+            register = functools.partial(_register, in_the_middle, name, problems)
+            watch: Watch = load(reference)(WatchContext(config.pipeline.section(name), device, output_dir, register))
             watch.start()
             started[name] = watch
     try:
@@ -73,6 +84,16 @@ def watching(
         for name, watch in started.items():
             with _guarded(name, problems):
                 watch.stop(spans)
+
+
+def _register(
+    register: Callable[[Callable[[], None]], None], name: str, problems: list[str], function: Callable[[], None]
+) -> None:
+    def guarded() -> None:
+        with _guarded(name, problems):
+            function()
+
+    register(guarded)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from tests.cli_process import llmperf
 SHORT = [
     *("infer.max_new_tokens=4", "measure.repeats=3", "pipeline.torch_profiler.warmup_rounds=0"),
     "pipeline.torch_profiler.output.visualization.enable=false",
+    # The two runs are made one after the other, on a machine that may be busy with one of them only.
+    "pipeline.machine.enable=false",
 ]
 
 

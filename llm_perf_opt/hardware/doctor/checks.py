@@ -14,6 +14,7 @@ from llm_perf_opt.hardware.doctor.finding import Finding, Status, Surroundings
 from llm_perf_opt.hardware.doctor.gpu import check_gpu
 from llm_perf_opt.hardware.doctor.permissions import check_permissions
 from llm_perf_opt.hardware.doctor.python import check_nvtx, check_python, check_uv
+from llm_perf_opt.hardware.doctor.quiet import QUIET, check_quiet
 from llm_perf_opt.hardware.doctor.tools import check_tools
 from llm_perf_opt.hardware.doctor.torch import check_torch
 
@@ -36,31 +37,35 @@ REQUIRABLE = (
 """Names that `--require` takes: those of the findings; `gpu` stands for any GPU."""
 
 
-def examine(surroundings: Surroundings) -> tuple[Finding, ...]:
-    """Every finding, in the order of `CHECKS`."""
+def examine(surroundings: Surroundings, *, quiet: bool = False) -> tuple[Finding, ...]:
+    """Every finding, in the order of `CHECKS`; `quiet`: of what keeps the machine from giving the same times twice."""
+    if quiet:
+        return check_quiet(surroundings)
     return tuple(finding for check in CHECKS for finding in check(surroundings))
 
 
-def parse_requirements(text: str) -> tuple[str, ...]:
+def parse_requirements(text: str, *, quiet: bool = False) -> tuple[str, ...]:
     """The names of a comma-separated list, each once.
+
+    Args:
+        quiet: of the findings of a quiet machine.
 
     Raises:
         ConfigError: a name that no check has.
     """
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    known = QUIET if quiet else REQUIRABLE
     for name in names:
-        if name not in REQUIRABLE:
+        if name not in known:
             from difflib import get_close_matches
 
-            near = get_close_matches(name, REQUIRABLE, n=1, cutoff=0.0)[0]
-            raise ConfigError(
-                f"--require does not know {name!r}", f"did you mean {near}? Choices: {', '.join(REQUIRABLE)}"
-            )
+            near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise ConfigError(f"--require does not know {name!r}", f"did you mean {near}? Choices: {', '.join(known)}")
     return names
 
 
-def enforce(findings: Sequence[Finding], required: Sequence[str]) -> None:
-    """See that everything required is there (`ok` or `warn`).
+def enforce(findings: Sequence[Finding], required: Sequence[str], *, quiet: bool = False) -> None:
+    """See that everything required is there (`ok` or `warn`), or, of a quiet machine, is as it should be (`ok`).
 
     Raises:
         MissingError: what is not, with the remedy of each.
@@ -68,11 +73,14 @@ def enforce(findings: Sequence[Finding], required: Sequence[str]) -> None:
     absent: list[tuple[str, Finding]] = []
     for name in required:
         named = [finding for finding in findings if finding.name.partition(":")[0] == name]
-        if named and not any(finding.status in ("ok", "warn") for finding in named):
-            absent.append((name, named[0]))
+        good = [finding for finding in named if finding.status in (("ok",) if quiet else ("ok", "warn"))]
+        # One GPU that can be used will do; for quiet all must be left alone.
+        if named and (len(good) < len(named) if quiet else not good):
+            absent.append((name, next(finding for finding in named if finding not in good)))
     if absent:
         raise MissingError(
-            "required but not usable: " + "; ".join(f"{name} ({finding.detail})" for name, finding in absent),
+            f"required but not {'quiet' if quiet else 'usable'}: "
+            + "; ".join(f"{name} ({finding.detail})" for name, finding in absent),
             "; ".join(f"{name}: {finding.remedy}" for name, finding in absent if finding.remedy),
         )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from llm_perf_opt.hardware.detect import detect_gpus
+from llm_perf_opt.hardware.nvml import Nvml, load_nvml
 from llm_perf_opt.records.hardware import GpuInventory
 
 Status = Literal["ok", "warn", "missing", "unknown"]
@@ -83,6 +86,9 @@ class Surroundings:
     ask: Callable[[Sequence[str], float], Answer] = ask_child
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
     detect: Callable[[], GpuInventory] = detect_gpus
+    load_nvml: Callable[[], Nvml] = load_nvml
+    system: str = field(default_factory=platform.system)
+    wait: Callable[[float], None] = time.sleep
 
     @cached_property
     def gpus(self) -> GpuInventory:

@@ -34,6 +34,7 @@ class GpuWatch:
 
 def watch(context: WatchContext[Nvml]) -> GpuWatch:
     sampler = HardwareSampler(_gpu_uuid(context.device), interval_s=context.settings.interval_ms / 1e3)
+    context.in_the_middle(lambda: sampler.mark("middle"))
     return GpuWatch(sampler, context.output_dir)
 
 

@@ -11,6 +11,7 @@ import pytest
 from llm_perf_opt.cli import console
 from llm_perf_opt.cli import main as cli
 from llm_perf_opt.records.comparison import Comparison
+from llm_perf_opt.records.machine import MachineMoment, MachineState, MomentName
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, write_tables
 from llm_perf_opt.records.workload import Profile, Workload
 from tests.launching import timed, write_run
@@ -72,6 +73,47 @@ def test_the_verdict_comes_first_and_results_go_to_stdout(
     assert row[-1] == "slower"
     assert "Less is better of times" in out
     assert "within one launch" not in out
+
+
+def watched(run: Path, others: float, **changes: Any) -> None:
+    """Each launch of a run was made while others kept so many of eight cores busy."""
+    for folder in sorted((run / "torch_profiler").glob("launch-*")) or [run / "torch_profiler"]:
+        places: tuple[tuple[MomentName, float], ...] = (("start", 0.0), ("middle", 5.0), ("end", 10.0))
+        moments = [
+            MachineMoment(moment=name, at_s=at_s, busy_core_s=(1 + others) * at_s, own_core_s=at_s, **changes)
+            for name, at_s in places
+        ]
+        state = MachineState(recorded=True, cores=8, moments=tuple(moments))
+        (folder / "machine.json").write_text(state.model_dump_json())
+
+
+def test_where_the_machine_was_not_the_same_nothing_is_decided(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched(runs[0], 0.0)
+    watched(runs[1], 4.0)
+    assert compare(*runs, "--fail-if", "e2e.latency_ms > +5%", "--json") == 5
+    found = Comparison.model_validate_json(capsys.readouterr().out)
+    assert found.outcome == "cannot tell"
+    assert found.verdict.startswith(
+        "Cannot tell whether B is faster: the machine was not the same for A and B. As measu"
+    )
+    assert "Of the machine there was not the same: cores kept busy by others 0.0 in A, 4.0 in B" in found.verdict
+    assert "would do" not in found.verdict, "more launches are no remedy for that"
+    (gate,) = found.gates
+    assert (gate.outcome, gate.reason) == ("inconclusive", "the machine was not the same for A and B")
+    assert all(figure.outcome not in ("faster", "slower", "same") for figure in found.stages[0].figures)
+
+
+def test_on_another_machine_a_verdict_stands_and_says_so(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched(runs[0], 0.0, governors=("performance",))
+    watched(runs[1], 0.0, governors=("powersave",))
+    assert compare(*runs, "--fail-if", "e2e.latency_ms > +5%") == 4
+    out = " ".join(capsys.readouterr().out.split())
+    assert "B is slower than A" in out
+    assert "was not the same: CPU governor performance in A, powersave in B." in out
 
 
 def test_the_other_way_round_is_faster(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

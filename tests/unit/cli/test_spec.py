@@ -43,7 +43,7 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
         *("[A [B]] [OVERRIDES]...", "--set", "--prefix-a", "--prefix-b", "--time-budget", "--fail-if", "--output"),
         *("--require-same-output", "--resume", "--dry-run", "--json", "--config-dir"),
     ),
-    "doctor": ("--require", "--json"),
+    "doctor": ("--require", "--quiet-machine", "--json"),
 }
 GLOBAL = ("--quiet", "--verbose", "--debug", "--version", "--install-completion", "--show-completion")
 

@@ -127,6 +127,7 @@ DEFAULTS: dict[str, object] = {
     "pipeline.ncu.ncu_cli.extra_args": (),
     "pipeline.nvml.enable": "auto",
     "pipeline.nvml.interval_ms": 100,
+    "pipeline.machine.enable": True,
     "pipeline.workload.module": None,
     "pipeline.workload.command": None,
     "pipeline.plugins": {},

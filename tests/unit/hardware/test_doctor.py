@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from llm_perf_opt.hardware.doctor.permissions import check_permissions
 from llm_perf_opt.hardware.doctor.python import check_nvtx, check_python, check_uv
 from llm_perf_opt.hardware.doctor.tools import check_tools
 from llm_perf_opt.hardware.doctor.torch import check_torch
+from llm_perf_opt.hardware.nvml import Nvml, NvmlUnavailable
 from llm_perf_opt.records.hardware import DetectedGpu, GpuInventory
 
 NO_DRIVER = GpuInventory(none_because="no NVIDIA driver is installed (libnvidia-ml.so.1 was not found)")
@@ -334,3 +336,60 @@ def test_the_text_ends_with_what_matters() -> None:
         " " * 17 + "-> install it",
     ]
     assert text.splitlines()[-1] == "missing: ncu"
+
+
+STAT = "cpu  {busy} 0 0 900 0 0 0 0 0 0\ncpu0 1 2 3\n"
+PSI = "some avg10=0.00 avg60=0.00 avg300=0.00 total={total}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+CPU = "sys__devices__system__cpu__"
+
+
+def quiet(root: Path, *, busy_ticks: int = 0, waited_us: int = 0, system: str = "Linux") -> dict[str, Finding]:
+    """What is found where so much happens in the second that is watched."""
+
+    def wait(seconds: float) -> None:
+        write(root, proc__stat=STAT.format(busy=100 + busy_ticks), proc__pressure__cpu=PSI.format(total=waited_us))
+
+    def no_driver() -> Nvml:
+        raise NvmlUnavailable("no NVIDIA driver is installed")
+
+    write(root, proc__loadavg="0.10 0.1 0.1 1/200 7\n", proc__stat=STAT.format(busy=100))
+    write(root, proc__pressure__cpu=PSI.format(total=0))
+    around = replace(surroundings(root), system=system, wait=wait, load_nvml=no_driver)
+    return by_name(checks.examine(around, quiet=True))
+
+
+def test_a_quiet_machine(tmp_path: Path) -> None:
+    own = sorted(os.sched_getaffinity(0))[0]
+    write(tmp_path, **{f"{CPU}cpu{own}__cpufreq__scaling_governor": "performance\n"})
+    write(tmp_path, **{f"{CPU}intel_pstate__no_turbo": "1\n", f"{CPU}smt__active": "0\n"})
+    found = quiet(tmp_path)
+    assert {name: finding.status for name, finding in found.items()} == {
+        **dict.fromkeys(("governor", "turbo", "smt", "load", "pressure"), "ok"),
+        "gpu-processes": "unknown",
+    }
+    checks.enforce(tuple(found.values()), ("governor", "load"), quiet=True)
+
+
+def test_what_to_switch_off(tmp_path: Path) -> None:
+    own = sorted(os.sched_getaffinity(0))[0]
+    write(tmp_path, **{f"{CPU}cpu{own}__cpufreq__scaling_governor": "powersave\n"})
+    write(tmp_path, **{f"{CPU}cpufreq__boost": "1\n", f"{CPU}smt__active": "1\n"})
+    # Enough for any clock: the stand-in's second passes in no time.
+    found = quiet(tmp_path, busy_ticks=10**6, waited_us=10**9)
+    assert {finding.status for name, finding in found.items() if name != "gpu-processes"} == {"warn"}
+    remedies = {"governor": "cpupower", "turbo": "boost", "smt": "smt/control", "load": "top", "pressure": "stop"}
+    assert all(word in found[name].remedy for name, word in remedies.items())
+    with pytest.raises(MissingError, match="not quiet: governor"):
+        checks.enforce(tuple(found.values()), ("governor",), quiet=True)
+
+
+def test_what_cannot_be_told_is_no_quiet(tmp_path: Path) -> None:
+    found = quiet(tmp_path)
+    assert found["governor"].status == found["turbo"].status == "unknown"
+    with pytest.raises(MissingError, match="turbo"):
+        checks.enforce(tuple(found.values()), ("turbo",), quiet=True)
+    elsewhere = quiet(tmp_path, system="Darwin")
+    assert {finding.status for finding in elsewhere.values()} == {"unknown"}
+    assert "Darwin" in elsewhere["load"].detail
+    with pytest.raises(ConfigError, match="did you mean load"):
+        checks.parse_requirements("lod", quiet=True)

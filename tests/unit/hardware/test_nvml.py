@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from llm_perf_opt.hardware.detect import detect_gpus
+from llm_perf_opt.hardware.doctor.quiet import check_gpus
 from llm_perf_opt.hardware.nvml import Nvml, NvmlUnavailable, load_nvml
 from llm_perf_opt.hardware.sampler import CLOCK_EVENTS, NOT_THROTTLING, HardwareSampler
 from llm_perf_opt.records.hardware import SERIES_UNITS, GpuInventory, HardwareSeries, HardwareState
@@ -39,6 +41,10 @@ class NVMLError_GpuIsLost(Refusal):
 class Memory(NamedTuple):
     total: int
     used: int
+
+
+class Running(NamedTuple):
+    pid: int
 
 
 class Moment(NamedTuple):
@@ -82,6 +88,8 @@ class StandIn:
         self.mig = mig
         self.init = init
         self.count = count
+        self.limit_mw: int | Refusal = 700_000
+        self.pids: list[int] | Refusal = [os.getpid()]
         self.position = 0
         self.opened = 0
         self.ended = threading.Event()
@@ -138,6 +146,15 @@ class StandIn:
 
     def nvmlDeviceGetClockInfo(self, handle: Any, kind: int) -> int:
         return int(answer(self.now.sm_clock if kind == self.NVML_CLOCK_SM else self.now.memory_clock))
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, handle: Any) -> int:
+        return int(answer(self.limit_mw))
+
+    def nvmlDeviceGetPowerManagementDefaultLimit(self, handle: Any) -> int:
+        return 700_000
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: Any) -> list[Any]:
+        return [Running(pid) for pid in answer(self.pids)]
 
     def nvmlDeviceGetPowerUsage(self, handle: Any) -> int:
         return int(answer(self.now.power_mw))
@@ -464,3 +481,47 @@ def test_without_a_gpu_nothing_is_recorded_and_the_reason_is(
 
 def test_a_sampler_never_started_has_recorded_nothing() -> None:
     assert not HardwareSampler(StandIn.UUID).state().recorded
+
+
+def test_three_moments_are_kept_with_what_changes_too_seldom_for_every_sample() -> None:
+    nvml = StandIn(Moment(0.0, temperature=40), Moment(1.0, temperature=55, events=0x4), Moment(2.0, sm_clock=1700))
+    sampler = HardwareSampler(nvml.UUID, interval_s=INTERVAL_S, load=loader(nvml), clock=nvml.clock)
+    sampler.start()
+    nvml.limit_mw, nvml.pids = 500_000, [os.getpid(), 77]
+    sampler.mark("middle")
+    nvml.pids = [1001, 1002, 1003]  # a container: as they are called outside
+    sampler.stop()
+    state = sampler.state()
+    assert [moment.moment for moment in state.moments] == ["start", "middle", "end"]
+    assert [moment.at_s for moment in state.moments] == [0.0, 1.0, 2.0]
+    assert [moment.power_limit_w for moment in state.moments] == [700, 500, 500]
+    assert [moment.other_processes for moment in state.moments] == [0, 1, 2]
+    assert [moment.throttle_reasons for moment in state.moments] == [(), ("sw_power_cap",), ()]
+    assert (state.moments[1].temperature_c, state.moments[2].sm_clock_mhz) == (55, 1700)
+    assert state.sm_clock_mhz is not None
+    assert state.sm_clock_mhz.n == 3, "a moment is a sample of the one sampler"
+
+
+def test_a_moment_without_an_answer_is_null_with_the_reason() -> None:
+    nvml = StandIn(Moment(0.0), Moment(1.0))
+    nvml.limit_mw, nvml.pids = NVMLError_NotSupported(), []
+    sampler = HardwareSampler(nvml.UUID, interval_s=INTERVAL_S, load=loader(nvml), clock=nvml.clock)
+    with sampling(sampler):
+        pass
+    state = sampler.state()
+    assert {(moment.power_limit_w, moment.other_processes) for moment in state.moments} == {(None, None)}
+    assert state.unavailable["power_limit_w"] == "this GPU does not report it"
+    assert "as in a container" in state.unavailable["other_processes"]
+
+
+@pytest.mark.parametrize(
+    ("limit_mw", "pids", "statuses"),
+    [(700_000, [], ["ok", "ok"]), (500_000, [7], ["warn", "warn"]), (Refusal("no"), [], ["ok", "unknown"])],
+)
+def test_a_quiet_gpu_is_nobody_elses_and_not_held_down(limit_mw: Any, pids: list[int], statuses: list[str]) -> None:
+    nvml = StandIn()
+    nvml.limit_mw, nvml.pids = limit_mw, pids
+    found = check_gpus(loader(nvml))
+    assert [finding.status for finding in found] == statuses
+    assert nvml.opened == 0
+    assert all(finding.remedy for finding in found if finding.status != "ok")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from llm_perf_opt.config.schema import Config, Infer
+from llm_perf_opt.config.schema import Config, Infer, Measure
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.workload import Workload
 from llm_perf_opt.stages.enabled import observer_references
@@ -172,6 +172,47 @@ def test_without_a_gpu_the_observer_of_it_says_so_and_leaves_no_series(tmp_path:
     assert problems == []
     state = HardwareState.read(tmp_path / "hardware.json")
     assert (state.recorded, state.reason) == (False, "no NVIDIA GPU was used")
-    assert [file.name for file in tmp_path.iterdir()] == ["hardware.json"]
-    off = Config.model_validate({"device": "cpu", "pipeline": {"nvml": {"enable": False}}})
-    assert observer_references(off) == {}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["hardware.json", "machine.json"]
+    off = {name: {"enable": False} for name in ("nvml", "machine")}
+    assert observer_references(Config.model_validate({"device": "cpu", "pipeline": off})) == {}
+
+
+class AsksForTheMiddle(Recorder):
+    def __init__(self, context: WatchContext[Nvml], name: str) -> None:
+        super().__init__(context, name)
+        context.in_the_middle(self.middle)
+
+    def middle(self) -> None:
+        SEEN.append(f"{self.name} in the middle")
+
+    def stop(self, spans: Sequence[PhaseSpan]) -> None:
+        SEEN.append(f"{len(spans) // 3} repeats")
+
+
+class FailsInTheMiddle(AsksForTheMiddle):
+    def middle(self) -> None:
+        raise OSError("no /proc")
+
+
+def middle(context: WatchContext[Nvml]) -> Watch:
+    return AsksForTheMiddle(context, "recorder")
+
+
+def not_in_the_middle(context: WatchContext[Nvml]) -> Watch:
+    return FailsInTheMiddle(context, "failing")
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_the_middle_is_between_two_repeats_and_costs_no_timings(tmp_path: Path, repeats: int) -> None:
+    measure = Measure(warmup=0, repeats=repeats)
+    session = measuring(tmp_path, Infer(max_new_tokens=3, stop_on_eos=False), ["one"], measure)
+    observers = {"nvml": here("middle"), "memory": here("not_in_the_middle")}
+    spans: list[int] = []
+    with watching(observers, observed(), CPU, tmp_path, session.spans, in_the_middle=session.middle.append) as problems:
+        session.middle.append(lambda: spans.append(len(session.spans)))
+        session.measure()
+    reached = repeats > 1
+    in_the_middle = ["recorder in the middle"] * reached
+    assert SEEN == ["recorder starts", "failing starts", *in_the_middle, *[f"{repeats} repeats"] * 2]  # noqa: SIM300
+    assert problems == ["observer memory failed: OSError: no /proc"] * reached
+    assert spans == [6] * reached, "two of three repeats were made"
