@@ -30,6 +30,9 @@ COMPARISON = "comparison.json"
 COMPARISON_REPORT = "comparison.md"
 COMPARISON_HTML = "comparison.html"
 
+# The trend of many runs.
+TREND = "trend.json"
+
 # A stage that times the model.
 WORKLOAD = "workload.json"
 LAUNCHES = "launches.json"

@@ -21,6 +21,8 @@ COMMANDS = {
     "compare": Lazy("llm_perf_opt.cli.compare:app", "Two runs side by side, with gates for CI."),
     "ab": Lazy("llm_perf_opt.cli.ab:app", "Two configurations in turn until it is clear, with gates."),
     "sweep": Lazy("llm_perf_opt.cli.sweep:app", "The same run at many settings, into one table; resumable."),
+    "trend": Lazy("llm_perf_opt.cli.trend:app", "The figures of many runs over time, and their clear steps."),
+    "runs": Lazy("llm_perf_opt.cli.runs:app", "The runs below a folder, newest first."),
     "static": Lazy("llm_perf_opt.cli.static:app", "FLOPs, parameters and bytes of a model, without weights."),
     "doctor": Lazy("llm_perf_opt.cli.doctor:app", "What this machine can measure, and how to get the rest."),
     "config": Lazy("llm_perf_opt.cli.config:app", "Check, show, write and migrate configurations."),

@@ -43,6 +43,8 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
         *("[A [B]] [OVERRIDES]...", "--set", "--prefix-a", "--prefix-b", "--time-budget", "--fail-if", "--output"),
         *("--require-same-output", "--resume", "--dry-run", "--json", "--config-dir"),
     ),
+    "trend": ("DIR|RUNS...", "--figure", "--tolerance", "--limit", "--output", "--json"),
+    "runs": ("[DIR]", "--limit", "--json"),
     "doctor": ("--require", "--quiet-machine", "--json"),
 }
 GLOBAL = ("--quiet", "--verbose", "--debug", "--version", "--install-completion", "--show-completion")
