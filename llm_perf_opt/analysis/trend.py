@@ -220,6 +220,7 @@ def _facts(past: Past) -> _Facts:
             "execution": record.execution,
             "cache": record.cache,
             "attention": record.model.attention,
+            "ranks": str(1 if record.rank is None else record.rank.world_size),
             "stage": past.stage,
         },
         software={

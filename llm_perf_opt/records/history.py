@@ -59,6 +59,12 @@ class PastBatch(Past):
     repeats: tuple[PastRepeat, ...] = ()
 
 
+class PastRank(Past):
+    """As `RankFacts`."""
+
+    world_size: int
+
+
 class PastWorkload(Past):
     """As `Workload`."""
 
@@ -66,6 +72,7 @@ class PastWorkload(Past):
     work_fingerprint: str | None = None
     model: PastModel
     device: PastDevice
+    rank: PastRank | None = None
     execution: str = "eager"
     cache: str = "dynamic"
     batches: tuple[PastBatch, ...]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from llm_perf_opt.analysis.drift import drift_of, outliers_of
-from llm_perf_opt.analysis.machine import Side, compare_machines, drift_within, launch_state, odd_launches
+from llm_perf_opt.analysis.machine import LaunchState, Side, compare_machines, drift_within, launch_state, odd_launches
 from llm_perf_opt.records.machine import MachineComparison
 from llm_perf_opt.reports.facts import Launched, Measured, RunFacts
 from llm_perf_opt.reports.units import signed_percent
@@ -21,8 +22,17 @@ def compare_machines_of(
 def _side(runs: Sequence[RunFacts], stage: str) -> Side:
     return Side(
         identity=[_identity(run, run.measured[stage]) for run in runs],
-        states=[launch_state(item.machine, item.hardware) for run in runs for item in run.measured[stage].launches],
+        states=[_state(item) for run in runs for item in run.measured[stage].launches],
     )
+
+
+def _state(item: Launched) -> LaunchState:
+    """Of a model on several ranks, what its own other ranks do cannot be told from what others do."""
+    state = launch_state(item.machine, item.hardware)
+    rank = item.workload.rank
+    if rank is None or rank.world_size == 1:
+        return state
+    return replace(state, others_cores=None, pressure=None, gpu_processes=None)
 
 
 def _identity(run: RunFacts, measured: Measured) -> dict[str, str | None]:
@@ -55,7 +65,7 @@ def machine_remarks(measured: Measured) -> list[str]:
     for item in measured.launches:
         lead = f"launch {item.number}: " if several else ""
         said += [f"{lead}{text}" for text in (*drift_within(item.machine, item.hardware), *_repeats(item))]
-    states = [(item.number, launch_state(item.machine, item.hardware)) for item in measured.launches]
+    states = [(item.number, _state(item)) for item in measured.launches]
     return [*said, *odd_launches(states)]
 
 

@@ -22,6 +22,7 @@ from llm_perf_opt.artifacts.layout import (
     SUMMARY,
     TOKENS,
     WORKLOAD,
+    headline_dir,
     record_dirs,
     stage_dir,
 )
@@ -110,7 +111,8 @@ def _past(run: PastRun, reader: _Reader) -> Past:
 
 def _launched(path: Path, stage: str) -> list[Path]:
     """Where the launches of a stage that were measured left their records, in order."""
-    return [folder for folder in record_dirs(stage_dir(path, stage)) if (folder / WORKLOAD).exists()]
+    folders = map(headline_dir, record_dirs(stage_dir(path, stage)))
+    return [folder for folder in folders if (folder / WORKLOAD).exists()]
 
 
 def _notes(manifest: Manifest, stage: str, metrics: PastMetrics) -> Iterable[str]:

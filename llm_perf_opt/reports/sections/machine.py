@@ -68,4 +68,4 @@ def _rows(launch: int, state: MachineState) -> Iterator[tuple[str, ...]]:
         before = moment
 
 
-SECTION = ReportSection(46, section)
+SECTION = ReportSection(51, section)

@@ -12,9 +12,14 @@ import pytest
 
 from llm_perf_opt.analysis.trend import FIGURES
 from llm_perf_opt.artifacts.history import past_runs
+from llm_perf_opt.artifacts.run_directory import read_manifest
 from llm_perf_opt.cli.progress import Silent
 from llm_perf_opt.errors import MissingError
 from llm_perf_opt.records.history import Trend, TrendSeries
+from llm_perf_opt.records.machine import MachineMoment, MachineState, MomentName
+from llm_perf_opt.records.workload import RankFacts
+from llm_perf_opt.reports.facts import read_run
+from llm_perf_opt.reports.machine import compare_machines_of
 from llm_perf_opt.reports.run_list import list_runs
 from llm_perf_opt.reports.trend_runs import trend_of
 from tests.history import change_json, past_run, written
@@ -120,6 +125,40 @@ def test_a_series_goes_on_where_output_execution_software_and_machine_change(tmp
         ],
     ]
     assert [Path(point.path).name for point in series.points] == ["0", "1", "2", "3"]
+
+
+RANK = RankFacts(rank=0, world_size=2, host="a", backend="nccl", weight_bytes=1)
+
+
+def test_a_model_on_several_ranks_is_read_through_the_first_and_marked(tmp_path: Path) -> None:
+    past_run(tmp_path / "0", 0)
+    run = past_run(tmp_path / "1", 1, rank=RANK)
+    (run / STAGE / "rank-0").mkdir()
+    (run / STAGE / "workload.json").rename(run / STAGE / "rank-0" / "workload.json")
+    _, after = only(tmp_path).points
+    assert [(mark.kind, mark.name, mark.before, mark.after) for mark in after.marks] == [
+        ("execution", "ranks", "1", "2")
+    ]
+
+
+def test_the_other_ranks_of_a_model_are_no_load_of_others(tmp_path: Path) -> None:
+    sides = []
+    for name, rank, busy_cores in (("one", None, 1), ("sharded", RANK, 9), ("loaded", None, 9)):
+        run = past_run(tmp_path / name, 0, rank=rank)
+        moments = [
+            MachineMoment(moment=moment, at_s=at_s, busy_core_s=busy_cores * at_s, own_core_s=at_s)
+            for moment, at_s in (START, END)
+        ]
+        state = MachineState(recorded=True, cores=8, moments=tuple(moments))
+        (run / STAGE / "machine.json").write_text(state.model_dump_json())
+        sides.append([read_run(run, read_manifest(run))])
+    one, sharded, loaded = sides
+    assert compare_machines_of(one, sharded, STAGE, in_turn=False).changes == ()
+    assert [item.effect for item in compare_machines_of(one, loaded, STAGE, in_turn=False).changes] == ["withheld"]
+
+
+START: tuple[MomentName, float] = ("start", 0.0)
+END: tuple[MomentName, float] = ("end", 10.0)
 
 
 @pytest.mark.parametrize(
