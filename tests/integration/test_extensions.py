@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,12 +51,6 @@ STAGE = Stage(
     settings=Counting, records={"count.json": "llm_perf_opt.stages.counting:Count"}, short="count", execute=execute
 )
 '''
-SECTION = """
-from llm_perf_opt.reports.document import Paragraph, Section
-from llm_perf_opt.reports.section import ReportSection
-
-SECTION = ReportSection(99, lambda facts: Section("Greeting", (Paragraph(f"hello {len(facts.manifest.stages)}"),)))
-"""
 ADVICE = """
 from llm_perf_opt.analysis.advice.rule import Case, Rule
 from llm_perf_opt.records.advice import AdviceFigure
@@ -65,30 +60,6 @@ def cases(evidence):
     yield Case("There is a stage.", (figure,), "Nothing to change.", "nothing is gained")
 
 RULES = (Rule("a-stage", "There is a stage.", "stages", 0.5, "made records only", cases),)
-"""
-IMPORTER = """
-from llm_perf_opt.importing.importer import Importer
-from llm_perf_opt.importing.item import outcome_of
-from llm_perf_opt.records.tools import NsysCapture
-
-def read(context):
-    for item in context.items:
-        item.copy(context.folder / "notes.txt", context.progress)
-    return outcome_of(context.items)
-
-IMPORTER = Importer(
-    kinds={"notes": "notes of an engineer"},
-    recognise=lambda _, start: "notes" if start.startswith(b"NOTES") else None,
-    read=read,
-    record=NsysCapture,
-)
-"""
-FAMILY = """
-from llm_perf_opt.analysis.static.description import Family
-from llm_perf_opt.analysis.static.families.llama import FAMILIES as LLAMAS
-
-LLAMA = next(family for family in LLAMAS if family.model_type == "llama")
-FAMILIES = (Family("brandnew", LLAMA.defaults, LLAMA.describe),)
 """
 ADAPTER = """
 from llm_perf_opt.workload.adapter import Adapter
@@ -109,6 +80,13 @@ class Copy:
         path = self.folder / place
         assert path.parent.is_dir() and not path.exists()
         path.write_text(text, encoding="utf-8")
+
+    def add_documented(self, place: str) -> None:
+        """The file that docs/extending.md shows for that place."""
+        page = (PACKAGE.parent / "docs" / "extending.md").read_text(encoding="utf-8")
+        found = re.search(rf"<!-- tried: {re.escape(place)} -->\n\n```python\n(.*?)```", page, re.DOTALL)
+        assert found is not None, place
+        self.add(place, found[1])
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -152,8 +130,8 @@ def test_a_stage_is_one_file_and_one_line(copy: Copy) -> None:
 
 
 def test_a_section_an_importer_and_a_rule_of_advice_are_one_file_each(copy: Copy) -> None:
-    copy.add("llm_perf_opt/reports/sections/greeting.py", SECTION)
-    copy.add("llm_perf_opt/importing/importers/notes.py", IMPORTER)
+    copy.add_documented("llm_perf_opt/reports/sections/greeting.py")
+    copy.add_documented("llm_perf_opt/importing/importers/notes.py")
     copy.add("llm_perf_opt/analysis/advice/rules/staged.py", ADVICE)
     (copy.folder / "notes").write_text("NOTES of a capture\n")
     copy.succeeds("import", "notes", "--output", "run")
@@ -167,7 +145,7 @@ def test_a_section_an_importer_and_a_rule_of_advice_are_one_file_each(copy: Copy
 
 
 def test_a_family_a_gpu_a_preset_and_an_adapter_are_one_file_each(copy: Copy) -> None:
-    copy.add("llm_perf_opt/analysis/static/families/brandnew.py", FAMILY)
+    copy.add_documented("llm_perf_opt/analysis/static/families/brandnew.py")
     gpu = (copy.folder / "llm_perf_opt/hardware/gpus/a10.yaml").read_text()
     mine = gpu.replace("id: a10", "id: mine").replace("NVIDIA A10", "My Own GPU")
     copy.add("llm_perf_opt/hardware/gpus/mine.yaml", mine)

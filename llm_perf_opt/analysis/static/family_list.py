@@ -1,14 +1,15 @@
-"""The page that lists the model types with a closed form: `python -m llm_perf_opt.analysis.static.family_list`."""
+"""The page that lists the model types with a closed form: `python -m llm_perf_opt.analysis.static.family_list FILE`."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from llm_perf_opt.analysis.static.families import every_family
 
 _HEAD = """# Model types with a closed form
 
-Written by `python -m llm_perf_opt.analysis.static.family_list`; a test keeps it equal to the code. Any other type that
+Written by `python -m llm_perf_opt.analysis.static.family_list FILE`; a test keeps it equal to the code. Any other type that
 the installed transformers can build is traced instead.
 
 """
@@ -28,4 +29,4 @@ def families_page() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(families_page())
+    Path(sys.argv[1]).write_text(families_page(), encoding="utf-8")
