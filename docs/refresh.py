@@ -37,7 +37,8 @@ def main(check: bool) -> int:
     before = made_files()
     environment = {**os.environ, "UPDATE_SNAPSHOTS": "1"}
     for maker in MAKERS:
-        made = subprocess.run([sys.executable, *maker], cwd=ROOT, env=environment, capture_output=True, text=True)
+        argv = [sys.executable, *maker]
+        made = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if made.returncode:
             print(f"{' '.join(maker)} failed:\n{made.stdout}{made.stderr}", file=sys.stderr)
             return 1

@@ -9,8 +9,8 @@ from llm_perf_opt.analysis.static.families import every_family
 
 _HEAD = """# Model types with a closed form
 
-Written by `python -m llm_perf_opt.analysis.static.family_list FILE`; a test keeps it equal to the code. Any other type that
-the installed transformers can build is traced instead.
+Written by `python -m llm_perf_opt.analysis.static.family_list FILE`; a test keeps it equal to the code. Any other type
+that the installed transformers can build is traced instead.
 
 """
 
