@@ -58,6 +58,12 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_every_page_is_in_the_navigation_once() -> None:
+    named = re.findall(r"[\w/-]+\.md", (REPOSITORY / ".mkdocs.yml").read_text(encoding="utf-8"))
+    pages = [page for page in DOCS.rglob("*.md") if "examples" not in page.parts]
+    assert sorted(named) == sorted(page.relative_to(DOCS).as_posix() for page in pages)
+
+
 @pytest.mark.parametrize("stage", STAGES.builtin())
 def test_every_stage_is_documented(stage: str) -> None:
     assert stage in (DOCS / "run-directory.md").read_text(encoding="utf-8") + (DOCS / "commands" / "run.md").read_text()
