@@ -65,7 +65,7 @@ def test_gates_end_the_process_with_their_codes(runs: Path) -> None:
     for limit, code in (
         ("e2e.latency_ms < +100000%", 4),
         ("e2e.latency_ms > +100000%", 0),
-        ("prefill.mfu < +0%", 5),
+        ("decode.mbu < +0%", 5),
         ("e2e > 1", 2),
     ):
         finished = llmperf(["compare", "a", "b", "--within-launch", "--fail-if", limit], runs)

@@ -52,7 +52,9 @@ def modules_after(arguments: list[str], cwd: Path) -> set[str]:
     ids=" ".join,
 )
 def test_nothing_heavy_is_imported(tmp_path: Path, arguments: list[str]) -> None:
-    assert not modules_after(arguments, tmp_path) & set(HEAVY)
+    # The pictures of the page of a run are made smaller when it is written.
+    may = {"PIL"} if arguments[0] == "infer" else set()
+    assert modules_after(arguments, tmp_path) & set(HEAVY) <= may
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["config", "validate"]], ids=" ".join)

@@ -39,7 +39,7 @@ def test_a_command_of_ones_own(nsight: Nsight, tmp_path: Path) -> None:
     folder = tmp_path / "run" / "nsys"
     assert {path.name for path in folder.iterdir()} == {
         *("run.nsys-rep", "run.sqlite", "summary_cuda_gpu_kern_sum.csv", "kernels.md", "facts.json", "cmd.txt"),
-        *("timeline.json", "timeline.parquet"),
+        *("timeline.json", "timeline.parquet", "drill_down.json"),
     }
     assert "| load | 1 |" in (folder / "kernels.md").read_text()
     commands = (folder / "cmd.txt").read_text()
