@@ -13,10 +13,17 @@ import stat
 import time
 from io import BufferedReader
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    import sqlite3
 
 SILENCE_S = 5.0
 """A pipe whose writer says nothing for this long is given up."""
 READ_AT_ONCE_BYTES = 1 << 16
+MOST_CELL_BYTES = 256 << 20
+"""No value of a recorded database is nearly so large; one that is computed may be."""
 _KINDS = {
     stat.S_IFCHR: "a device, not a file",
     stat.S_IFBLK: "a device, not a file",
@@ -95,6 +102,29 @@ def check_file(path: Path) -> None:
         OSError: as `open_file`.
     """
     open_file(path).close()
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """An SQLite file for reading, which holds tables alone: views and triggers are programs of whoever wrote the file.
+
+    Raises:
+        OSError: as `open_file`.
+        sqlite3.Error: it is no database, it is damaged, or it holds a view or a trigger.
+    """
+    import sqlite3
+
+    check_file(path)
+    # `?`, `#` and `%` in the path would end it or be decoded.
+    connection = sqlite3.connect(f"file:{quote(os.fsencode(path.resolve()))}?mode=ro&immutable=1", uri=True)
+    try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_CELL_BYTES)
+        programs = "SELECT type, CAST(name AS BLOB) FROM sqlite_master WHERE type IN ('view', 'trigger')"
+        for kind, name in connection.execute(programs):
+            raise sqlite3.DatabaseError(f"it holds the {kind} {ascii(name.decode(errors='replace'))[:100]}, and not data alone")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _descriptor(path: Path) -> int:

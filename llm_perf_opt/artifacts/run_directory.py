@@ -28,7 +28,8 @@ from llm_perf_opt.redact import redact_text
 
 _RESERVE = f".{MANIFEST}.reserved"
 """Space for the last manifest on a disk that fills up. It has the name of a temporary file: a kill leaves it."""
-_RESERVE_BYTES = 256 << 10
+_RESERVE_BYTES = (256 << 10, 64 << 10, 16 << 10)
+"""The first of these that there is room for."""
 
 
 def now() -> str:
@@ -319,11 +320,12 @@ class RunDirectory:
 
     def _reserve(self) -> None:
         reserve = self.path / _RESERVE
-        try:
-            reserve.write_bytes(bytes(_RESERVE_BYTES))
-        except OSError:  # what there is left is better used by the run itself
+        for size in _RESERVE_BYTES:
             with contextlib.suppress(OSError):
-                reserve.unlink(missing_ok=True)
+                reserve.write_bytes(bytes(size))
+                return
+        with contextlib.suppress(OSError):
+            reserve.unlink(missing_ok=True)
 
 
 def _locked_log(path: Path) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import replacing
+from llm_perf_opt.formats.json_chunks import unpacked
 from llm_perf_opt.redact import HIDDEN, is_secret_name
 
 READ_AT_ONCE_BYTES = 1 << 20
@@ -42,26 +42,27 @@ _LOGIN = re.compile(rb'://[^/?#\s"\\@]+@')
 
 
 def hide_secrets(path: Path) -> int:
-    """Replace the secrets in a trace packed with gzip by `***`; how many there were. Without any it stays as it is."""
-    found: int = 0
-    with contextlib.suppress(OSError, EOFError), gzip.open(path, "rb") as source:  # damage is said by who reads it
-        found = sum(count for _, count in map(_hidden, _blocks(source)))
+    """Replace the secrets in a trace packed with gzip by `***`; how many there were. Without any it stays as it is.
+
+    Raises:
+        StageError: it is damaged or unfolds to more than a trace does, so that what is in it is not known.
+    """
+    found = sum(count for _, count in map(_hidden, _blocks(path)))
     if not found:
         return 0
     with (
-        gzip.open(path, "rb") as source,
         replacing(path) as file,
         gzip.GzipFile(fileobj=file, filename="", mode="wb", compresslevel=3, mtime=0) as target,
     ):
-        for block in _blocks(source):
+        for block in _blocks(path):
             target.write(_hidden(block)[0])
     return found
 
 
-def _blocks(source: gzip.GzipFile) -> Iterator[bytes]:
+def _blocks(path: Path) -> Iterator[bytes]:
     """The text in pieces that end where no string does not."""
     rest = b""
-    while data := source.read(READ_AT_ONCE_BYTES):
+    for data in unpacked(path, READ_AT_ONCE_BYTES):
         rest += data
         cut = max(rest.rfind(b"\n"), rest.rfind(b"},")) + 1
         if not cut and len(rest) > MOST_UNCUT_BYTES:

@@ -26,6 +26,8 @@ ALWAYS_ALLOWED_BYTES = 256 << 20
 PIECE_BYTES = 4 << 20
 # There is never so much text without the end of an event in it.
 MOST_BETWEEN_EVENTS_BYTES = 64 << 20
+_LONGEST_PLACE = 256
+"""With the white space in it."""
 MOST_PLACES = 64
 """Places that are tried for the end of a piece."""
 
@@ -71,8 +73,44 @@ def holds(path: Path, text: bytes) -> bool:
     return False
 
 
+def unpacked(path: Path, at_once_bytes: int) -> Iterator[bytes]:
+    """All of a file, unpacked where it is gzip, up to the bound on what a trace unfolds to.
+
+    Raises:
+        StageError: it is damaged, or unfolds to more.
+        MissingError: it cannot be read.
+    """
+    with _unreadable(path), open_file(path) as file:
+        text = _Unpacked(file, path.stat().st_size)
+        while piece := text.read(at_once_bytes):
+            yield piece
+
+
+@contextlib.contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
+    """What is wrong with a trace, in words."""
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error, NotJsonError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise StageError(f"{path} cannot be read as a trace of torch.profiler: {words}", _REMEDY) from error
+    except OSError as error:
+        raise MissingError(f"{path} cannot be read: {error.strerror}", "name a file that can be read") from error
+
+
 class NotJsonError(Exception):
-    """A piece is not what the decoder takes."""
+    """A piece is not what the decoder takes; `at` is up to which byte it was read, where that is known."""
+
+    def __init__(self, words: str, at: int | None = None) -> None:
+        super().__init__(words)
+        self.at = at
+
+
+class TooDeepError(NotJsonError):
+    """It is nested deeper than any trace, which no other place to cut it would change."""
+
+    def __init__(self) -> None:
+        super().__init__("it is nested too deep for a trace")
 
 
 Decoder = Callable[[bytes], Any]
@@ -92,16 +130,8 @@ class Pieces:
         self._decode_rest = decode_rest
 
     def __iter__(self) -> Iterator[Any]:
-        try:
-            with open_file(self.path) as file:
-                yield from self._pieces(_Unpacked(file, self.path.stat().st_size))
-        except (gzip.BadGzipFile, EOFError, zlib.error, NotJsonError) as error:
-            words = " ".join(str(error).split())[:200]
-            raise StageError(f"{self.path} cannot be read as a trace of torch.profiler: {words}", _REMEDY) from error
-        except OSError as error:
-            raise MissingError(
-                f"{self.path} cannot be read: {error.strerror}", "name a file that can be read"
-            ) from error
+        with _unreadable(self.path), open_file(self.path) as file:
+            yield from self._pieces(_Unpacked(file, self.path.stat().st_size))
 
     def _pieces(self, text: _Unpacked) -> Iterator[Any]:
         buffer, listed = self._head(text)
@@ -146,12 +176,16 @@ class Pieces:
         """The first events of the buffer and what is left; no events where it holds the end of the list."""
         problem: NotJsonError | None = None
         while True:
-            for found in _last_places(_BETWEEN, buffer):
+            places = _Places(_BETWEEN, buffer)
+            while (found := places.last()) is not None:
                 cut = found.start() + 1
                 try:
                     return self._decode_events(b"[" + buffer[:cut] + b"]"), buffer[found.end() - 1 :]
+                except TooDeepError:
+                    raise
                 except NotJsonError as error:
                     problem = error
+                    places.end_before(found.start(), error)
             if text.ended:
                 return None, buffer
             if len(buffer) > MOST_BETWEEN_EVENTS_BYTES:
@@ -164,12 +198,21 @@ class Pieces:
             self._rest(start, buffer.lstrip()[1:], listed)
             return self._decode_events(b"[]")
         problem: NotJsonError | None = None
-        for found in _last_places(_END, buffer):
+        places = _Places(_END, buffer)
+        while (found := places.last()) is not None:
             try:
                 events = self._decode_events(b"[" + buffer[: found.end()])
+            except TooDeepError:
+                raise
+            except NotJsonError as error:
+                problem = problem or error
+                places.end_before(found.start(), error)
+                continue
+            try:
                 self._rest(start, buffer[found.end() :], listed)
             except NotJsonError as error:
                 problem = problem or error
+                places.end_before(found.start())
                 continue
             return events
         # No place fits: decoding all of it says where it is broken.
@@ -190,19 +233,31 @@ class Pieces:
         self.around.update({key: value for key, value in found.items() if key not in ("", "traceEvents")})
 
 
-def _last_places(pattern: re.Pattern[bytes], buffer: bytes) -> Iterator[re.Match[bytes]]:
-    """Matches from the end on, at most MOST_PLACES; most often the first of them is right."""
-    window = 1 << 14
-    seen: set[int] = set()
-    while len(seen) < MOST_PLACES:
-        start = max(0, len(buffer) - window)
-        for found in reversed(list(pattern.finditer(buffer, start))):
-            if found.start() not in seen and len(seen) < MOST_PLACES:
-                seen.add(found.start())
-                yield found
-        if not start:
-            return
-        window *= 16
+class _Places:
+    """Matches of a pattern from the end on, at most MOST_PLACES; most often the first of them is right."""
+
+    def __init__(self, pattern: re.Pattern[bytes], buffer: bytes) -> None:
+        self._pattern, self._buffer = pattern, buffer
+        self._before = len(buffer)
+        self._left = MOST_PLACES
+
+    def last(self) -> re.Match[bytes] | None:
+        """The last one that begins before what was found to be in the way."""
+        self._left -= 1
+        window = 1 << 14
+        while self._left >= 0 and self._before > 0:
+            start = max(0, self._before - window)
+            found = [place for place in self._pattern.finditer(self._buffer, start, self._before + _LONGEST_PLACE)]
+            found = [place for place in found if place.start() < self._before]
+            if found or not start:
+                return found[-1] if found else None
+            window *= 16
+        return None
+
+    def end_before(self, place: int, error: NotJsonError | None = None) -> None:
+        """That place does not fit: where the text before it was not read to its end, none behind that point does."""
+        at = place if error is None or error.at is None else error.at - 1  # what was read began with a bracket
+        self._before = min(place, at)
 
 
 class _Unpacked:

@@ -7,9 +7,9 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from llm_perf_opt.formats.sqlite_columns import TableReader
+from llm_perf_opt.opening import open_database
 from llm_perf_opt.records.columns import About, Device
 
 _RANK = re.compile(r'(RANK|WORLD_SIZE)="?(\d+)"?$')
@@ -43,9 +43,9 @@ def said_rank(path: Path) -> tuple[int | None, int | None]:
     """The rank and the world size of the launched program in an export whose environments are still in it; None where
     they are not, or the file cannot be read."""
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(open_database(path)) as connection:
             ranks = _ranks(_pairs(TableReader(connection), "META_DATA_CAPTURE"))
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         return None, None  # said when it is read
     return ranks.get("RANK"), ranks.get("WORLD_SIZE")
 

@@ -7,12 +7,12 @@ together with its process.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from llm_perf_opt.formats.nsys_about import about_export, devices_of, duration_n
 from llm_perf_opt.formats.nsys_counters import counters_of
 from llm_perf_opt.formats.nsys_graphs import read_nodes
 from llm_perf_opt.formats.sqlite_columns import Column, Int, TableReader
+from llm_perf_opt.opening import open_database
 from llm_perf_opt.records.columns import (
     ABSENT,
     COPY,
@@ -96,15 +97,12 @@ def read_kernels(path: Path) -> Events:
 
 def _read(path: Path, read: Callable[[_Export], Events]) -> Events:
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1", uri=True)
-        try:
+        with contextlib.closing(open_database(path)) as connection:
             reader = TableReader(connection)
             if reader.tables.isdisjoint({"StringIds", "META_DATA_EXPORT", "EXPORT_META_DATA"}):
                 raise StageError(f"{path} is an SQLite file, but no export of nsys", "name an export of nsys")
             return read(_Export(reader))
-        finally:
-            connection.close()
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         raise StageError(
             f"{path} is not a readable nsys export: {error}", "export the report again with nsys export"
         ) from error

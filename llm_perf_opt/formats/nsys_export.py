@@ -8,15 +8,13 @@ on a read-only medium, and nothing (no journal, no -shm) appears beside it.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.opening import check_file
+from llm_perf_opt.opening import open_database
 from llm_perf_opt.records.tools import NvtxRange
 
 KERNELS = "CUPTI_ACTIVITY_KIND_KERNEL"
@@ -41,17 +39,10 @@ def open_export(path: Path) -> Iterator[sqlite3.Connection]:
         StageError: it is not an SQLite file, or it is damaged; also when a query inside finds that out.
     """
     try:
-        check_file(path)
-        with contextlib.closing(sqlite3.connect(_uri(path), uri=True)) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with contextlib.closing(open_database(path)) as connection:
             yield connection
     except (sqlite3.Error, OSError) as error:
         raise unreadable(path, error) from error
-
-
-def _uri(path: Path) -> str:
-    # `?`, `#` and `%` in the path would end it or be decoded.
-    return f"file:{quote(os.fsencode(path.resolve()))}?mode=ro&immutable=1"
 
 
 def unreadable(path: Path, error: sqlite3.Error | OSError) -> StageError:

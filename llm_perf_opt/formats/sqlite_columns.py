@@ -59,7 +59,7 @@ class TableReader:
     """(table, column) → values that are no whole number."""
 
     def __post_init__(self) -> None:
-        rows = self.connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+        rows = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         self.tables = frozenset(name for (name,) in rows)
         self._columns: dict[str, frozenset[str]] = {}
 

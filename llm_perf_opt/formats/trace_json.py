@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from llm_perf_opt.formats.json_chunks import NotJsonError
+from llm_perf_opt.formats.json_chunks import NotJsonError, TooDeepError
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 FAILURES_UNTIL_SLOW = 3
@@ -49,7 +49,6 @@ TAKEN: dict[str, Any] = {
 """Of which types an argument is taken, where not as a whole number."""
 ANYTHING = frozenset({"group", "members", "communicator", "kernel", "annotation", "module"})
 """Names of groups are texts or numbers; the other keys have values of any type in events that do not mean these."""
-TOO_DEEP = "it is nested too deep for a trace"
 
 
 @dataclass(slots=True)
@@ -126,7 +125,7 @@ class TraceDecoder:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
             except RecursionError as error:
-                raise NotJsonError(TOO_DEEP) from error
+                raise TooDeepError from error
         slow = self._slow(text)
         self._failures += 1
         return slow
@@ -194,10 +193,11 @@ def _lenient(text: bytes, odd: Counter[str]) -> Any:
             odd["control characters in strings"] = max(1, odd["control characters in strings"])
             return json.loads(plain, parse_float=Decimal, parse_constant=constant, strict=False)
     except json.JSONDecodeError as error:
+        raise NotJsonError(str(error), len(plain[: error.pos].encode())) from error
+    except RecursionError as error:
+        raise TooDeepError from error
+    except ValueError as error:  # a number of thousands of digits
         raise NotJsonError(str(error)) from error
-    except (RecursionError, ValueError) as error:
-        # ValueError: a number of thousands of digits.
-        raise NotJsonError(TOO_DEEP if isinstance(error, RecursionError) else str(error)) from error
 
 
 def _event(value: dict[str, Any], odd: Counter[str]) -> Event:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.errors import MissingError
-from llm_perf_opt.opening import check_file
+from llm_perf_opt.opening import open_database
 
 
 @dataclass(slots=True)
@@ -92,8 +92,7 @@ class ProfileTables:
 
 def _rows(path: Path, table: str, order: str) -> list[tuple[Any, ...]]:
     try:
-        check_file(path)
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with contextlib.closing(open_database(path)) as database:
             return database.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
     except (sqlite3.Error, OSError) as error:
         raise MissingError(f"{path} cannot be read: {error}", "restore the file, or run again") from error

@@ -113,6 +113,8 @@ ARCHITECTURES: Mapping[str, _Architecture] = {
 }
 # Tensors that are no weights of transformers' model: frequencies, and what routers are corrected by.
 _NO_PARAMETERS = re.compile(r"rope_freqs|rope_factors|exp_probs_b")
+_MOST_PARTS = 99_999
+"""Their names have five digits."""
 _ALWAYS_TIED = ("falcon", "bloom")
 _PLAIN = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -134,7 +136,11 @@ def _reader(path: Path) -> GGUFReader:
 
 def _field(reader: GGUFReader, name: str) -> Any:
     field = reader.fields.get(name)
-    return None if field is None else field.contents()
+    try:
+        return None if field is None else field.contents()
+    except (ValueError, IndexError, KeyError, OverflowError) as error:  # text that is no UTF-8; a type that is none
+        file = reader.data.filename
+        raise ConfigError(f"{file} is not a readable GGUF file: {name}: {error}", "download it again") from error
 
 
 def _parts(path: Path) -> list[Path]:
@@ -146,6 +152,8 @@ def _parts(path: Path) -> list[Path]:
     count = _field(_reader(path), "split.count")
     if not isinstance(count, int) or count < 2:
         return [path]
+    if count > _MOST_PARTS:
+        raise ConfigError(f"{path}: it says to be one of {count:,} parts of a model", "download it again")
     match = re.fullmatch(r"(.*-)\d{5}(-of-\d{5}\.gguf)", path.name)
     files = [path.with_name(f"{match[1]}{number:05d}{match[2]}") for number in range(1, count + 1)] if match else []
     missing = [file.name for file in files if not file.exists()]

@@ -7,8 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from llm_perf_opt.captures import trace_secrets
 from llm_perf_opt.captures.trace_secrets import hide_secrets
+from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats import json_chunks
 from tests.unit.timeline.example import EVENTS
 
 SECRET = "Zq7planted0000"
@@ -58,9 +62,22 @@ def test_a_trace_without_secrets_stays_as_it_is(tmp_path: Path) -> None:
     path = packed(tmp_path, env={"HOME": "/root", "HF_TOKEN": ""}, key="")
     before = path.read_bytes()
     assert hide_secrets(path) == 0
-    path.write_bytes(before[:-20])
-    assert hide_secrets(path) == 0
-    assert path.read_bytes() == before[:-20]
+
+
+def test_what_cannot_be_unpacked_is_refused_since_its_secrets_are_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_chunks, "ALWAYS_ALLOWED_BYTES", 1 << 20)
+    whole = packed(tmp_path, env={"HF_TOKEN": SECRET}, padding="x" * 5000).read_bytes()
+    flipped = bytearray(whole)
+    flipped[40] ^= 0xFF
+    bomb = gzip.compress(b"[" + b" " * (2 << 20))
+    for damaged in (whole[:-20], bytes(flipped), bomb):
+        path = tmp_path / "trace.json.gz"
+        path.write_bytes(damaged)
+        with pytest.raises(StageError, match="cannot be read as a trace"):
+            hide_secrets(path)
+        assert path.read_bytes() == damaged
 
 
 def test_each_name_is_looked_for_where_it_stands_alone(tmp_path: Path) -> None:
