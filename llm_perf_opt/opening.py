@@ -7,13 +7,14 @@ The errors are `OSError`s, so that each place says them in its own words.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import select
 import stat
 import time
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -104,6 +105,18 @@ def check_file(path: Path) -> None:
     open_file(path).close()
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text of elsewhere holds.
+
+    Raises:
+        ValueError: it is none, or nested too deep for a reader that calls itself.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def open_database(path: Path) -> sqlite3.Connection:
     """An SQLite file for reading, which holds tables alone: views and triggers are programs of whoever wrote the file.
 
@@ -120,7 +133,9 @@ def open_database(path: Path) -> sqlite3.Connection:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_CELL_BYTES)
         programs = "SELECT type, CAST(name AS BLOB) FROM sqlite_master WHERE type IN ('view', 'trigger')"
         for kind, name in connection.execute(programs):
-            raise sqlite3.DatabaseError(f"it holds the {kind} {ascii(name.decode(errors='replace'))[:100]}, and not data alone")
+            raise sqlite3.DatabaseError(
+                f"it holds the {kind} {ascii(name.decode(errors='replace'))[:100]}, and not data alone"
+            )
     except BaseException:
         connection.close()
         raise

@@ -261,13 +261,13 @@ class RunDirectory:
         with contextlib.suppress(OSError):
             (self.path / _RESERVE).unlink(missing_ok=True)
         if not lost:
-            self._save()
+            self._save(last=True)
         elif self.path.is_dir() and not (self.path / MANIFEST).exists():  # a stage made it again
             self._write()
         if self._unsaved is not None and not lost:
             self.problem(self._unsaved.message)
             self._finish(interrupted, made)
-            self._save()
+            self._save(last=True)
         os.close(self._log)
         os.close(self._folder)
         self.closed = True
@@ -305,18 +305,20 @@ class RunDirectory:
         self.manifest = self.manifest.model_copy(update={"stages": {**self.manifest.stages, stage: entry}})
         self._save()
 
-    def _save(self) -> None:
+    def _save(self, *, last: bool = False) -> None:
         if self.is_lost():
             return  # what was removed is not made again, and another run's manifest is not replaced
-        self._write()
+        self._write(last=last)
 
-    def _write(self) -> None:
+    def _write(self, *, last: bool = False) -> None:
         self._unsaved = None
         self.manifest = _writable(self.manifest)
+        text = _as_text(self.manifest)
         try:
-            write_text(self.path / MANIFEST, _as_text(self.manifest))
+            write_text(self.path / MANIFEST, text)
         except LlmperfError as error:
-            self._unsaved = error
+            if not (last and _overwritten(self.path / MANIFEST, text)):
+                self._unsaved = error
 
     def _reserve(self) -> None:
         reserve = self.path / _RESERVE
@@ -326,6 +328,16 @@ class RunDirectory:
                 return
         with contextlib.suppress(OSError):
             reserve.unlink(missing_ok=True)
+
+
+def _overwritten(file: Path, text: str) -> bool:
+    """Write into the blocks that `file` has already, as a full disk still allows, where it fits into them."""
+    data = text.encode()
+    with contextlib.suppress(OSError), file.open("r+b", buffering=0) as stream:
+        if len(data) <= 512 * os.fstat(stream.fileno()).st_blocks and stream.write(data) == len(data):
+            stream.truncate()
+            return True
+    return False
 
 
 def _locked_log(path: Path) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.ncu_launches import ForeignTableError, Wanted, csv_launches, raw_launches
 from llm_perf_opt.formats.ncu_raw import MisspeltError, Profiled
 from llm_perf_opt.formats.ncu_rep import read_report, read_rules
-from llm_perf_opt.opening import open_file, read_file
+from llm_perf_opt.opening import open_file, parse_json, read_file
 from llm_perf_opt.records.kernels import Launch, RuleResult, Unreadable
 from llm_perf_opt.records.tools import NcuCapture
 from llm_perf_opt.registry import stage_leaving
@@ -115,7 +114,7 @@ def _identity(profiled: Profiled) -> tuple[str, ...]:
 def _why_no_kernels(folder: Path) -> str:
     """What the manifest says of the ncu stage."""
     try:
-        stages = json.loads(read_file(folder / MANIFEST))["stages"]
+        stages = parse_json(read_file(folder / MANIFEST))["stages"]
         entry = stages.get(stage_leaving(NcuCapture))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{MANIFEST} cannot be read: {error}"
@@ -127,7 +126,7 @@ def _why_no_kernels(folder: Path) -> str:
 def _named_at_import(folder: Path) -> str | None:
     """The GPU that `llmperf import --gpu` was told of an ncu file."""
     try:
-        files = json.loads(read_file(folder / MANIFEST))["imported"]
+        files = parse_json(read_file(folder / MANIFEST))["imported"]
         return next((file["gpu"] for file in files if file["kind"].startswith("ncu") and file.get("gpu")), None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -136,7 +135,7 @@ def _named_at_import(folder: Path) -> str | None:
 def _only_gpu(environment: Path) -> str | None:
     """The name of the machine's GPU, where all of its GPUs have one name."""
     try:
-        gpus = json.loads(read_file(environment))["gpus"]["gpus"]
+        gpus = parse_json(read_file(environment))["gpus"]["gpus"]
         names = {str(gpu["name"]) for gpu in gpus}
     except (OSError, ValueError, KeyError, TypeError):
         return None

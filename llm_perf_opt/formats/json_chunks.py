@@ -247,8 +247,8 @@ class _Places:
         window = 1 << 14
         while self._left >= 0 and self._before > 0:
             start = max(0, self._before - window)
-            found = [place for place in self._pattern.finditer(self._buffer, start, self._before + _LONGEST_PLACE)]
-            found = [place for place in found if place.start() < self._before]
+            places = self._pattern.finditer(self._buffer, start, self._before + _LONGEST_PLACE)
+            found = [place for place in places if place.start() < self._before]
             if found or not start:
                 return found[-1] if found else None
             window *= 16

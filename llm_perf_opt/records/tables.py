@@ -14,10 +14,12 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llm_perf_opt.errors import MissingError
 from llm_perf_opt.opening import open_database
+
+Row = TypeVar("Row")
 
 
 @dataclass(slots=True)
@@ -85,14 +87,22 @@ class ProfileTables:
     @classmethod
     def read(cls, path: Path) -> ProfileTables:
         """Both tables of a file; MissingError where it is broken."""
-        operators = _rows(path, "operators", "device_ns DESC, self_cpu_ns DESC, phase, name, input_shapes")
-        kernels = _rows(path, "kernels", "total_ns DESC, phase, name")
-        return cls([OperatorRow(*row) for row in operators], [KernelRow(*row) for row in kernels])
+        operators = _rows(path, OperatorRow, "operators", "device_ns DESC, self_cpu_ns DESC, phase, name, input_shapes")
+        return cls(operators, _rows(path, KernelRow, "kernels", "total_ns DESC, phase, name"))
 
 
-def _rows(path: Path, table: str, order: str) -> list[tuple[Any, ...]]:
+def _rows(path: Path, kind: type[Row], table: str, order: str) -> list[Row]:
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    types = [{"str": str, "int": int}[str(field.type)] for field in fields]
+    names = ", ".join(field.name for field in fields)
     try:
         with contextlib.closing(open_database(path)) as database:
-            return database.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+            rows = database.execute(f"SELECT {names} FROM {table} ORDER BY {order}").fetchall()
     except (sqlite3.Error, OSError) as error:
         raise MissingError(f"{path} cannot be read: {error}", "restore the file, or run again") from error
+    for row in rows:
+        for field, kept, value in zip(fields, types, row, strict=True):
+            if type(value) is not kept:
+                shown = f"a {type(value).__name__} where a {kept.__name__} belongs"
+                raise MissingError(f"{path}: {table}.{field.name} holds {shown}", "restore the file, or run again")
+    return [kind(*row) for row in rows]

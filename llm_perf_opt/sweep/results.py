@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from llm_perf_opt.analysis.statistics import summarize, unmeasured
 from llm_perf_opt.analysis.sweep import Mark, launch_interval, on_front
 from llm_perf_opt.artifacts.layout import METRICS, WORKLOAD
 from llm_perf_opt.errors import MissingError
-from llm_perf_opt.opening import read_file
+from llm_perf_opt.opening import parse_json, read_file
 from llm_perf_opt.records.metrics import Metric, Metrics
 from llm_perf_opt.records.sweep import (
     FIGURES,
@@ -105,7 +104,7 @@ def read_launch(run_path: Path) -> Launch | str:
     found = []
     for file in sorted(run_path.glob(f"*/{METRICS}")):
         try:
-            workload = json.loads(read_file(file.with_name(WORKLOAD)))
+            workload = parse_json(read_file(file.with_name(WORKLOAD)))
             found.append(Launch(Metrics.read(file), workload))
         except (OSError, ValidationError, ValueError) as error:
             return f"{file.parent} cannot be read: {error}"

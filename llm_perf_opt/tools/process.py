@@ -30,6 +30,8 @@ __all__ = ["Finished", "run", "tail"]
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 END = b"T"
 KILL = b"K"
+SESSION_KILL_S = 5.0
+"""How long to wait for killed processes: one stuck in a driver call may never go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +212,12 @@ class _Session:
         raise MissingError(f"cannot start {self.argv[0]}: {reason}", remedy)
 
     def _supervisor_lost(self) -> None:
-        # The command dies with its supervisor (PR_SET_PDEATHSIG); its group is ended here, for other systems too.
+        # The command dies with its supervisor (PR_SET_PDEATHSIG); its group and session are ended here: what a tool
+        # started, often in a group of its own, does not.
         if self.pid is not None:
             with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
+            _kill_session(self.pid)
         raise StageError(
             f"the process that watches over {self.argv[0]} was killed, so the command was killed too",
             "see whether the machine ran out of memory (dmesg), then run again",
@@ -267,6 +271,27 @@ def _sigterm_as_exception() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _kill_session(session: int) -> None:
+    """Kill every process of a session; on systems without /proc none is found."""
+    deadline = time.monotonic() + SESSION_KILL_S
+    while (members := _members(session)) and time.monotonic() < deadline:
+        for pid in members:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _members(session: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            # The command name is in parentheses and may hold anything.
+            state, _, _, of, *_ = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+            if int(of) == session and state != b"Z":
+                found.append(int(entry.name))
+    return found
 
 
 def _signal_name(number: int) -> str:

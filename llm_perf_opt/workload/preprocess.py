@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from llm_perf_opt.analysis.static.pages import DOWNSAMPLE, PATCH, GundamPages, TiledPages, tiled_pages
 from llm_perf_opt.config.schema import Config, Preprocess
 from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.opening import parse_json, read_file
 
 T = TypeVar("T")
 
@@ -135,8 +135,8 @@ def _of_processor(path: Path, read: Callable[[dict[str, Any]], T]) -> T | None:
         if not file.is_file():
             continue
         try:
-            found = json.loads(file.read_bytes())
+            found = parse_json(read_file(file))
             return read(found.get("image_processor", found))
-        except (ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ConfigError(f"{file}: no usable image processor: {error}", "restore the model's own file") from error
     return None

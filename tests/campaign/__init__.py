@@ -1,4 +1,4 @@
-"""Faults and hostile files, seeded: what a run, its files and its exit code come to. docs/reliability.md has the figures.
+"""Faults and hostile files, seeded, and what a run, its files and its exit code come to: docs/reliability.md.
 
     uv run python -m tests.campaign --faults 60 --inputs 2000 [--seed N] [--package CHECKOUT] [--write]
 

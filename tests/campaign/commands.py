@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.campaign.corpus import RAW, SUMMARY
+from tests.campaign.corpus import LLAMA, RAW, SUMMARY
 from tests.campaign.judge import MARK
 from tests.conftest import REPOSITORY
 from tests.standins import recorder
@@ -23,6 +23,7 @@ MAIN = "import sys; from llm_perf_opt.cli.main import main; main()"
 QUICK = ("measure.repeats=2", "measure.warmup=0", "infer.max_new_tokens=3", "dataset.sampling.num_samples_per_epoch=1")
 STEPS = ("push:prefill", "kernel:f", "sleep:0.3", "pop", "push:decode", "kernel:g", "sleep:0.3", "pop")
 WORKLOAD = (sys.executable, str(STANDINS / "workload.py"), *STEPS)
+PLAIN = {"NO_COLOR": "1", "COLUMNS": "120", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 RUN = "run"
 """Where a command leaves its run, in the folder of the case."""
 
@@ -51,6 +52,7 @@ class Command:
 
 
 OUTPUT = ("--output", RUN)
+SWEEP = ("sweep", "--no-torch", "infer.batch_size=1,2", "--output", "sweep")
 CHILD = ("parent", "parent", "supervisor", "child")
 TOOL = ("parent", "parent", "supervisor", "tool", "child")
 COMMANDS = (
@@ -61,7 +63,8 @@ COMMANDS = (
     Command("nsys", ("nsys", *QUICK, *OUTPUT), weight=1, roles=TOOL, standins=True),
     Command("nsys -- command", ("nsys", *OUTPUT, "--", *WORKLOAD), weight=6, roles=TOOL, standins=True),
     Command("ncu -- command", ("ncu", *OUTPUT, "--", *WORKLOAD), weight=6, roles=TOOL, standins=True),
-    Command("import", ("import", "trace.json", "raw.csv", *OUTPUT), weight=4, given=("trace.json", "raw.csv"), resume=None),
+    Command("import", ("import", "trace.json", "raw.csv", *OUTPUT), weight=4, given=("trace.json", "raw.csv"),
+            resume=None),
     Command(
         "import of ranks", ("import", "ranks", "--jobs", "2", *OUTPUT), weight=4, given=("ranks",),
         resume=("import", "--resume", RUN), roles=("parent", "worker"),
@@ -76,8 +79,7 @@ COMMANDS = (
             given=("top.yaml",), leaves="profiles", resume=None, roles=TOOL, standins=True),
     Command("static", ("static", "model", "--method", "traced", "--output", "counted"), given=("model",), leaves=None,
             resume=None, roles=CHILD),
-    Command("sweep", ("sweep", "--no-torch", "infer.batch_size=1,2", "--output", "sweep"), weight=3, leaves="sweep",
-            resume=("sweep", "--no-torch", "infer.batch_size=1,2", "--output", "sweep"), roles=("parent", "parent", "point")),
+    Command("sweep", SWEEP, weight=3, leaves="sweep", resume=SWEEP, roles=("parent", "parent", "point")),
     Command("ab", ("ab", *QUICK, "--time-budget", "1s", "--output", "ab"), leaves="ab", roles=CHILD,
             resume=("ab", "--resume", "ab")),
     Command("config show", ("config", "show", "--origins"), leaves=None, resume=None),
@@ -94,7 +96,7 @@ class Bench:
         self.given.mkdir()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LLMPERF_")},
-            "PYTHONPATH": str(package), "NO_COLOR": "1", "COLUMNS": "120", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
+            "PYTHONPATH": str(package), **PLAIN,
             "LLMPERF_NSYS": str(STANDINS / "nsys"), "LLMPERF_NCU": str(STANDINS / "ncu"),
             "NSIGHT_STANDIN_PYTHON": sys.executable,
         }  # fmt: skip
@@ -113,9 +115,7 @@ class Bench:
             job = {"distributedInfo": {"rank": rank, "world_size": 4, "backend": "nccl"}, "traceEvents": EVENTS * 2000}
             (given / "ranks" / f"rank{rank}.json").write_text(json.dumps(job))
         (given / "model").mkdir()
-        llama = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128}
-        sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 256}
-        (given / "model" / "config.json").write_text(json.dumps(llama | sizes))
+        (given / "model" / "config.json").write_text(json.dumps(LLAMA))
         top = self.run(("kernels", "top", "kern_sum.csv"), given)
         (given / "top.yaml").write_text(top.stdout)
         done = self.run(("infer", *QUICK, "--output", "done"), given)
@@ -126,7 +126,9 @@ class Bench:
         """To its end; the output is all that a caller looks at."""
         command = [sys.executable, "-c", MAIN, *argv]
         environment = {**self.environment, **extra}
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=180, check=False)
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=180, check=False
+        )
 
     def lay_out(self, command: Command, folder: Path) -> None:
         """What the command needs, in the folder of its case."""
@@ -160,7 +162,7 @@ class Bench:
         """Seconds of an undisturbed command, and sizes of what it leaves."""
         folder = self.folder / f"whole {command.name}".replace(" ", "-")
         self.lay_out(command, folder)
-        before = {path for path in folder.rglob("*")}
+        before = set(folder.rglob("*"))
         started = time.monotonic()
         finished = self.run(command.argv, folder)
         seconds = time.monotonic() - started
@@ -207,5 +209,3 @@ def processes_below(parent: int) -> dict[int, str]:
                 argv = []
             found[pid] = role_of(argv)
     return found
-
-

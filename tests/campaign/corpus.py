@@ -27,7 +27,13 @@ from tests.unit.timeline.example import EVENTS
 MOST_BYTES = 1_200_000
 """Larger recordings take seconds each, undamaged."""
 RAW = '"ID","Process ID","Kernel Name","gpu__time_duration.sum"\n"","","","ns"\n"0","7","f","12"\n"1","7","g","1,200"\n'
-SUMMARY = ",".join(SUMMARY_COLUMNS) + '\n75.0,120,4,30.0,25.0,10,60,21.6,"f<int, float>"\n25.0,40,1,40.0,40.0,40,40,0.0,g\n'
+SUMMARY = (
+    ",".join(SUMMARY_COLUMNS) + '\n75.0,120,4,30.0,25.0,10,60,21.6,"f<int, float>"\n25.0,40,1,40.0,40.0,40,40,0.0,g\n'
+)
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 256,
+}  # fmt: skip
 IMPORT = ("import", "{file}", "--output", "{out}")
 TO_JSON = ("--json",)
 
@@ -73,17 +79,13 @@ def made(work: Path) -> Iterator[Seed]:
     yield Seed("made raw page", "csv", "raw.csv", RAW.encode(), (IMPORT, ("kernels", "analyze", "{file}")))
     yield Seed("made kern_sum", "csv", "kern_sum.csv", SUMMARY.encode(), (IMPORT, ("kernels", "top", "{file}")))
     yield Seed("made ncu-rep", "ncu-rep", "made.ncu-rep", SMALL, (IMPORT, ("kernels", "analyze", "{file}")))
-    llama = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
-        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 256,
-    }  # fmt: skip
-    yield _config("made llama", json.dumps(llama).encode())
+    yield _config("made llama", json.dumps(LLAMA).encode())
     tensors = {"a": {"dtype": "BF16", "shape": [4, 8], "data_offsets": [0, 64]}, "__metadata__": {"format": "pt"}}
     header = json.dumps(tensors).encode()
     weights = struct.pack("<Q", len(header)) + header + bytes(64)
     model = work / "model"
     model.mkdir(exist_ok=True)
-    (model / "config.json").write_text(json.dumps(llama))
+    (model / "config.json").write_text(json.dumps(LLAMA))
     commands = (("static", "{folder}", "--method", "analytic", *TO_JSON), ("run", "{folder}", "--dry-run"))
     yield Seed("made weights", "safetensors", "model.safetensors", weights, commands, beside=model)
     yield Seed("made settings", "yaml", "my.yaml", to_yaml(load_config(None).config).encode(), _SETTINGS)
@@ -133,7 +135,13 @@ def _of_runs(runs: Path) -> Iterator[Seed]:
             if file.suffix in kinds and file.is_file():
                 name = file.relative_to(run).as_posix()
                 yield Seed(
-                    f"{run.name}/{name}", kinds[file.suffix], name, file.read_bytes(), RUN_COMMANDS, beside=run, run=True
+                    f"{run.name}/{name}",
+                    kinds[file.suffix],
+                    name,
+                    file.read_bytes(),
+                    RUN_COMMANDS,
+                    beside=run,
+                    run=True,
                 )
 
 

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +18,33 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.campaign import corpus
-from tests.campaign.judge import LIMIT_S, MARK, MOST_BYTES, Findings, Wrong, check_output, check_run, digests, end_all, marked
+from tests.campaign.commands import PLAIN
+from tests.campaign.judge import (
+    LIMIT_S,
+    MARK,
+    MOST_BYTES,
+    Findings,
+    Wrong,
+    check_output,
+    check_run,
+    digests,
+    end_all,
+    marked,
+)
 from tests.campaign.mutations import damaged
 
 SERVER = Path(__file__).with_name("server.py")
 ALLOWED = (0, 1, 2, 3)
-REPORTS = ("report.md", "report.html", "summary.json", "metrics.json", "operators.md", "kernels.md", "run.json", "llmperf.log")
+REPORTS = (
+    "report.md",
+    "report.html",
+    "summary.json",
+    "metrics.json",
+    "operators.md",
+    "kernels.md",
+    "run.json",
+    "llmperf.log",
+)
 """Files of a run that a command may write again."""
 
 
@@ -55,7 +75,7 @@ class Server:
         self.mark = f"{MARK}={os.getpid()}-{id(self)}"
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LLMPERF_")},
-            "PYTHONPATH": str(package), "NO_COLOR": "1", "COLUMNS": "120", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
+            "PYTHONPATH": str(package), **PLAIN,
             "LLMPERF_NSYS": str(work / "no-nsys"), "LLMPERF_NCU": str(work / "no-ncu"), MARK: self.mark.split("=")[1],
         }  # fmt: skip
         command = [sys.executable, "-P", str(SERVER)]
@@ -93,11 +113,10 @@ def prepare(server: Server, work: Path) -> None:
     made = {seed.file: seed for seed in reversed(list(corpus.made(work)))}
     for name in ("trace.json", "raw.csv", "kern_sum.csv"):
         (work / name).write_bytes(made[name].data)
-    commands = {
-        "static": ["run", "--no-torch", "--output", str(runs / "static")],
-        **{name.split(".")[0]: ["import", name, "--output", str(runs / name.split(".")[0])] for name in made if (work / name).is_file()},
-    }
-    for argv in commands.values():
+    commands = [["run", "--no-torch", "--output", str(runs / "static")]]
+    for name in ("trace.json", "raw.csv", "kern_sum.csv"):
+        commands.append(["import", name, "--output", str(runs / name.split(".")[0])])
+    for argv in commands:
         ended = server.run(argv, work, work / "prepared.txt", 120)
         assert ended["code"] == 0, (work / "prepared.txt").read_text()
 
@@ -110,8 +129,15 @@ def cases(seeds: Sequence[corpus.Seed], count: int, seed: int) -> Iterator[Case]
     kinds = list(by_kind.values())
     for number in range(count):
         chance = random.Random(f"{seed} case {number}")
-        item = chance.choice(kinds[number % len(kinds)])
+        of_kind = kinds[number % len(kinds)]
+        (item,) = chance.choices(of_kind, [often(item) for item in of_kind])
         yield Case(number, item, chance.choice(item.commands))
+
+
+def often(seed: corpus.Seed) -> float:
+    """Small files more often: a large one takes seconds, and what is small is read by the same code."""
+    unpacked = len(seed.data) * (10 if seed.kind == "json.gz" else 1)
+    return 1 / max(50_000, unpacked)
 
 
 def carry_out(case: Case, seed: int, server: Server, work: Path, keep: Path | None) -> Ended:
@@ -153,11 +179,20 @@ def _judged(case: Case, file: Path, folder: Path, server: Server) -> Ended:
     return Ended(case, ended["code"], found, ended["peak_bytes"], ended["wall_s"])
 
 
-def all_inputs(package: Path, count: int, seed: int, jobs: int, keep: Path | None = None) -> Iterator[Ended]:
+def all_inputs(
+    package: Path,
+    count: int,
+    seed: int,
+    jobs: int,
+    keep: Path | None = None,
+    *,
+    most_bytes: int = corpus.MOST_BYTES,
+) -> Iterator[Ended]:
     """Every case, as it ends.
 
     Args:
         keep: where the damaged files of cases that went wrong are left.
+        most_bytes: larger files are left out.
     """
     with tempfile.TemporaryDirectory(prefix="campaign-") as name:
         work = Path(name)
@@ -167,7 +202,7 @@ def all_inputs(package: Path, count: int, seed: int, jobs: int, keep: Path | Non
         servers.put(first)
         for _ in range(jobs - 1):
             servers.put(Server(package, work))
-        found = corpus.seeds(work)
+        found = [item for item in corpus.seeds(work) if len(item.data) <= most_bytes]
 
         def one(case: Case) -> Ended:
             server = servers.get()
@@ -178,8 +213,7 @@ def all_inputs(package: Path, count: int, seed: int, jobs: int, keep: Path | Non
 
         try:
             with ThreadPoolExecutor(jobs) as pool:
-                for ended in pool.map(one, cases(found, count, seed)):
-                    yield ended
+                yield from pool.map(one, cases(found, count, seed))
         finally:
             while not servers.empty():
                 servers.get().close()

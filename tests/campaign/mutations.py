@@ -22,8 +22,9 @@ HOSTILE_NUMBERS = (
     "18446744073709551616", "99999999999999999999999999", "1e-320", "007", "1_000", "0x10", "1,000",
 )  # fmt: skip
 HOSTILE_TEXTS = (
-    "", "\x00", "\ud800", "../../../etc/passwd", "/dev/zero", "<script>alert(1)</script>", "%s%n", "\x1b[2J", "a" * 70_000,
-    "${jndi:x}", "\u202e", "'; DROP TABLE StringIds; --", "NULL", "true", "\n\n| a | b |", "\N{BYTE ORDER MARK}",
+    "", "\x00", "\ud800", "../../../etc/passwd", "/dev/zero", "<script>alert(1)</script>", "%s%n", "\x1b[2J",
+    "a" * 70_000, "${jndi:x}", "\u202e", "'; DROP TABLE StringIds; --", "NULL", "true", "\n\n| a | b |",
+    "\N{BYTE ORDER MARK}",
 )  # fmt: skip
 HOSTILE_VALUES: tuple[Any, ...] = (
     None, True, False, -1, 0, 1 << 31, 1 << 63, 1 << 64, 10**40, 1.5, -1e300, float("nan"), float("inf"), [], {}, [[]],
@@ -173,8 +174,10 @@ YAML_BOMBS = (
     b"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n"
     b"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"
     b"g: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\nh: &h [*g,*g,*g,*g,*g,*g,*g,*g,*g]\n",
-    b"a: &a\n  b: *a\n", b"!!python/object/apply:os.system ['true']\n", b"? {a: b}\n: c\n", b"a: 1\na: 2\n", b"---\n---\n",
-    b"<<: *nothing\n", b"a: !!binary '='\n", b"a: 2001-99-99\n", b"\ta: b\n", b"a: " + b"9" * 5000 + b"\n", b"%YAML 9.9\n---\n",
+    b"a: &a\n  b: *a\n", b"!!python/object/apply:os.system ['true']\n", b"? {a: b}\n: c\n", b"a: 1\na: 2\n",
+    b"---\n---\n", b"<<: *nothing\n", b"a: !!binary '='\n", b"a: 2001-99-99\n", b"\ta: b\n",
+    b"a: " + b"9" * 5000 + b"\n",
+    b"%YAML 9.9\n---\n",
     b"a: 1:2:3:4:5\n", b"a: !!timestamp x\n", b"a: !!int x\n", b"a: !!float '.'\n", b"a: _\n", b"a: 0b\n", b"a: 0x_\n",
 )  # fmt: skip
 
@@ -189,7 +192,9 @@ def yaml_tree(data: bytes, chance: random.Random) -> bytes:
     # JSON is YAML, but for a few characters: half of the files stay in the style in which people write.
     if chance.random() < 0.5:
         with contextlib.suppress(yaml.YAMLError):
-            return yaml.safe_dump(tree(value, chance), sort_keys=False, allow_unicode=True).encode(errors="surrogatepass")
+            return yaml.safe_dump(tree(value, chance), sort_keys=False, allow_unicode=True).encode(
+                errors="surrogatepass"
+            )
     return _deepened(json.dumps(tree(value, chance), default=str), chance, "[", "]")
 
 
@@ -267,8 +272,8 @@ def packed(damage: Damage) -> Damage:
         if chance.random() < 0.2:
             return any_bytes(data, chance)
         if chance.random() < 0.02:  # what unfolds without end
-            return gzip.compress(gzip.decompress(data)[:-2] + b" " * (400 << 20), 1)
-        return gzip.compress(damage(gzip.decompress(data), chance), 1)
+            return gzip.compress(gzip.decompress(data)[:-2] + b" " * (400 << 20), 1, mtime=0)
+        return gzip.compress(damage(gzip.decompress(data), chance), 1, mtime=0)
 
     return damaged
 

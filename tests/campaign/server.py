@@ -1,7 +1,7 @@
 """Carries out command lines of llmperf, each in a fork of this process, which has imported all of it but torch.
 
-Run as `python -P server.py` with the checkout to try on PYTHONPATH. One JSON object a line comes in: argv, cwd, output (a
-path for both streams), limit_s; one goes out: how it ended, its peak of resident memory, its wall and CPU time.
+Run as `python -P server.py` with the checkout to try on PYTHONPATH. One JSON object a line comes in: argv, cwd, output
+(a path for both streams), limit_s; one goes out: how it ended, its peak of resident memory, its wall and CPU time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def import_all() -> None:
 
 
 def waited_for_a_core_s(pid: int) -> float:
-    """Seconds in which the process was ready and another had the core: a busy machine is no hang. 0 where not counted."""
+    """Seconds in which the process was ready and another had the core: a busy machine is no hang (Linux; else 0)."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError):

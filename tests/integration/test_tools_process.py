@@ -303,6 +303,27 @@ def test_the_supervisor_being_killed_is_an_error_and_ends_the_program(tmp_path: 
     wait_for(lambda: not alive(seen[0]))
 
 
+@pytest.mark.skipif(not LINUX, reason="needs /proc")
+def test_what_a_tool_started_in_a_group_of_its_own_ends_with_a_killed_supervisor(tmp_path: Path) -> None:
+    seen: list[int] = []
+    below = "import os, time; os.setpgid(0, 0); print(os.getpid(), flush=True); time.sleep(600)"
+    code = f"""
+        import os, subprocess, sys, time
+        print(os.getppid(), flush=True)
+        subprocess.run([sys.executable, "-I", "-S", "-c", {below!r}])
+    """
+
+    def on_tick() -> None:
+        text = (tmp_path / "log").read_text().split()
+        if len(text) == 2 and not seen:
+            seen.extend(int(pid) for pid in text)
+            os.kill(seen[0], signal.SIGKILL)
+
+    with pytest.raises(StageError, match="was killed"):
+        start(code, tmp_path, on_tick=on_tick)
+    assert not alive(seen[1])
+
+
 def test_supervision_does_not_poll_hot(tmp_path: Path) -> None:
     before = time.process_time()
     start("import time; time.sleep(1.5)", tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections import Counter
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.errors import ConfigError
-from llm_perf_opt.opening import open_file
+from llm_perf_opt.opening import open_file, parse_json
 
 _INDEX = "model.safetensors.index.json"
 _MOST_HEADER_BYTES = 100_000_000
@@ -41,7 +40,7 @@ def _header(file: Path) -> Mapping[str, Any]:
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             if not 2 <= length <= _MOST_HEADER_BYTES:
                 raise ConfigError(f"{file}: no safetensors file ({file.stat().st_size:,} bytes)", "download it again")
-            header = json.loads(handle.read(length))
+            header = parse_json(handle.read(length))
     except FileNotFoundError as error:
         raise ConfigError(f"{file}: named by the index, and not there", "download it, or remove the link") from error
     except (OSError, ValueError) as error:
@@ -73,7 +72,7 @@ def _index(directory: Path) -> tuple[list[Path], int | None]:
         single = directory / "model.safetensors"
         return ([single] if single.exists() or single.is_symlink() else []), None
     try:
-        found = json.loads(index.read_text(encoding="utf-8"))
+        found = parse_json(index.read_text(encoding="utf-8"))
         files = sorted({directory / str(name) for name in found["weight_map"].values()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{index}: no index of weights: {error}", "download it again") from error

@@ -83,10 +83,30 @@ def test_a_manifest_that_cannot_be_written_is_exit_1(tmp_path: Path, monkeypatch
         raise StageError(f"cannot write {path}: No space left on device")
 
     monkeypatch.setattr(run_directory, "write_text", write)
+    directory.problem("long enough for more blocks than the file has" * 10_000, 0)
     directory.close()
     assert (directory.manifest.status, directory.manifest.exit_code) == ("failed", 1)
-    assert "run.json: No space left" in directory.manifest.problems[0]
+    assert "run.json: No space left" in directory.manifest.problems[1]
     assert read_manifest(directory.path).status == "running"
+
+
+def test_a_disk_without_room_for_a_second_manifest_takes_the_last_one_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = new(tmp_path / "run", "a")
+
+    def write(path: Path, text: str) -> None:
+        raise StageError(f"cannot write {path}: No space left on device")
+
+    directory.problem("so long that the last manifest is shorter" * 20, 0)
+    directory.begin("a")
+    monkeypatch.setattr(run_directory, "write_text", write)
+    directory.manifest = directory.manifest.model_copy(update={"problems": ()})
+    directory.end("a", Outcome.failed("full"))
+    assert read_manifest(directory.path).stages["a"].status == "running"
+    directory.close()
+    manifest = read_manifest(directory.path)
+    assert (manifest.status, manifest.exit_code, manifest.stages["a"].reason) == ("failed", 1, "full")
 
 
 def test_times_that_go_backwards_are_kept_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

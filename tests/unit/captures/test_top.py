@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from llm_perf_opt.captures.top_kernels import exact_pattern, top_kernels
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS
 from llm_perf_opt.records.kernels import TopKernel, TopKernels
-from llm_perf_opt.records.tables import KernelRow, write_tables
+from llm_perf_opt.records.tables import KernelRow, ProfileTables, write_tables
 from llm_perf_opt.records.tools import KernelTime, NsysCapture, Tool
 
 HEADER = ",".join(SUMMARY_COLUMNS)
@@ -230,3 +232,13 @@ def test_the_recorded_list_of_the_earlier_system_is_read(shared_data: Path) -> N
     assert len(kernels) == 10
     assert [kernel.kernel_name for kernel in kernels] == [exact_pattern(kernel.name) for kernel in kernels]
     assert [(kernel.launches, kernel.share) for kernel in kernels][:2] == [(51146, 0.3), (7164, 0.129)]
+
+
+@pytest.mark.parametrize("harm", ["UPDATE kernels SET total_ns = 'x'", "ALTER TABLE kernels DROP COLUMN calls"])
+def test_tables_of_a_run_that_hold_something_else_are_refused(tmp_path: Path, harm: str) -> None:
+    path = tmp_path / "profile.sqlite"
+    write_tables(path, [], [KernelRow("decode", "f", 1, 10, 10)])
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(harm)
+    with pytest.raises(MissingError, match=r"profile\.sqlite"):
+        ProfileTables.read(path)

@@ -62,6 +62,7 @@ def test_a_trace_without_secrets_stays_as_it_is(tmp_path: Path) -> None:
     path = packed(tmp_path, env={"HOME": "/root", "HF_TOKEN": ""}, key="")
     before = path.read_bytes()
     assert hide_secrets(path) == 0
+    assert path.read_bytes() == before
 
 
 def test_what_cannot_be_unpacked_is_refused_since_its_secrets_are_not_known(

@@ -14,6 +14,7 @@ from llm_perf_opt.analysis.static import NotCovered, analyze
 from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.analysis.static.methods import static_record
 from llm_perf_opt.analysis.static.source import MAX_BYTES, parse_config, read_config
+from llm_perf_opt.analysis.static.stored import stored_weights
 from llm_perf_opt.errors import ConfigError, MissingError
 from llm_perf_opt.records.static import StaticRequest
 from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
@@ -198,3 +199,10 @@ def test_a_byte_order_mark_is_fine(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text("\ufeff" + json.dumps(LLAMA_31_8B), encoding="utf-8")
     assert read_config(tmp_path) == (LLAMA_31_8B, file)
+
+
+def test_a_header_of_weights_that_is_nested_beyond_reason(tmp_path: Path) -> None:
+    header = b'{"a":' + b"[" * 100_000
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ConfigError, match="its header cannot be read: it is nested too deep"):
+        stored_weights(tmp_path)

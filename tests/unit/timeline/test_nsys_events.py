@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from llm_perf_opt.analysis.timeline.summary import summary
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.nsys_events import GRAPH_NAME, read_events
+from llm_perf_opt.formats.nsys_export import is_export
+from llm_perf_opt.opening import open_database
 from llm_perf_opt.records.columns import GRAPH, KERNEL, OPERATOR, PUSH_POP, Events
 from tests.unit.timeline.build import Call, Piece, Rows, Span
 from tests.unit.timeline.files import TABLES, global_tid, write_nsys, write_tables
@@ -212,3 +214,35 @@ def test_operators_are_not_in_such_files(tmp_path: Path) -> None:
     events = read_events(tmp_path / "report.sqlite")
     assert not (events.ranges.kind == OPERATOR).any()
     assert summary(events).operators == ()
+
+
+@pytest.mark.parametrize(
+    ("program", "kind"),
+    [
+        (
+            "CREATE VIEW NVTX_EVENTS AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) "
+            "SELECT x AS start, x AS end, 59 AS eventType FROM n",
+            "view 'NVTX_EVENTS'",
+        ),
+        ("CREATE TRIGGER t AFTER DELETE ON StringIds BEGIN INSERT INTO StringIds VALUES (1, 'x'); END", "trigger 't'"),
+    ],
+)
+def test_an_export_that_is_a_program_is_refused(tmp_path: Path, program: str, kind: str) -> None:
+    path = tmp_path / "run.sqlite"
+    write_tables(path, {}, {})
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(program)
+    for reads in (read_events, is_export):
+        with pytest.raises(StageError, match=f"holds the {kind}"):
+            reads(path)
+
+
+def test_a_value_that_is_computed_and_larger_than_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    write_tables(path, {}, {})
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("DROP TABLE StringIds")
+        database.execute("CREATE TABLE StringIds (id INTEGER, value AS (zeroblob(id * 1000000000)))")
+        database.execute("INSERT INTO StringIds VALUES (1)")
+    with contextlib.closing(open_database(path)) as database, pytest.raises(sqlite3.Error, match="too big"):
+        database.execute("SELECT value FROM StringIds").fetchall()

@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,28 @@ def test_deep_nesting_is_refused(tmp_path: Path, depth: int, packed: bool) -> No
     text = start + b"[" * depth + b"]" * depth + b"}]}"
     with pytest.raises(StageError, match="nested too deep"):
         read(tmp_path, gzip.compress(text) if packed else text)
+
+
+@pytest.mark.parametrize("at", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("harm", ['"ts" 1', '"name": "', "]", '"args": ' + "[" * 5000, "\\x01"])
+def test_damage_in_the_middle_is_found_without_reading_all_before_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: float, harm: str
+) -> None:
+    events = [json.dumps({"ph": "X", "cat": "cpu_op", "name": "a", "ts": number, "dur": 1}) for number in range(2000)]
+    events[int(at * 2000)] = f"{{{harm}"
+    read_bytes = []
+    lenient = trace_json._lenient
+
+    def counted(text: bytes, odd: Counter[str]) -> Any:
+        read_bytes.append(len(text))
+        return lenient(text, odd)
+
+    monkeypatch.setattr(trace_json, "_lenient", counted)
+    monkeypatch.setattr(json_chunks, "PIECE_BYTES", 1 << 12)
+    text = f'{{"traceEvents": [{", ".join(events)}]}}'.encode()
+    with pytest.raises(StageError, match="cannot be read as a trace"):
+        read(tmp_path, text)
+    assert sum(read_bytes) < 8 * len(text)
 
 
 CUT = [

@@ -47,6 +47,22 @@ def test_a_broken_file_is_told(content: bytes, tmp_path: Path) -> None:
         read_gguf_config(path)
 
 
+def test_what_a_field_holds_may_be_broken_too(tmp_path: Path) -> None:
+    for name, value in (("split.count", 1 << 31), ("general.type", "m\udcff")):
+        path = tmp_path / f"{name}.gguf"
+        writer = GGUFWriter(path, "llama")
+        if isinstance(value, int):
+            writer.add_uint32(name, value)
+        else:
+            writer.add_string(name, "MARK")
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+        path.write_bytes(path.read_bytes().replace(b"MARK", b"m\xff\xff\xff"))
+        with pytest.raises(ConfigError, match=r"parts of a model|not a readable GGUF file: general\.type"):
+            read_gguf_config(path)
+
+
 SIZES = {
     "block_count": 2,
     "context_length": 64,
