@@ -37,6 +37,11 @@ def show(what: str, found: Findings) -> None:
         print(f"{kind}: {what}\n    " + words[:2500].replace("\n", "\n    "), flush=True)
 
 
+def tell(words: str) -> None:
+    """How far it is."""
+    print(f"{datetime.now():%H:%M:%S} {words}", file=sys.stderr, flush=True)
+
+
 def run_faults(package: Path, count: int, seed: int) -> list[Row]:
     rows: dict[str, Row] = {}
     for fault in all_faults(package, count, seed):
@@ -45,6 +50,9 @@ def run_faults(package: Path, count: int, seed: int) -> list[Row]:
             row.add(fault.found)
         else:
             row.missed += 1
+        tell(
+            f"fault {fault.number}, {fault.command}: {fault.what or fault.kind}, {'injected' if fault.injected else 'met nobody'}"
+        )
         show(f"fault {fault.number}, {fault.command}: {fault.what}", fault.found)
     return [rows[name] for name in sorted(rows)]
 
@@ -58,6 +66,8 @@ def run_inputs(package: Path, count: int, seed: int, jobs: int, keep: Path | Non
         row.refused += ended.code != 0
         row.peak_bytes = max(row.peak_bytes, ended.peak_bytes)
         row.longest_s = max(row.longest_s, ended.wall_s)
+        if not (ended.case.number + 1) % 100:
+            tell(f"{ended.case.number + 1} of {count} files")
         show(f"input {ended.case.number}, {ended.case.seed.name}: {' '.join(ended.case.command)}", ended.found)
     return [rows[name] for name in sorted(rows)]
 

@@ -86,6 +86,10 @@ COMMANDS = (
 )  # fmt: skip
 
 
+class NotUndisturbedError(Exception):
+    """A command fails without any fault: nothing can be tried on it."""
+
+
 class Bench:
     """A place to run commands of one checkout in, and what they need."""
 
@@ -120,7 +124,7 @@ class Bench:
         (given / "top.yaml").write_text(top.stdout)
         done = self.run(("infer", *QUICK, "--output", "done"), given)
         if done.returncode:
-            raise RuntimeError(f"llmperf infer ends with {done.returncode} undisturbed: {done.stderr}")
+            raise NotUndisturbedError(f"llmperf infer ends with {done.returncode} undisturbed: {done.stderr}")
 
     def run(self, argv: tuple[str, ...], cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
         """To its end; the output is all that a caller looks at."""
@@ -167,7 +171,8 @@ class Bench:
         finished = self.run(command.argv, folder)
         seconds = time.monotonic() - started
         if finished.returncode not in (0, 5):
-            raise RuntimeError(f"{command.name} ends with {finished.returncode} undisturbed: {finished.stderr}")
+            shutil.rmtree(folder)
+            raise NotUndisturbedError(f"{command.name} ends with {finished.returncode}: {finished.stderr}")
         made = {path for path in folder.rglob("*") if path.is_file()} - before
         sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in made}
         shutil.rmtree(folder)

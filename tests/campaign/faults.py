@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.campaign.commands import COMMANDS, RUN, STANDINS, Bench, Command
+from tests.campaign.commands import COMMANDS, RUN, STANDINS, Bench, Command, NotUndisturbedError
 from tests.campaign.judge import DOCUMENTED, LIMIT_S, Findings, check_output, check_run, digests, end_all, marked
 from tests.campaign.running import STEP_S, Fault, Running, check_orphans, runs_below
+from tests.conftest import REPOSITORY
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AT_ONCE = 12
@@ -48,6 +49,11 @@ class Campaign:
         self._commands = [command for command in COMMANDS if bench.has_standins or not command.standins]
 
     def bout(self, command: Command) -> Bout:
+        """Measured once.
+
+        Raises:
+            NotUndisturbedError: it fails by itself.
+        """
         if command.name not in self._measured:
             self._measured[command.name] = Bout(*self.bench.measured_s(command))
         return self._measured[command.name]
@@ -60,6 +66,14 @@ class Campaign:
         (command,) = chance.choices(fitting, [command.weight for command in fitting])
         folder = self.bench.folder / f"fault-{number}"
         fault = Fault(number, name, command.name)
+        try:
+            self.bout(command)
+        except NotUndisturbedError as error:
+            if self.bench.package == REPOSITORY:
+                raise
+            self._commands.remove(command)  # an earlier checkout has no such command
+            fault.what = f"not tried: {error}"
+            return fault
         self.bench.lay_out(command, folder)
         try:
             KINDS[name].do(self, fault, command, folder, chance)
