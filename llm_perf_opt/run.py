@@ -84,6 +84,11 @@ def plan_resumption(run_path: Path) -> Resumption:
     plan = plan_at(config, run_path)
     pending = []
     for stage in plan.stages:
+        if stage.name not in manifest.stages:
+            raise MissingError(
+                f"{run_path} is not what its manifest says: {CONFIG} asks for {stage.name}, which is not in it",
+                "start a new run",
+            )
         lost = [damage for damage in damaged if damage.file.startswith(f"{stage.name}/")]
         if lost:
             notes = tuple(f"made again: {damage}" for damage in lost)

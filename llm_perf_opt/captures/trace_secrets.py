@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llm_perf_opt.artifacts.files import replacing
-from llm_perf_opt.formats.json_chunks import unpacked
+from llm_perf_opt.formats.json_chunks import Tell, unpacked
 from llm_perf_opt.redact import HIDDEN, is_secret_name
 
 READ_AT_ONCE_BYTES = 1 << 20
@@ -41,28 +41,32 @@ _LONGEST_NAME = 128
 _LOGIN = re.compile(rb'://[^/?#\s"\\@]+@')
 
 
-def hide_secrets(path: Path) -> int:
+def hide_secrets(path: Path, named: Path | None = None, tell: Tell | None = None) -> int:
     """Replace the secrets in a trace packed with gzip by `***`; how many there were. Without any it stays as it is.
+
+    Args:
+        named: what errors call the file, where it is a copy.
+        tell: is told how far it is.
 
     Raises:
         StageError: it is damaged or unfolds to more than a trace does, so that what is in it is not known.
     """
-    found = sum(count for _, count in map(_hidden, _blocks(path)))
+    found = sum(count for _, count in map(_hidden, _blocks(path, named or path, tell)))
     if not found:
         return 0
     with (
         replacing(path) as file,
         gzip.GzipFile(fileobj=file, filename="", mode="wb", compresslevel=3, mtime=0) as target,
     ):
-        for block in _blocks(path):
+        for block in _blocks(path, named or path, tell):
             target.write(_hidden(block)[0])
     return found
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def _blocks(path: Path, named: Path, tell: Tell | None) -> Iterator[bytes]:
     """The text in pieces that end where no string does not."""
     rest = b""
-    for data in unpacked(path, READ_AT_ONCE_BYTES):
+    for data in unpacked(path, READ_AT_ONCE_BYTES, named, *(() if tell is None else (tell,))):
         rest += data
         cut = max(rest.rfind(b"\n"), rest.rfind(b"},")) + 1
         if not cut and len(rest) > MOST_UNCUT_BYTES:

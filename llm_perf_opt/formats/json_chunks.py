@@ -37,6 +37,14 @@ _END = re.compile(rb"\}\s*\]")
 _REMEDY = "export the trace again: torch.profiler.profile.export_chrome_trace"
 
 
+Tell = Callable[[int, int], None]
+"""Is told how many bytes of a file were read, and how many there are."""
+
+
+def _silent(_done: int, _size: int) -> None:
+    return
+
+
 def looks_like_trace(start: bytes) -> bool:
     """Whether a file that begins with these bytes (unpacked) is a trace."""
     text = start.removeprefix(BYTE_ORDER_MARK).lstrip()
@@ -73,15 +81,19 @@ def holds(path: Path, text: bytes) -> bool:
     return False
 
 
-def unpacked(path: Path, at_once_bytes: int) -> Iterator[bytes]:
+def unpacked(path: Path, at_once_bytes: int, named: Path | None = None, tell: Tell = _silent) -> Iterator[bytes]:
     """All of a file, unpacked where it is gzip, up to the bound on what a trace unfolds to.
+
+    Args:
+        named: what errors call the file, where it is a copy.
+        tell: is told how far it is.
 
     Raises:
         StageError: it is damaged, or unfolds to more.
         MissingError: it cannot be read.
     """
-    with _unreadable(path), open_file(path) as file:
-        text = _Unpacked(file, path.stat().st_size)
+    with _unreadable(named or path), open_file(path) as file:
+        text = _Unpacked(file, path.stat().st_size, tell)
         while piece := text.read(at_once_bytes):
             yield piece
 
@@ -120,9 +132,10 @@ Decoder = Callable[[bytes], Any]
 class Pieces:
     """The events of a trace, piece by piece, and what stands around them."""
 
-    def __init__(self, path: Path, decode_events: Decoder, decode_rest: Decoder) -> None:
+    def __init__(self, path: Path, decode_events: Decoder, decode_rest: Decoder, tell: Tell = _silent) -> None:
         """Both decoders are given balanced JSON: a list of events, the object around it without them."""
         self.path = path
+        self._tell = tell
         self.byte_order_mark = False
         self.around: dict[str, Any] = {}
         """What the object around the events holds; complete after the last piece."""
@@ -131,7 +144,7 @@ class Pieces:
 
     def __iter__(self) -> Iterator[Any]:
         with _unreadable(self.path), open_file(self.path) as file:
-            yield from self._pieces(_Unpacked(file, self.path.stat().st_size))
+            yield from self._pieces(_Unpacked(file, self.path.stat().st_size, self._tell))
 
     def _pieces(self, text: _Unpacked) -> Iterator[Any]:
         buffer, listed = self._head(text)
@@ -263,7 +276,8 @@ class _Places:
 class _Unpacked:
     """The text of a file, unpacked where it is gzip, up to a bound."""
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
+    def __init__(self, file: IO[bytes], size: int, tell: Tell = _silent) -> None:
+        self._file, self._size, self._tell = file, size, tell
         packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
         self._stream: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
@@ -276,6 +290,7 @@ class _Unpacked:
             parts.append(data)
             wanted -= len(data)
         self.ended = wanted > 0
+        self._tell(self._file.tell(), self._size)
         data = b"".join(parts)
         if self._left is not None:
             self._left -= len(data)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_perf_opt.formats.json_chunks import Pieces
+from llm_perf_opt.formats.json_chunks import Pieces, Tell
 from llm_perf_opt.formats.trace_json import NO_ARGUMENTS, NO_EVENT, TAKEN, TraceDecoder
 from llm_perf_opt.records.columns import (
     ABSENT,
@@ -74,8 +74,11 @@ def is_device_api(category: str) -> bool:
     return category == "runtime" or category.endswith(("_runtime", "_driver"))
 
 
-def read_events(path: Path) -> Events:
+def read_events(path: Path, tell: Tell | None = None) -> Events:
     """The events of one trace.
+
+    Args:
+        tell: is told how far it is.
 
     Raises:
         MissingError: the file is not there or cannot be opened.
@@ -83,7 +86,7 @@ def read_events(path: Path) -> Events:
     """
     decoder = TraceDecoder()
     columns = _Columns()
-    pieces = Pieces(path, decoder.events, decoder.around)
+    pieces = Pieces(path, decoder.events, decoder.around, *(() if tell is None else (tell,)))
     for piece in pieces:
         columns.add(piece)
     events = columns.events(pieces.around)

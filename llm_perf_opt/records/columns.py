@@ -272,5 +272,6 @@ class Events:
     notes: list[Note] = field(default_factory=list)
 
     def thread_process(self) -> Small:
-        """The process of each thread."""
-        return np.fromiter((thread.process for thread in self.threads), np.int32, len(self.threads))
+        """The process of each thread, and NONE at the end: what has no thread (-1) has no process either."""
+        found = [*(thread.process for thread in self.threads), NONE]
+        return np.array(found, np.int32)

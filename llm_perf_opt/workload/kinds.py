@@ -56,7 +56,8 @@ def check_runs(config: Mapping[str, Any], kind: str, where: str) -> None:
         return
     tables = _tables()
     known = tables[kind]
-    heads = [str(name) for name in config.get("architectures") or ()]
+    named = config.get("architectures")
+    heads = [str(name) for name in named] if isinstance(named, list) else []
     _check_decoder(config, model_type, heads, where)
     if model_type not in known:
         raise ConfigError(f"{where}: {_unknown(model_type, kind)}", _remedy(model_type))

@@ -50,9 +50,8 @@ def run_faults(package: Path, count: int, seed: int) -> list[Row]:
             row.add(fault.found)
         else:
             row.missed += 1
-        tell(
-            f"fault {fault.number}, {fault.command}: {fault.what or fault.kind}, {'injected' if fault.injected else 'met nobody'}"
-        )
+        met = "injected" if fault.injected else "met nobody"
+        tell(f"fault {fault.number}, {fault.command}: {fault.what or fault.kind}, {met}")
         show(f"fault {fault.number}, {fault.command}: {fault.what}", fault.found)
     return [rows[name] for name in sorted(rows)]
 
@@ -86,12 +85,10 @@ def main() -> int:
     if given.write and package != REPOSITORY:
         parser.error("--write is for this checkout")
     seed = given.seed or random.SystemRandom().randrange(1, 1 << 31)
-    started = time.monotonic()
+    started, commit = time.monotonic(), commit_of(package)
     faults = run_faults(package, given.faults, seed) if given.faults else []
     inputs = run_inputs(package, given.inputs, seed, given.jobs, given.keep) if given.inputs else []
-    figures = Figures(
-        f"{datetime.now(UTC):%Y-%m-%d}", commit_of(package), seed, faults, inputs, time.monotonic() - started
-    )
+    figures = Figures(f"{datetime.now(UTC):%Y-%m-%d}", commit, seed, faults, inputs, time.monotonic() - started)
     print(figures_table(figures))
     if given.write:
         PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), figures), encoding="utf-8")

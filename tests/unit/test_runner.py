@@ -12,11 +12,15 @@ import pytest
 from llm_perf_opt import runner
 from llm_perf_opt.artifacts.run_directory import RunDirectory, read_manifest
 from llm_perf_opt.cli.main import main
+from llm_perf_opt.config.dump import to_yaml
+from llm_perf_opt.config.load import load_config
+from llm_perf_opt.errors import MissingError
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.reports.document import Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.sections import outcome as outcome_section
+from llm_perf_opt.run import plan_resumption
 from llm_perf_opt.runner import StageAction, run_stages
 from llm_perf_opt.stages.base import Progress
 from tests.unit.importing.test_import import RAW, Quiet, made
@@ -125,3 +129,11 @@ def test_a_defect_in_a_section_costs_that_section_alone(
     manifest = read_manifest(tmp_path / "run")
     assert (manifest.status, len(manifest.problems)) == ("completed", 1)
     assert {"report.md", "report.html", "summary.json"} <= set(manifest.artifacts)
+
+
+def test_a_run_is_not_gone_on_with_for_a_stage_that_it_never_had(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "run", argv=["llmperf"], stages=["static_analysis"])
+    (directory.path / "config.yaml").write_text(to_yaml(load_config(None).config))
+    directory.close()
+    with pytest.raises(MissingError, match=r"config\.yaml asks for torch_profiler, which is not in it"):
+        plan_resumption(directory.path)

@@ -15,9 +15,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
+from llm_perf_opt.errors import ConfigError
+
+_REMEDY = "restore the file from the model's source"
 Quantization = Mapping[str, Any]
 
 
@@ -154,9 +157,21 @@ def _groups(bits: float, group: object, *, index: bool) -> Layout:
     return Layout(bits, (1, size), 2 + bits / 8, input_extra_bytes=4 if index else 0)
 
 
+def _block(sides: Sequence[object]) -> tuple[int, int]:
+    """Rows and columns that have one scale.
+
+    Raises:
+        ConfigError: these are not two whole numbers above 0.
+    """
+    whole = [side for side in sides if isinstance(side, int) and not isinstance(side, bool) and side > 0]
+    if len(sides) != 2 or len(whole) != 2:
+        raise ConfigError(f"a block of quantized weights is {sides!r:.80}, not two whole numbers", _REMEDY)
+    return whole[0], whole[1]
+
+
 def _fp8(quantization: Quantization) -> Layout:
     block = quantization.get("weight_block_size")
-    shape = (int(block[0]), int(block[1])) if isinstance(block, list) and len(block) == 2 else (0, 0)
+    shape = _block(block) if isinstance(block, list) else (0, 0)
     fixed = 4 if quantization.get("activation_scheme") == "static" else 0
     return Layout(8, shape, 4, matrix_extra_bytes=fixed, compute="fp8")
 
@@ -215,8 +230,8 @@ def _compressed_layout(weights: object, activations: object) -> Layout | None:
         return None
     bits, group, block = weights["num_bits"], weights.get("group_size"), weights.get("block_structure")
     real = weights.get("type") == "float"
-    if isinstance(block, list) and len(block) == 2:
-        shape = (int(block[0]), int(block[1]))
+    if isinstance(block, list):
+        shape = _block(block)
     elif isinstance(group, int) and group > 0:
         shape = (1, group)
     else:
@@ -281,7 +296,10 @@ def _bits_and_bytes(quantization: Quantization) -> Scheme:
 
 
 def _gguf(quantization: Quantization) -> Scheme:
-    return Scheme(f"GGUF {quantization['kind']}", None, bytes_per_weight=float(quantization["bytes_per_weight"]))
+    size = quantization.get("bytes_per_weight")
+    if not isinstance(size, int | float) or not 0 < size < inf:
+        raise ConfigError(f"bytes_per_weight is {size!r:.80}, not a number of bytes", _REMEDY)
+    return Scheme(f"GGUF {quantization.get('kind')}", None, bytes_per_weight=float(size))
 
 
 _METHODS: Mapping[str, Callable[[Quantization], Scheme | None]] = {

@@ -43,7 +43,7 @@ class MadeNodes:
     @classmethod
     def of(cls, events: Events) -> MadeNodes:
         nodes = events.nodes
-        owner = np.append(events.thread_process(), NONE)[nodes.thread]
+        owner = events.thread_process()[nodes.thread]
         columns = (owner, nodes.node, nodes.original, nodes.made_ns, nodes.thread)
         originals: dict[Key, set[int]] = {}
         made: dict[Key, set[tuple[int, int]]] = {}

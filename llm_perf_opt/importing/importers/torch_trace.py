@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from llm_perf_opt.artifacts.layout import CAPTURE_TRACE, COLLECTIVES, PROFILE, T
 from llm_perf_opt.captures.trace_pair import TracePair, read_pair
 from llm_perf_opt.captures.trace_secrets import hide_secrets
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
-from llm_perf_opt.formats.json_chunks import looks_like_trace
+from llm_perf_opt.formats.json_chunks import Tell, looks_like_trace
 from llm_perf_opt.formats.torch_job import job_of
 from llm_perf_opt.importing.grouping import number_ranks
 from llm_perf_opt.importing.importer import ImportContext, Importer, PhaseRule
@@ -20,7 +21,9 @@ from llm_perf_opt.importing.item import Item, outcome_of
 from llm_perf_opt.importing.parallel import each
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.workload import Profile
+from llm_perf_opt.stages.base import Progress
 
+SAID_EVERY_S = 2.0
 RECORDS = (TRACE, PROFILE, TABLES, timeline_file(), COLLECTIVES)
 """What is left of each rank."""
 
@@ -33,18 +36,22 @@ def read(context: ImportContext) -> Outcome:
     pair = _pair(context)
     item = next(item for item in context.items if pair is None or item.source == pair.replay)
 
+    def cleaning(item: Item) -> Callable[[Path], None]:
+        return partial(_clean, source=item.source, notes=notes, progress=progress)
+
     def extract() -> None:
         from llm_perf_opt.captures.trace import write_profile
         from llm_perf_opt.formats.torch_events import read_events
 
-        events = read_events(item.source) if pair is None else pair.replayed
+        tell = telling(progress, f"reading {item.source.name}")
+        events = read_events(item.source, tell) if pair is None else pair.replayed
         capture = None if pair is None else pair.captured
         profile = write_profile(events, folder, item.source.name, context.rules, item.gpu, capture=capture)
         notes.extend(profile.notes)
 
     for other in (other for other in context.items if other is not item):
-        other.copy(folder / CAPTURE_TRACE, progress, pack=True, clean=partial(_clean, notes=notes))
-    if item.copy(folder / TRACE, progress, pack=True, clean=partial(_clean, notes=notes)):
+        other.copy(folder / CAPTURE_TRACE, progress, pack=True, clean=cleaning(other))
+    if item.copy(folder / TRACE, progress, pack=True, clean=cleaning(item)):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
         item.attempt(extract)
     return outcome_of(context.items, Outcome(status="completed", reason=" ".join(notes) or None))
@@ -60,8 +67,22 @@ def _pair(context: ImportContext) -> TracePair | None:
     return pair
 
 
-def _clean(copy: Path, notes: list[str]) -> None:
-    hidden = hide_secrets(copy)
+def telling(progress: Progress, what: str) -> Tell:
+    """Says every few seconds how much of a file was read."""
+    said_at = time.monotonic()
+
+    def tell(done: int, size: int) -> None:
+        nonlocal said_at
+        if size and (now := time.monotonic()) - said_at >= SAID_EVERY_S:
+            said_at = now
+            progress.update(f"{what}: {100 * done // size} %", 0, 1, 0)
+
+    return tell
+
+
+def _clean(copy: Path, source: Path, notes: list[str], progress: Progress | None = None) -> None:
+    tell = None if progress is None else telling(progress, f"looking for secrets in {source.name}")
+    hidden = hide_secrets(copy, source, tell)
     if hidden:
         notes.append(f"{hidden} value(s) under names of secrets are hidden in the stored trace.")
 
@@ -93,7 +114,9 @@ def read_rank(rank: RankToRead) -> RankRead:
     notes: list[str] = []
     sha256 = None
     try:
-        sha256 = copy_file(rank.source, rank.folder / TRACE, pack=True, clean=partial(_clean, notes=notes))
+        sha256 = copy_file(
+            rank.source, rank.folder / TRACE, pack=True, clean=partial(_clean, source=rank.source, notes=notes)
+        )
         write_rank(read_events(rank.source), rank.folder, rank.source.name, rank.rules, rank.gpu)
     except LlmperfError as error:
         return RankRead(sha256, tuple(notes), error)

@@ -492,3 +492,14 @@ def test_a_recorded_kernel_table(shared_data: Path, tmp_path: Path) -> None:
         kernels = read_summary(lines)
     assert [(row.name, row.total_ns) for row in kernels] == [(row["Name"], int(row["Total Time (ns)"])) for row in rows]
     assert sum(row.instances for row in kernels) == sum(int(row["Instances"]) for row in rows)
+
+
+def test_reading_a_trace_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_perf_opt.importing.importers.torch_trace.SAID_EVERY_S", 0.0)
+    said: list[str] = []
+    monkeypatch.setattr(Quiet, "update", lambda _self, phase, *_: said.append(phase))
+    text = json.dumps({"traceEvents": EVENTS}).encode()
+    (tmp_path / "trace.json.gz").write_bytes(gzip.compress(text))
+    plan = plan_import([tmp_path / "trace.json.gz"], tmp_path, tmp_path / "run")
+    assert import_files(plan, ["llmperf"], Quiet()).manifest.status == "completed"
+    assert {"reading trace.json.gz: 100 %", "looking for secrets in trace.json.gz: 100 %"} <= set(said)

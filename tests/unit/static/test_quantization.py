@@ -144,3 +144,18 @@ def test_a_link_to_nowhere_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").symlink_to(tmp_path / "gone")
     with pytest.raises(ConfigError, match="not there"):
         stored_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"quant_method": "fp8", "weight_block_size": [float("nan"), 128]},
+        {"quant_method": "fp8", "weight_block_size": [128]},
+        {"quant_method": "fp8", "weight_block_size": ["a", -1]},
+        {"quant_method": "gguf", "bytes_per_weight": "many"},
+        {"quant_method": "gguf"},
+    ],
+)
+def test_numbers_that_are_none_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="not two whole numbers|not a number of bytes"):
+        read_scheme(given)

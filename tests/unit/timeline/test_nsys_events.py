@@ -6,12 +6,15 @@ import contextlib
 import dataclasses
 import sqlite3
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_perf_opt.analysis.timeline.launches import calls_of
 from llm_perf_opt.analysis.timeline.summary import summary
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.nsys_events import GRAPH_NAME, read_events
@@ -246,3 +249,16 @@ def test_a_value_that_is_computed_and_larger_than_memory_is_refused(tmp_path: Pa
         database.execute("INSERT INTO StringIds VALUES (1)")
     with contextlib.closing(open_database(path)) as database, pytest.raises(sqlite3.Error, match="too big"):
         database.execute("SELECT value FROM StringIds").fetchall()
+
+
+def test_a_call_without_a_thread_is_no_call_of_the_last_one(tmp_path: Path) -> None:
+    """A correlation is a process's own: where the process is not known, nothing was launched by the call."""
+    tables: dict[str, list[Sequence[Any]]] = {name: [] for name in TABLES}
+    tables["CUPTI_ACTIVITY_KIND_KERNEL"] = [(1500, 2500, 0, 7, 4, global_tid(0), 1, 1)]
+    tables["CUPTI_ACTIVITY_KIND_RUNTIME"] = [(1000, 1010, "no number", 4, 2)]
+    ranges: list[Sequence[Any]] = [(900, 1100, 59, "decode", global_tid(0), None, 0)]
+    for tables["NVTX_EVENTS"] in (ranges, []):
+        write_tables(tmp_path / "run.sqlite", tables, {"k": 1})
+        events = read_events(tmp_path / "run.sqlite")
+        call, ambiguous = calls_of(events)
+        assert (call.tolist(), ambiguous) == ([-1], 0)

@@ -111,3 +111,8 @@ def test_the_real_ones(shared_data: Path) -> None:
         "def--bart": "refused",
         "saved--reward_llama": "refused",
     }
+
+
+@pytest.mark.parametrize("architectures", [3.5, "LlamaForCausalLM", {"a": 1}, None])
+def test_architectures_that_are_no_list_name_none(architectures: object) -> None:
+    assert adapter_for({"model_type": "llama", "architectures": architectures}, "config.json") == "causal_lm"
