@@ -157,5 +157,5 @@ def test_a_link_to_nowhere_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_that_are_none_are_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="not two whole numbers|not a number of bytes"):
+    with pytest.raises(ConfigError, match=r"not two whole numbers|not a number of bytes"):
         read_scheme(given)
