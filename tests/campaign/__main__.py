@@ -64,7 +64,7 @@ def run_inputs(package: Path, count: int, seed: int, jobs: int, keep: Path | Non
         row.add(ended.found)
         row.refused += ended.code != 0
         row.peak_bytes = max(row.peak_bytes, ended.peak_bytes)
-        row.longest_s = max(row.longest_s, ended.wall_s)
+        row.longest_s = max(row.longest_s, ended.own_s)
         if not (ended.case.number + 1) % 100:
             tell(f"{ended.case.number + 1} of {count} files")
         show(f"input {ended.case.number}, {ended.case.seed.name}: {' '.join(ended.case.command)}", ended.found)

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from tests.campaign.judge import (
     MARK,
     MOST_BYTES,
     Findings,
-    Wrong,
     check_output,
     check_run,
     digests,
@@ -57,7 +55,7 @@ class Ended:
     code: int
     found: Findings
     peak_bytes: int
-    wall_s: float
+    own_s: float
 
 
 class Server:
@@ -169,7 +167,7 @@ def _judged(case: Case, file: Path, folder: Path, server: Server) -> Ended:
     after = digests(given)
     changed = [name for name in before if after.get(name) != before[name] and not name.endswith(REPORTS)]
     found.unless(not changed or not case.seed.run, "lost", f"of what was given: {changed[:5]}")
-    return Ended(case, ended["code"], found, ended["peak_bytes"], ended["wall_s"])
+    return Ended(case, ended["code"], found, ended["peak_bytes"], ended["own_s"])
 
 
 def all_inputs(
@@ -210,15 +208,3 @@ def all_inputs(
         finally:
             while not servers.empty():
                 servers.get().close()
-
-
-def tally(ended: Sequence[Ended]) -> dict[str, Any]:
-    wrong: Counter[Wrong] = Counter(kind for item in ended for kind in item.found.wrong)
-    return {
-        "injected": len(ended),
-        "survived": sum(not item.found.wrong for item in ended),
-        "wrong": dict(wrong),
-        "refused": sum(item.code != 0 for item in ended),
-        "peak_bytes": max((item.peak_bytes for item in ended), default=0),
-        "longest_s": max((item.wall_s for item in ended), default=0.0),
-    }

@@ -1,7 +1,8 @@
 """Carries out command lines of llmperf, each in a fork of this process, which has imported all of it but torch.
 
 Run as `python -P server.py` with the checkout to try on PYTHONPATH. One JSON object a line comes in: argv, cwd, output
-(a path for both streams), limit_s; one goes out: how it ended, its peak of resident memory, its wall and CPU time.
+(a path for both streams), limit_s; one goes out: how it ended, its peak of resident memory, its time without that in
+which others had the core, its CPU time.
 """
 
 from __future__ import annotations
@@ -54,13 +55,14 @@ def run_in_fork(job: dict[str, Any]) -> dict[str, Any]:
     pid = os.fork()
     if pid == 0:
         _command(job)
-    hung = False
+    hung, waited = False, 0.0
     wait_s = STEP_S / 4
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:
             break
-        if time.monotonic() - started - waited_for_a_core_s(pid) > job["limit_s"] and not hung:
+        waited = waited_for_a_core_s(pid) or waited
+        if time.monotonic() - started - waited > job["limit_s"] and not hung:
             hung = True
             os.killpg(pid, signal.SIGKILL)
         time.sleep(wait_s)
@@ -69,7 +71,7 @@ def run_in_fork(job: dict[str, Any]) -> dict[str, Any]:
         "code": os.waitstatus_to_exitcode(status),
         "hung": hung,
         "peak_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        "wall_s": time.monotonic() - started,
+        "own_s": time.monotonic() - started - waited,
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "group": pid,
     }
