@@ -82,6 +82,9 @@ COMMANDS = (
     Command("sweep", SWEEP, weight=3, leaves="sweep", resume=SWEEP, roles=("parent", "parent", "point")),
     Command("ab", ("ab", *QUICK, "--time-budget", "1s", "--output", "ab"), leaves="ab", roles=CHILD,
             resume=("ab", "--resume", "ab")),
+    Command("trend", ("trend", "done", "--output", "followed"), given=("done",), leaves=None, resume=None),
+    Command("runs", ("runs", "."), given=("done",), leaves=None, resume=None),
+    Command("doctor", ("doctor",), leaves=None, resume=None),
     Command("config show", ("config", "show", "--origins"), leaves=None, resume=None),
 )  # fmt: skip
 

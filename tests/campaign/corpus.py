@@ -125,6 +125,8 @@ RUN_COMMANDS = (
     ("kernels", "top", "{folder}"),
     ("kernels", "analyze", "{folder}"),
     ("run", "--resume", "{folder}", "--dry-run"),
+    ("runs", "{folder}"),
+    ("trend", "{folder}", "--output", "{out}"),
 )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.campaign import corpus
-from tests.campaign.commands import PLAIN
+from tests.campaign.commands import PLAIN, QUICK
 from tests.campaign.judge import (
     LIMIT_S,
     MARK,
@@ -96,8 +96,8 @@ class Server:
         self._process.wait()
 
 
-def prepare(server: Server, work: Path) -> None:
-    """Runs to damage: of static analysis, and of imported files."""
+def prepare(server: Server, work: Path, *, timed: bool) -> None:
+    """Runs to damage: of static analysis, of imported files, and, where asked, one that timed a model."""
     runs = work / "runs"
     runs.mkdir()
     made = {seed.file: seed for seed in reversed(list(corpus.made(work)))}
@@ -106,6 +106,8 @@ def prepare(server: Server, work: Path) -> None:
     commands = [["run", "--no-torch", "--output", str(runs / "static")]]
     for name in ("trace.json", "raw.csv", "kern_sum.csv"):
         commands.append(["import", name, "--output", str(runs / name.split(".")[0])])
+    if timed:
+        commands.append(["infer", *QUICK, "--output", str(runs / "infer")])
     for argv in commands:
         ended = server.run(argv, work, work / "prepared.txt", 120)
         if ended["code"] and server.package.parent == REPOSITORY:  # an earlier checkout may not know the file
@@ -189,7 +191,7 @@ def all_inputs(
         work = Path(name)
         servers: queue.Queue[Server] = queue.Queue()
         first = Server(package, work)
-        prepare(first, work)
+        prepare(first, work, timed=most_bytes == corpus.MOST_BYTES)
         servers.put(first)
         for _ in range(jobs - 1):
             servers.put(Server(package, work))
