@@ -25,6 +25,8 @@ from tests.campaign.running import STEP_S, Fault, Running, check_orphans, runs_b
 from tests.conftest import REPOSITORY
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TOO_LATE_S = 3.0
+"""Who goes on for longer after an interrupt has not heard it."""
 AT_ONCE = 12
 TOGETHER = 3
 FAILED = frozenset({0, 1, 3})
@@ -97,7 +99,8 @@ def interrupt(campaign: Campaign, fault: Fault, command: Command, folder: Path, 
             running.process.send_signal(chance.choice(ENDS))
     running.end(LIMIT_S if fault.injected else 600)
     # One that comes while the process ends is too late to change how it went; what ended is said truthfully.
-    running.judge(command, {0, 130})
+    in_time = fault.injected and running.ended_s > TOO_LATE_S
+    running.judge(command, {130} if in_time else {0, 130})
 
 
 def kill(campaign: Campaign, fault: Fault, command: Command, folder: Path, chance: random.Random) -> None:

@@ -11,6 +11,7 @@ from tests.conftest import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "reliability.md"
 START, END = "<!-- made by tests/campaign -->\n", "<!-- end -->"
+EARLIER = "<!-- made by tests/campaign on an earlier commit -->\n"
 
 
 @dataclass
@@ -96,8 +97,8 @@ def figures_table(figures: Figures) -> str:
     return "\n\n".join(parts)
 
 
-def written(page: str, figures: Figures) -> str:
-    """The page with its tables made anew."""
-    before, _, rest = page.partition(START)
+def written(page: str, figures: Figures, start: str = START) -> str:
+    """The page with its tables after `start` made anew."""
+    before, _, rest = page.partition(start)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n{figures_table(figures)}\n\n{END}{after}"
+    return f"{before}{start}\n{figures_table(figures)}\n\n{END}{after}"

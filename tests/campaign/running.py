@@ -51,6 +51,8 @@ class Running:
         self.fault, self.folder = fault, folder
         self.process = bench.start(tuple(argv), folder, fault.mark, **options)
         self.started = time.monotonic()
+        self.ended_s = 0.0
+        """How long it went on after the fault."""
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -86,9 +88,11 @@ class Running:
 
     def end(self, limit_s: float) -> int | None:
         """Its exit code; None where it had to be killed, not counting the time in which others had the core."""
-        began = time.monotonic()
+        began, before = time.monotonic(), waited_for_a_core_s(self.process.pid)
         while self.alive():
-            if time.monotonic() - began - waited_for_a_core_s(self.process.pid) > limit_s:
+            waited = waited_for_a_core_s(self.process.pid)
+            self.ended_s = time.monotonic() - began - max(0.0, waited - before)
+            if self.ended_s > limit_s:
                 self.fault.found.add("hangs over 10 s", f"{self.fault.what}: {limit_s:.0f} s after it")
                 end_all(marked(self.fault.mark))
                 self.process.wait()
