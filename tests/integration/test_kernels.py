@@ -60,10 +60,14 @@ def test_top_prints_what_profile_reads(tmp_path: Path) -> None:
         "total_ms": 0.007,
         "share": 0.7,
         "mean_us": 1.167,
+        "max_us": 2.0,
+        "short_name": "gemm",
+        "category": "GEMM",
         "launch_skip": 3,
     }
-    finished = llmperf(["kernels", "top", "table.csv", "--limit", "2", "--json"], tmp_path)
-    assert json.loads(finished.stdout) == values
+    command = ["kernels", "top", "table.csv", "--limit", "2", "--json", "-o", "again.yaml"]
+    assert json.loads(llmperf(command, tmp_path).stdout) == values
+    assert (tmp_path / "again.yaml").read_text() == (tmp_path / "top.yaml").read_text()
 
 
 def test_a_run_for_each_kernel_and_one_that_fails(nsight: Nsight, tmp_path: Path) -> None:
@@ -182,7 +186,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         (["kernels", "profile", "top.yaml", "pipeline.ncu.ncu_cli.launch_skip=1", "--", "true"], "comes from the file"),
         (["kernels", "profile", "bad.yaml", "--", "true"], "bad.yaml:3:5: kernels[0].launch_skp: there is no such key"),
         (["kernels", "profile", "empty.yaml", "--", "true"], "kernels: this key is missing"),
-        (["kernels", "top", "table.csv", "--phase", "decode"], "has no phases"),
+        (["kernels", "top", "table.csv", "--phase", "decode"], "does not say the kernels of phase decode"),
         (["kernels", "top", "table.csv", "--limit", "0"], "--limit"),
         (["kernels", "analyze"], "missing argument"),
     ],
