@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import ValidationError
 
-from llm_perf_opt.analysis.kernel_names import category, short_name
+from llm_perf_opt.analysis.kernel_names import category, identity, short_name
 from llm_perf_opt.artifacts.layout import FACTS, MANIFEST, TABLES, headline_dir, record_dirs, stage_dir
 from llm_perf_opt.captures.kernel_tables import Capture, files_of_run, tables_of_run
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
@@ -95,6 +95,7 @@ def _entry(kernel: KernelTotal, total_ns: int | None) -> TopKernel:
         max_us=kernel.max_ns / 1e3,
         short_name=short_name(kernel.name),
         category=category(kernel.name),
+        identity=identity(kernel.name),
         # The middle one: not a warm-up, and there even where the profiled command launches somewhat fewer.
         launch_skip=kernel.launches // 2,
     )

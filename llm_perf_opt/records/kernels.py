@@ -26,6 +26,8 @@ class TopKernel(Record):
     """To read: the function, and what a generic one was instantiated with."""
     category: str | None = None
     """GEMM, attention, …"""
+    identity: str | None = None
+    """The same for this kernel under nsys, ncu and torch."""
     launch_skip: Annotated[int, Field(ge=0)] = 0
     """Matching launches that pass before the one that is profiled."""
 
@@ -170,6 +172,13 @@ class KernelLaunch(Record):
     source: str
     id: str
     kernel: str
+    """As ncu spells it."""
+    short_name: str = ""
+    """To read: the function, and what a generic one was instantiated with."""
+    category: str = ""
+    """GEMM, attention, …"""
+    identity: str = ""
+    """The same for this kernel under nsys, ncu and torch."""
     grid: str | None
     block: str | None
     device: str | None

@@ -63,6 +63,7 @@ def test_top_prints_what_profile_reads(tmp_path: Path) -> None:
         "max_us": 2.0,
         "short_name": "gemm",
         "category": "GEMM",
+        "identity": "gemm<int,1>",
         "launch_skip": 3,
     }
     command = ["kernels", "top", "table.csv", "--limit", "2", "--json", "-o", "again.yaml"]
@@ -105,7 +106,7 @@ def test_the_report_of_each_run_names_the_class(nsight: Nsight, tmp_path: Path) 
     finished = profile(nsight, tmp_path, ["--output", "out", f"pipeline.ncu.ncu_cli.metrics={metrics}"])
     assert finished.returncode == 0, finished.stderr
     report = (tmp_path / "out" / "01-gemm" / "report.md").read_text()
-    assert "| ID | name | class, 60 % rule | class, SM:DRAM |" in report
+    assert "| ID | kernel | category | class, 60 % rule | class, SM:DRAM |" in report
     assert "| balanced | unknown | 75.00 |" in report  # what the stand-in counts
     assert "60 % rule (ncu's own)" in report
 
