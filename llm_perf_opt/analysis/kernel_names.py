@@ -147,7 +147,8 @@ def demangled(name: str) -> str:
     start = _MANGLED.match(name)
     if start is None:
         return name
-    parts, rest = [], name[start.end() :]
+    parts: list[str] = []
+    rest = name[start.end() :]
     nested = "N" in start[0]
     while (found := re.match(r"(\d+)", rest)) is not None and (nested or not parts):
         length = int(found[1])
@@ -160,7 +161,7 @@ def demangled(name: str) -> str:
 
 def _spelt_out(rest: str) -> str:
     """Mangled arguments, the names in them as words of their own."""
-    found = []
+    found: list[str] = []
     while (number := _LENGTH.search(rest)) is not None:
         end = number.end() + int(number[1])
         word = rest[number.end() : end]
