@@ -69,6 +69,7 @@ _WORDS = re.compile(r"\b(?:const|void|struct|class|typename)\b")
 _SCOPE = re.compile(r"\b[A-Za-z_]\w*::(?=[A-Za-z_~])")
 _NUMBER = re.compile(r"\d{2,}")
 _MANGLED = re.compile(r"^_ZN?K?")
+_LENGTH = re.compile(r"(?<!\d)(?<!L[a-z])(\d{1,3})(?=[A-Za-z_])")
 _TELLING = re.compile(
     r"\b(\w*(?:Functor\w*|Ops)|\w+_kernel_cuda|\w+_kernel_impl|(?!gpu_)\w+_kernel|cutlass_\w+|\w*gemm\w*|cublas\w+Params\w*)\b"
 )
@@ -146,14 +147,31 @@ def demangled(name: str) -> str:
     start = _MANGLED.match(name)
     if start is None:
         return name
-    parts, rest = [], name[start.end() :]
-    while (found := re.match(r"(\d+)", rest)) is not None:
+    parts: list[str] = []
+    rest = name[start.end() :]
+    nested = "N" in start[0]
+    while (found := re.match(r"(\d+)", rest)) is not None and (nested or not parts):
         length = int(found[1])
         word = rest[found.end() : found.end() + length]
         rest = rest[found.end() + length :]
         if word != "_GLOBAL__N_1":
             parts.append(word)
-    return f"{'::'.join(parts)}<{rest}>" if parts else name
+    return f"{'::'.join(parts)}<{_spelt_out(rest)}>" if parts else name
+
+
+def _spelt_out(rest: str) -> str:
+    """Mangled arguments, the names in them as words of their own."""
+    found: list[str] = []
+    while (number := _LENGTH.search(rest)) is not None:
+        end = number.end() + int(number[1])
+        word = rest[number.end() : end]
+        if len(word) == int(number[1]) and word.isidentifier():
+            found += [rest[: number.start()], word]
+        else:  # another number
+            end = number.end()
+            found.append(rest[:end])
+        rest = rest[end:]
+    return " ".join([*found, rest])
 
 
 def _without_parentheses(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,17 @@ _WRITES_ONE = "`llmperf kernels top SOURCE > top.yaml` writes such a file"
 
 
 def to_yaml(top: TopKernels) -> str:
-    """The file, a name on one line however long it is."""
+    """The file, a name on one line however long it is.
+
+    Raises:
+        MissingError: there are no kernels, only CUDA graphs that were traced whole.
+    """
+    if not top.kernels:
+        launches = top.whole_graphs.launches if top.whole_graphs is not None else 0
+        raise MissingError(
+            f"{top.source}: there are no kernels to profile, only CUDA graphs traced whole ({launches:,} launches)",
+            "capture with --cuda-graph-trace=node, which records the kernels in them",
+        )
     values = top.model_dump(mode="json")
     body = yaml.safe_dump(values, sort_keys=False, width=float("inf"))
     return _HEADER.format(source=" ".join(top.source.split())) + body
@@ -59,9 +68,13 @@ def read_top(path: Path) -> TopKernels:
         raise MissingError(error.message, _WRITES_ONE) from error
     if node is not None and not problems:
         try:
-            return TopKernels.model_validate_json(json.dumps(_as_written_now(node).plain()), strict=True)
+            top = TopKernels.model_validate_json(json.dumps(_as_written_now(node).plain()), strict=True)
+            if top.kernels:
+                return top
+            empty = at(find(node, ("kernels",)) or node, "there is no kernel in the list", path="kernels")
+            problems = [empty]
         except ValidationError as error:
-            problems = [_problem(found, _as_written_now(node)) for found in _own(error.errors())]
+            problems = [_problem(found, _as_written_now(node)) for found in error.errors()]
     shown = [render(problem) for problem in problems[:_SHOWN]]
     shown += [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
     raise ConfigError("\n".join(shown), _WRITES_ONE)
@@ -94,12 +107,6 @@ def _kernel_now(kernel: Node) -> Node:
     return kernel.with_value(values)
 
 
-def _own(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """Without those of a list that is too short only since its items have errors."""
-    within = {error["loc"][:1] for error in errors if len(error["loc"]) > 1}
-    return [error for error in errors if error["type"] != "too_short" or error["loc"] not in within]
-
-
 def _problem(error: ErrorDetails, tree: Node) -> Problem:
     path = error["loc"]
     node = find(tree, path)
@@ -111,8 +118,6 @@ def _problem(error: ErrorDetails, tree: Node) -> Problem:
         near = nearest(str(error["loc"][-1]), tuple(keys))
         remedy = f"did you mean {near}? Keys: {', '.join(keys)}"
         return at(node, "there is no such key", path=dotted(error["loc"]), remedy=remedy)
-    if error["type"] == "too_short":
-        return at(node, "there is no kernel in the list", path=dotted(error["loc"]))
     if error["type"] == "missing":
         return at(node, "this key is missing", path=dotted(error["loc"]))
     return at(node, error["msg"], path=dotted(error["loc"]))

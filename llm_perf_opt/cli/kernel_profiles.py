@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from llm_perf_opt import run
+from llm_perf_opt.analysis.kernel_names import short_name
 from llm_perf_opt.artifacts.claim import claim_directory, claim_file, new_path
 from llm_perf_opt.artifacts.files import writing
 from llm_perf_opt.artifacts.layout import RUN_LOG
@@ -31,7 +32,6 @@ _CLI = "pipeline.ncu.ncu_cli"
 # Weaker than what the user writes: the kernel is chosen by name and number, so no range need be open.
 _DEFAULTS = ("pipeline.ncu.gating_nvtx=false", f"{_CLI}.replay_mode=kernel", f"{_CLI}.launch_count=1")
 _OF_THE_FILE = (f"{_CLI}.kernel_name=", f"{_CLI}.launch_skip=")
-_NAME_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _plans(request: Request, folder: Path) -> Iterator[tuple[TopKernel, Plan]]:
     """
     digits = max(2, len(str(len(request.kernels))))
     for number, kernel in enumerate(request.kernels, 1):
-        path = folder / f"{number:0{digits}}-{short_name(kernel.name)}"
+        path = folder / f"{number:0{digits}}-{_folder_name(kernel.name)}"
         yield kernel, run.plan_run(_config(request, kernel), path)
 
 
@@ -109,11 +109,9 @@ def _refuse_used(folder: Path) -> None:
         raise ConfigError(f"{folder} {kind}", "choose another --output")
 
 
-def short_name(kernel: str) -> str:
-    """What a kernel is called in the name of a folder: its function, without arguments and namespaces."""
-    function = re.split(r"[<(]", re.sub(r"^(void|std::enable_if<.*?>::type) ", "", kernel))[0]
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", function.split("::")[-1]).strip("_.-")
-    return safe[:_NAME_CHARACTERS] or "kernel"
+def _folder_name(kernel: str) -> str:
+    """What a kernel is called in the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", short_name(kernel)).strip("_.-") or "kernel"
 
 
 def print_plans(request: Request, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from llm_perf_opt.errors import ConfigError
 
 app = typer.Typer(
     help="Which kernels take the time, and what limits each.",
-    epilog="Example: llmperf kernels top RUN > top.yaml",
+    epilog="Example: llmperf kernels top RUN -o top.yaml",
     no_args_is_help=True,
 )
 
@@ -23,33 +24,70 @@ app = typer.Typer(
 @app.command(
     epilog="""
     Examples:
-      llmperf kernels top tmp/profile-output/20261122-101500 > top.yaml
-      llmperf kernels top capture.sqlite --limit 20
+      llmperf kernels top tmp/profile-output/20261122-101500
+      llmperf kernels top capture.sqlite --range decode --device 0 -o top.yaml
+      llmperf kernels top trace.json.gz --limit 20 > top.yaml
       llmperf kernels top summary_cuda_gpu_kern_sum.csv --json
     """
 )
 def top(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN|SQLITE|CSV", help="A run, an nsys export, or a table of nsys stats.")
+        Path,
+        typer.Argument(
+            metavar="RUN|FILE", help="A run, an nsys export, a trace of torch.profiler, or a table of nsys stats."
+        ),
     ],
+    *,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many kernels.")] = 10,
+    device: Annotated[
+        int | None,
+        typer.Option("--device", metavar="N", min=0, help="Only this GPU, as the time line numbers it."),
+    ] = None,
     phase: Annotated[
+        str | None, typer.Option("--phase", metavar="PHASE", help="Only launches in this phase: prefill, decode, …")
+    ] = None,
+    within: Annotated[
         str | None,
-        typer.Option("--phase", metavar="PHASE", help="Only launches in this phase of a run's profiled sample."),
+        typer.Option("--range", metavar="NAME", help="Only launches in ranges or operators of this name."),
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option("--rank", metavar="N", min=0, help="Only this rank of a run of several.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the YAML there.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the kernels that take the most time, as YAML.
+    """Show the kernels that take the most time.
 
-    It is the file that `kernels profile` reads.
+    A terminal gets a table; elsewhere, and with -o, it is YAML: the file that `kernels profile` reads.
     """
-    from llm_perf_opt.captures.top_file import TORCH_NAMES, to_yaml
     from llm_perf_opt.captures.top_kernels import top_kernels
+    from llm_perf_opt.records.kernels import Choice
 
-    found = top_kernels(source, limit, phase)
+    found = top_kernels(source, limit, Choice(device, phase, within, rank))
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    if output is None and not as_json and sys.stdout.isatty():
+        from llm_perf_opt.reports.top_kernels import top_document
+
+        console.show(top_document(found))
+        return
+    if output is None and as_json:
+        return
+    from llm_perf_opt.captures.top_file import TORCH_NAMES, to_yaml
+
     if found.spelling == "torch":
         console.note(TORCH_NAMES)
-    typer.echo(found.model_dump_json(indent=2) if as_json else to_yaml(found), nl=as_json)
+    text = to_yaml(found)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    from llm_perf_opt.artifacts.files import write_text
+
+    write_text(output, text)
+    console.note(f"wrote {output}")
 
 
 @app.command(

@@ -87,7 +87,7 @@ def read_events(path: Path) -> Events:
 
 
 def read_kernels(path: Path) -> Events:
-    """The kernels of one export, without what launched them.
+    """The kernels and whole graphs of one export, without what launched them.
 
     Raises:
         StageError: it is no SQLite file, it is damaged, or it is no export of nsys.
@@ -165,10 +165,9 @@ class _Export:
         return events
 
     def kernels_alone(self) -> Events:
-        part = self._kernels(alone=True)
-        work = [] if part is None else [part]
+        work = [part for part in (self._kernels(alone=True), self._graphs(alone=True)) if part is not None]
         processes = _distinct_in([_process_of(distinct(found.process)) for found in work])
-        strings = self._strings([found.name for found in work])
+        strings = self._strings([found.name for found in work if found.table == KERNELS])
         devices, numbers = self._devices(work, processes)
         events = Events(
             work=DeviceWork.joined([self._work(found, strings, processes, numbers) for found in work]),
@@ -183,8 +182,8 @@ class _Export:
         name = "demangledName" if "demangledName" in self.reader.columns_of(KERNELS) else "shortName"
         return self._part(KERNELS, KERNEL, [Column(name, small=True)], alone=alone)
 
-    def _graphs(self) -> _Part | None:
-        return self._part(GRAPHS, GRAPH, [], graph="graphId")
+    def _graphs(self, *, alone: bool = False) -> _Part | None:
+        return self._part(GRAPHS, GRAPH, [], graph="graphId", alone=alone)
 
     def _copies(self) -> _Part | None:
         extra = [Column("bytes"), Column("copyKind", 0), Column("srcKind", MEMORY_UNKNOWN)]

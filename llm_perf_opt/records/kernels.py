@@ -19,10 +19,61 @@ class TopKernel(Record):
     launches: Annotated[int, Field(ge=1)] | None = None
     total_ms: float | None = None
     share: float | None = None
-    """Of the time of all kernels in the source; None where it does not say that time."""
+    """Of the time of all kernels and whole graphs that were asked for; None where the source does not say that time."""
     mean_us: float | None = None
+    max_us: float | None = None
+    short_name: str | None = None
+    """To read: the function, and what a generic one was instantiated with."""
+    category: str | None = None
+    """GEMM, attention, …"""
+    identity: str | None = None
+    """The same for this kernel under nsys, ncu and torch."""
     launch_skip: Annotated[int, Field(ge=0)] = 0
     """Matching launches that pass before the one that is profiled."""
+
+
+class WholeGraphs(Record):
+    """CUDA graphs that were traced whole: the kernels in them are unknown."""
+
+    launches: int
+    total_ms: float
+    share: float
+    """Of the time of all kernels and whole graphs that were asked for."""
+    mean_us: float
+    max_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which launches are asked for; None stands for all."""
+
+    device: int | None = None
+    """Position in the devices of the time line."""
+    phase: str | None = None
+    """Innermost phase around the launch."""
+    range: str | None = None
+    """Launched in a range or operator of this name, in others inside it too."""
+    rank: int | None = None
+
+    def __bool__(self) -> bool:
+        return self != Choice()
+
+    def __str__(self) -> str:
+        asked = (("device", self.device), ("phase", self.phase), ("range", self.range), ("rank", self.rank))
+        return "".join(f", {name} {value}" for name, value in asked if value is not None)
+
+
+EVERYTHING = Choice()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTotal:
+    """All launches of one name."""
+
+    name: str
+    launches: int
+    total_ns: int
+    max_ns: int
 
 
 class TopKernels(Record):
@@ -30,12 +81,14 @@ class TopKernels(Record):
 
     schema_version: Literal[1] = 1
     source: str = ""
-    """The file that the times are from."""
+    """The file that the times are from, and what was chosen of it."""
     spelling: Literal["nsys", "torch"] = "nsys"
     """Whose demangled names these are: ncu's are as nsys has them, torch's differ where a kernel is a template."""
-    kernels: Annotated[tuple[TopKernel, ...], Field(min_length=1)]
+    kernels: tuple[TopKernel, ...]
     """Longest total time first."""
     kernels_left_out: Annotated[int, Field(ge=0)] = 0
+    whole_graphs: WholeGraphs | None = None
+    """None where there are none."""
 
 
 class RuleResult(Record):
@@ -119,6 +172,13 @@ class KernelLaunch(Record):
     source: str
     id: str
     kernel: str
+    """As ncu spells it."""
+    short_name: str = ""
+    """To read: the function, and what a generic one was instantiated with."""
+    category: str = ""
+    """GEMM, attention, …"""
+    identity: str = ""
+    """The same for this kernel under nsys, ncu and torch."""
     grid: str | None
     block: str | None
     device: str | None

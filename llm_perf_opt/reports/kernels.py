@@ -77,7 +77,8 @@ def _classes(analysis: KernelAnalysis, shown: Sequence[KernelLaunch]) -> list[Bl
     rows = tuple(
         (
             str(number),
-            launch.kernel,
+            launch.short_name,
+            launch.category,
             CLASSES[launch.bound],
             CLASSES[launch.sm_dram],
             *(_percent(launch.figures[name]) for name in ("sm_pct", "memory_pct", "dram_pct")),
@@ -85,13 +86,14 @@ def _classes(analysis: KernelAnalysis, shown: Sequence[KernelLaunch]) -> list[Bl
         )
         for number, launch in enumerate(shown, 1)
     )
-    columns = ("#", "kernel", NCU_COLUMN, SM_DRAM_COLUMN, "SM %", "memory %", "DRAM %", "µs under ncu")
+    measured = ("SM %", "memory %", "DRAM %", "µs under ncu")
+    columns = ("#", "kernel", "category", NCU_COLUMN, SM_DRAM_COLUMN, *measured)
     by_dram = Counter(launch.sm_dram for launch in analysis.launches)
     also = ", ".join(f"{by_dram[bound]:,} {CLASSES[bound]}" for bound in by_dram)
     total = f"{len(analysis.launches):,} profiled launch{'es' if len(analysis.launches) != 1 else ''}"
     blocks: list[Block] = [
         Paragraph(f"{total}: by the 60 % rule {said}; by SM:DRAM {also}." if said else f"{total}."),
-        Table(columns, rows, frozenset({0, 4, 5, 6, 7}), names=frozenset({1}), important=(0, 1, 2, 3)),
+        Table(columns, rows, frozenset({0, 5, 6, 7, 8}), names=frozenset({1}), important=(0, 1, 3, 4)),
     ]
     if len(shown) < len(analysis.launches):
         blocks.append(Paragraph(f"{len(analysis.launches) - len(shown):,} more: see --output DIR, or --json."))
@@ -186,10 +188,11 @@ def rule_blocks(results: Sequence[tuple[int, RuleResult]], *, messages: bool) ->
 
 def _launches(launches: Sequence[KernelLaunch]) -> Table:
     rows = tuple(
-        (str(number), launch.id, launch.grid or "—", launch.block or "—", _device(launch), launch.source)
+        (str(number), launch.id, launch.grid or "—", launch.block or "—", _device(launch), launch.source, launch.kernel)
         for number, launch in enumerate(launches, 1)
     )
-    return Table(("#", "ID", "grid", "block", "GPU", "source"), rows, frozenset({0, 1}), names=frozenset({4, 5}))
+    columns = ("#", "ID", "grid", "block", "GPU", "source", "name as ncu has it")
+    return Table(columns, rows, frozenset({0, 1}), names=frozenset({4, 5, 6}))
 
 
 def _percent(value: Value) -> str:
@@ -292,7 +295,7 @@ def kernel_roofline(launches: Sequence[KernelLaunch]) -> Roofline | None:
 def _mark_title(number: int, launch: KernelLaunch, point: RooflinePoint) -> str:
     share = "" if point.share_of_roof is None else f", {percent(point.share_of_roof)} of the roof"
     return (
-        f"{number}: {launch.kernel} — {point.kind}, {significant(point.intensity_flops_per_byte)} FLOP/byte, "
+        f"{number}: {launch.short_name} — {point.kind}, {significant(point.intensity_flops_per_byte)} FLOP/byte, "
         f"{significant(point.flops_per_s / 1e9)} GFLOP/s{share}"
     )
 

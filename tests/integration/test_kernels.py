@@ -60,10 +60,15 @@ def test_top_prints_what_profile_reads(tmp_path: Path) -> None:
         "total_ms": 0.007,
         "share": 0.7,
         "mean_us": 1.167,
+        "max_us": 2.0,
+        "short_name": "gemm",
+        "category": "GEMM",
+        "identity": "gemm<int,1>",
         "launch_skip": 3,
     }
-    finished = llmperf(["kernels", "top", "table.csv", "--limit", "2", "--json"], tmp_path)
-    assert json.loads(finished.stdout) == values
+    command = ["kernels", "top", "table.csv", "--limit", "2", "--json", "-o", "again.yaml"]
+    assert json.loads(llmperf(command, tmp_path).stdout) == values
+    assert (tmp_path / "again.yaml").read_text() == (tmp_path / "top.yaml").read_text()
 
 
 def test_a_run_for_each_kernel_and_one_that_fails(nsight: Nsight, tmp_path: Path) -> None:
@@ -101,7 +106,7 @@ def test_the_report_of_each_run_names_the_class(nsight: Nsight, tmp_path: Path) 
     finished = profile(nsight, tmp_path, ["--output", "out", f"pipeline.ncu.ncu_cli.metrics={metrics}"])
     assert finished.returncode == 0, finished.stderr
     report = (tmp_path / "out" / "01-gemm" / "report.md").read_text()
-    assert "| ID | name | class, 60 % rule | class, SM:DRAM |" in report
+    assert "| ID | kernel | category | class, 60 % rule | class, SM:DRAM |" in report
     assert "| balanced | unknown | 75.00 |" in report  # what the stand-in counts
     assert "60 % rule (ncu's own)" in report
 
@@ -182,7 +187,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         (["kernels", "profile", "top.yaml", "pipeline.ncu.ncu_cli.launch_skip=1", "--", "true"], "comes from the file"),
         (["kernels", "profile", "bad.yaml", "--", "true"], "bad.yaml:3:5: kernels[0].launch_skp: there is no such key"),
         (["kernels", "profile", "empty.yaml", "--", "true"], "kernels: this key is missing"),
-        (["kernels", "top", "table.csv", "--phase", "decode"], "has no phases"),
+        (["kernels", "top", "table.csv", "--phase", "decode"], "does not say the kernels of phase decode"),
         (["kernels", "top", "table.csv", "--limit", "0"], "--limit"),
         (["kernels", "analyze"], "missing argument"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from llm_perf_opt.analysis.kernel_names import category, identity, short_name
 from llm_perf_opt.analysis.kernels import ceilings
 from llm_perf_opt.analysis.kernels.arithmetic import executed, is_counter
 from llm_perf_opt.analysis.kernels.classify import by_dram, explain
@@ -39,6 +40,9 @@ def analyze_launch(launch: Launch) -> KernelLaunch:
         source=launch.source,
         id=launch.id,
         kernel=launch.kernel,
+        short_name=short_name(launch.kernel),
+        category=category(launch.kernel),
+        identity=identity(launch.kernel),
         grid=launch.grid or None,
         block=launch.block or None,
         device=launch.device or None,

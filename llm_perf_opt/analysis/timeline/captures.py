@@ -12,7 +12,7 @@ import numpy as np
 from llm_perf_opt.analysis.timeline.intervals import Int
 from llm_perf_opt.analysis.timeline.launches import calls_of, nesting_ranges
 from llm_perf_opt.analysis.timeline.modules import HostModules, Modules, host_modules, named
-from llm_perf_opt.analysis.timeline.nesting import NONE, Nest
+from llm_perf_opt.analysis.timeline.nesting import NONE, Nest, range_nest
 from llm_perf_opt.records.columns import Events
 
 _BEGINS = re.compile(r"(?:cuda|cu|hip)StreamBeginCapture")
@@ -135,10 +135,9 @@ class CaptureIndex:
         """What each launch of a segment was in: the innermost operator or range ("" for none), the module."""
         key = int(segment.calls[0])
         if key not in self._known:
-            events, ranges = self.events, self.events.ranges
+            events = self.events
             if self._nest is None:
-                mine = self._nested
-                self._nest = Nest(ranges.thread[mine], ranges.start_ns[mine], ranges.end_ns[mine])
+                self._nest = range_nest(events, self._nested)
             thread, time = events.calls.thread[segment.calls], events.calls.start_ns[segment.calls]
             inner = self._nest.innermost(thread, time)
             owner = np.where(inner == NONE, NONE, self._nested[np.maximum(inner, 0)] if len(self._nested) else NONE)

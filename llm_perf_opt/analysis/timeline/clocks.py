@@ -19,6 +19,8 @@ OF_THE_SPACING = 0.25
 """Ends that lie further apart than so much of the time from one collective to the next are not of the same ones."""
 ROUNDED_NS = 2
 """Two times of different clocks are each rounded, and rounded again where one clock is laid on the other."""
+ROUNDS = 8
+"""Of fitting a line to the points near the one before; two or three do."""
 LARGEST_DRIFT = 1e-3
 """Clocks that differ by more are broken, or the ends are of different things."""
 
@@ -98,14 +100,28 @@ def fit(time: Int, shown: Int) -> Clock | None:
     x, y = (time - middle).astype(np.float64), (ahead - offset).astype(np.float64)
     slope = _slope(x, y) if len(x) >= FEWEST_FOR_DRIFT else 0.0
     rest = float(np.median(y - slope * x))
-    distance = np.abs(y - slope * x - rest)
-    near = distance <= max(WITHIN * float(np.median(distance)), 1.0)
-    if near.sum() >= FEWEST_FOR_DRIFT and np.ptp(x[near]):
-        slope, rest = np.polyfit(x[near], y[near], 1).tolist()
+    if len(x) >= FEWEST_FOR_DRIFT:
+        slope, rest = _refined(x, y, slope, rest)
     apart = float(np.median(np.abs(y - slope * x - rest)))
     if abs(slope) > LARGEST_DRIFT or apart > max(OF_THE_SPACING * float(np.median(np.diff(time))), ROUNDED_NS):
         return None
     return Clock(middle, offset, rest, slope, len(time))
+
+
+def _refined(x: NDArray[np.float64], y: NDArray[np.float64], slope: float, rest: float) -> tuple[float, float]:
+    """The line of least squares through the points that lie near it.
+
+    The first one tilts with the rounding of points that lie close together, so that good ones far away seem wrong: they
+    come back with the next.
+    """
+    near = np.zeros(len(x), np.bool_)
+    for _ in range(ROUNDS):
+        distance = np.abs(y - slope * x - rest)
+        before, near = near, distance <= max(WITHIN * float(np.median(distance)), ROUNDED_NS)
+        if (near == before).all() or near.sum() < FEWEST_FOR_DRIFT or not np.ptp(x[near]):
+            break
+        slope, rest = np.polyfit(x[near], y[near], 1).tolist()
+    return slope, rest
 
 
 def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

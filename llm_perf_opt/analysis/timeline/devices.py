@@ -10,7 +10,7 @@ import numpy as np
 from llm_perf_opt.analysis.kernel_names import short_name
 from llm_perf_opt.analysis.timeline.breakdown import CAUSES, PARTS
 from llm_perf_opt.analysis.timeline.intervals import Cover, Int, ordered
-from llm_perf_opt.analysis.timeline.nesting import Nest
+from llm_perf_opt.analysis.timeline.nesting import range_nest
 from llm_perf_opt.analysis.timeline.phases import Phases, processes_of_devices, windows
 from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.analysis.timeline.tables import WHOLE_GRAPH, category_of, is_kernel, sums
@@ -26,7 +26,7 @@ from llm_perf_opt.records.device_timeline import (
     StepGroup,
     ThreadDoing,
 )
-from llm_perf_opt.records.factor import factorized
+from llm_perf_opt.records.factor import factorized, ranks
 
 LONGEST_GAPS = 20
 MOST_DOINGS = 20
@@ -333,12 +333,12 @@ class HostNames:
         rows = np.flatnonzero(ranges.kind != START_END)
         if len(rows) > len(self._rows):
             self._rows = rows
-            self._nest = Nest(ranges.thread[self._rows], ranges.start_ns[self._rows], ranges.end_ns[self._rows])
+            self._nest = range_nest(state.events, rows)
         self._packing = state.time.packing
         starts = self._packing.pack(calls.thread, calls.start_ns)
-        self._calls = ordered(starts)
-        self._starts = starts[self._calls]
-        ends = self._packing.pack(calls.thread, calls.end_ns)[self._calls]
+        ends = self._packing.pack(calls.thread, calls.end_ns)
+        self._calls = ordered(starts, -ends, ranks(state.events.names)[calls.name])
+        self._starts, ends = starts[self._calls], ends[self._calls]
         self._reached = np.maximum.accumulate(ends) if len(ends) else ends
         # Of calls that hold others the outermost names what the thread was in.
         opens = np.append(True, self._starts[1:] >= self._reached[:-1])[: len(ends)]

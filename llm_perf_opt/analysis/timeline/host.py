@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.timeline.intervals import Cover, Int, Packing
-from llm_perf_opt.analysis.timeline.nesting import NONE, Nest
+from llm_perf_opt.analysis.timeline.nesting import NONE, Nest, range_nest
 from llm_perf_opt.records.columns import OPERATOR, PYTHON, START_END, Events
 
 BLOCKING_CALLS = re.compile(
@@ -80,7 +80,7 @@ def _where_innermost(events: Events, packing: Packing, all_of: NDArray[np.bool_]
     thread, start, end = ranges.thread[rows], ranges.start_ns[rows], ranges.end_ns[rows]
     if not wanted.any():
         return Cover.of(packing, thread[:0], start[:0], end[:0])
-    nest = Nest(thread, start, end)
+    nest = range_nest(events, rows)
     owner, time = nest.boundaries(thread, start, end)
     inner = nest.innermost(owner, time)
     hit = np.flatnonzero((inner[:-1] != NONE) & wanted[rows[np.maximum(inner[:-1], 0)]])

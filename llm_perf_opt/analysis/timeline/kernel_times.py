@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.timeline.intervals import runs
+from llm_perf_opt.analysis.timeline.kernel_totals import KernelRows
 from llm_perf_opt.analysis.timeline.trust import TRUSTED, distrusted, stream_numbers
-from llm_perf_opt.records.columns import KERNEL, Events
+from llm_perf_opt.records.columns import GRAPH, KERNEL, Events
 from llm_perf_opt.records.tools import KernelTime
 
 
@@ -34,6 +35,14 @@ def kernel_runs(events: Events, reason: NDArray[np.int8] | None = None) -> Kerne
     work = events.work
     rows = np.flatnonzero((reason == TRUSTED) & (work.kind == KERNEL))
     return KernelRuns(events.names, work.name[rows], work.end_ns[rows] - work.start_ns[rows])
+
+
+def kernel_rows(events: Events) -> KernelRows:
+    """Kernels and whole graphs whose times can be."""
+    work = events.work
+    trusted = distrusted(events, stream_numbers(events)) == TRUSTED
+    rows = np.flatnonzero(trusted & ((work.kind == KERNEL) | (work.kind == GRAPH)))
+    return KernelRows(events.names, work.name[rows], work.kind[rows] == GRAPH, work.end_ns[rows] - work.start_ns[rows])
 
 
 def kernel_times(files: Sequence[KernelRuns]) -> list[KernelTime]:

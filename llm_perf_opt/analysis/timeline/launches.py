@@ -11,7 +11,7 @@ from llm_perf_opt.analysis.timeline.intervals import Int, ordered
 from llm_perf_opt.analysis.timeline.nesting import Nest
 from llm_perf_opt.analysis.timeline.steps import PROFILER_STEP
 from llm_perf_opt.records.columns import ABSENT, NONE, OPERATOR, PYTHON, START_END, Events, Small
-from llm_perf_opt.records.factor import looked_up
+from llm_perf_opt.records.factor import looked_up, ranks
 
 OLD_IDS_SHARE = 0.9
 """Where so many kernels have their correlation id as `External id`, that is no id of an operator: traces up to about
@@ -104,7 +104,7 @@ def calls_of(events: Events) -> tuple[Int, int]:
         valid = wanted != NONE
     else:
         valid = (wanted > 0) & (wanted < top)
-    order = ordered(owner * top + correlation, calls.start_ns[named])
+    order = _by_id(owner * top + correlation, events, named)
     keys = (owner * top + correlation)[order]
     rows = named[order]
     known = valid & (work.process != NONE)
@@ -113,7 +113,7 @@ def calls_of(events: Events) -> tuple[Int, int]:
     ambiguous = 0
     if anywhere.any():
         # Device events of this file do not say their process: an id stands for a call only if one process uses it.
-        order = ordered(correlation, calls.start_ns[named])
+        order = _by_id(correlation, events, named)
         ids, rows = correlation[order], named[order]
         hit = _matched(ids, rows, wanted, anywhere)
         several = _of_several(ids, owner[order])
@@ -121,6 +121,16 @@ def calls_of(events: Events) -> tuple[Int, int]:
         ambiguous = int(doubtful.sum())
         found = np.where(anywhere & ~doubtful, hit, found)
     return found, ambiguous
+
+
+def _by_id(ids: Int, events: Events, named: Int) -> Int:
+    """The order of these calls by id; calls of one id by start, then by whatever else tells them apart."""
+    order = ordered(ids)
+    if not (ids[order][1:] == ids[order][:-1]).any():
+        return order
+    calls = events.calls
+    names = ranks(events.names)[calls.name[named]]
+    return ordered(ids, calls.start_ns[named], calls.end_ns[named], calls.thread[named], names)
 
 
 def _matched(keys: Int, rows: Int, wanted: Int, valid: NDArray[np.bool_]) -> Int:

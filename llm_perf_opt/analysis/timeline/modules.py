@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.kernel_names import short_name
 from llm_perf_opt.analysis.timeline.intervals import Int
-from llm_perf_opt.analysis.timeline.nesting import NONE, Nest
+from llm_perf_opt.analysis.timeline.nesting import NONE, Nest, range_nest
 from llm_perf_opt.analysis.timeline.steps import PROFILER_STEP, meaning
 from llm_perf_opt.records.columns import PUSH_POP, PYTHON, START_END, Events, Small
 from llm_perf_opt.records.device_timeline import ModuleTime
@@ -89,7 +89,7 @@ def host_modules(events: Events, labels: Collection[str] = OUR_MODULES, *, any_r
         chosen = ((ranges.kind == PYTHON) & in_python[ranges.name]) | (plain & labelled[ranges.name])
     rows = np.flatnonzero(chosen)
     threads = _same_threads(events)
-    nest = Nest(threads[ranges.thread[rows]], ranges.start_ns[rows], ranges.end_ns[rows])
+    nest = range_nest(events, rows, threads[ranges.thread[rows]])
     words = [names[name].removeprefix(MODULE_EVENT) for name in ranges.name[rows].tolist()]
     return HostModules(words, nest.parents(), nest, threads)
 

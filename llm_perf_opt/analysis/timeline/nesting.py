@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.timeline.intervals import Int, Packing, ordered
+from llm_perf_opt.records.columns import RANGE_KINDS, Events, Ranges
+from llm_perf_opt.records.factor import ranks
 
 Positions = NDArray[np.int32]
 NONE = -1
@@ -100,6 +102,29 @@ class Nest:
         parents = np.empty(len(self.order), np.int32)
         parents[self.order] = np.where(self._parents == NONE, NONE, self.order[np.maximum(self._parents, 0)])
         return parents
+
+
+def range_nest(events: Events, rows: Int | None = None, thread: Int | None = None) -> Nest:
+    """These ranges of a file (None: all), in which the order of rows decides nothing.
+
+    Args:
+        thread: what each is on, where that is not its thread.
+    """
+    ranges = events.ranges if rows is None else events.ranges.take(rows)
+    thread = ranges.thread if thread is None else thread
+    return Nest(thread, ranges.start_ns, ranges.end_ns, among_equals(events, ranges))
+
+
+def among_equals(events: Events, ranges: Ranges) -> Int:
+    """The order of ranges that start and end together: by name, then domain, shapes and kind."""
+    places = ranks(events.names)
+    found: Int = places[ranges.name]
+    for column in (ranges.domain, ranges.shapes):
+        if (column != NONE).any():
+            found = found.astype(np.int64) * (len(places) + 1) + np.where(column == NONE, 0, places[column] + 1)
+    if len(ranges) and (ranges.kind != ranges.kind[0]).any():
+        found = found.astype(np.int64) * len(RANGE_KINDS) + ranges.kind
+    return found
 
 
 def _layers(starts: Int, ends: Int) -> tuple[list[_Layer], Positions]:

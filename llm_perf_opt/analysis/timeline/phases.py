@@ -67,7 +67,8 @@ def find_phases(state: State, rules: Sequence[PhaseRule] = ()) -> Phases:
         names=[*phase_names, OUTSIDE],
         rows=rows,
         numbers=number_of[ranges.name[rows]],
-        nest=Nest(ranges.thread[rows], ranges.start_ns[rows], ranges.end_ns[rows]),
+        # Phases are numbered by name: of two that start and end together the order of rows does not decide.
+        nest=Nest(ranges.thread[rows], ranges.start_ns[rows], ranges.end_ns[rows], number_of[ranges.name[rows]]),
         groups={name: group for name, group in groups.items() if len(group[1])},
     )
 

@@ -12,10 +12,9 @@ from llm_perf_opt.analysis.kernel_names import communicates
 from llm_perf_opt.analysis.timeline.breakdown import DeviceTime, device_time
 from llm_perf_opt.analysis.timeline.intervals import Int
 from llm_perf_opt.analysis.timeline.launches import Launches, find_launches, nesting_ranges
-from llm_perf_opt.analysis.timeline.nesting import Nest
+from llm_perf_opt.analysis.timeline.nesting import Nest, range_nest
 from llm_perf_opt.analysis.timeline.trust import TRUSTED, distrusted, reach_of, stream_numbers
 from llm_perf_opt.records.columns import ABSENT, KERNEL, Events, Note, Small
-from llm_perf_opt.records.factor import ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,7 @@ def analysed(events: Events) -> State:
     """The state of one file; nothing of it depends on the order of rows."""
     events = with_closed_ranges(within_reach(events))
     nested = nesting_ranges(events)
-    ranges = events.ranges
-    columns = (ranges.thread, ranges.start_ns, ranges.end_ns, ranks(events.names)[ranges.name])
-    nest = Nest(*(columns if len(nested) == len(ranges) else (column[nested] for column in columns)))
+    nest = range_nest(events, None if len(nested) == len(events.ranges) else nested)
     launches = find_launches(events, nest, nested)
     streams = stream_numbers(events)
     reason = distrusted(events, streams)
@@ -61,7 +58,7 @@ def analysed(events: Events) -> State:
         communicates=talking,
         streams=streams,
         time=device_time(
-            events, launches, trusted, talking, streams, nest=nest if len(nested) == len(ranges) else None
+            events, launches, trusted, talking, streams, nest=nest if len(nested) == len(events.ranges) else None
         ),
     )
 

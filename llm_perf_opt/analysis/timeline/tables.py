@@ -90,7 +90,9 @@ def operator_table(state: State, phases: Phases) -> list[OperatorTime]:
     shapes = np.append(ranges.shapes[mine], np.full(len(calls), NONE))
     if not len(thread):
         return []
-    own = self_times(Nest(thread, start, end, ranks(names)[name]), thread, start, end)
+    places = ranks([*names, ""])  # the last one is of no shapes
+    place = places[name].astype(np.int64) * len(places) + places[shapes]
+    own = self_times(Nest(thread, start, end, place), thread, start, end)
     phase = phases.of(thread, start)
     several = len(names) + 1
     keys, group = factorized((phase * several + shapes + 1) * several + name)

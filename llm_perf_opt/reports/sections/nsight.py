@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from llm_perf_opt.analysis.kernel_names import category
+from llm_perf_opt.analysis.kernel_names import category, short_name
 from llm_perf_opt.analysis.kernels.analyze import NOT_FOR_TIMES
 from llm_perf_opt.analysis.kernels.classify import by_dram, explain
 from llm_perf_opt.analysis.kernels.figures import DRAM, MEMORY, SM
@@ -127,7 +127,7 @@ def nsys_kernel_data(capture: NsysCapture) -> DataTable:
     total = sum(row.total_ns for row in capture.kernels) or 1
     cells = [
         (
-            row.name,
+            short_name(row.name),
             category(row.name),
             row.instances,
             row.total_ns / 1e6,
@@ -135,6 +135,7 @@ def nsys_kernel_data(capture: NsysCapture) -> DataTable:
             row.median_ns / 1e3,
             row.max_ns / 1e3,
             row.total_ns / total,
+            row.name,
         )
         for row in capture.kernels
     ]
@@ -144,6 +145,7 @@ def nsys_kernel_data(capture: NsysCapture) -> DataTable:
         Column("launches", "count"),
         *(Column(name, "number") for name in ("total ms", "mean µs", "median µs", "max µs")),
         Column("share", "share"),
+        Column("full name"),
     )
     return DataTable(
         title="Kernels of the capture",
@@ -160,18 +162,20 @@ def nsys_kernel_table(rows: Sequence[KernelTime], everything: Sequence[KernelTim
     total = sum(row.total_ns for row in everything) or 1
     cells = tuple(
         (
-            row.name,
+            short_name(row.name),
+            category(row.name),
             f"{row.instances:,}",
             significant(row.total_ns / 1e6),
             significant(row.mean_ns / 1e3),
             significant(row.median_ns / 1e3),
             significant(row.max_ns / 1e3),
             percent(row.total_ns / total),
+            row.name,
         )
         for row in rows
     )
-    columns = ("kernel", "launches", "total ms", "mean µs", "median µs", "max µs", "share")
-    return Table(columns, cells, numeric=frozenset(range(1, len(columns))))
+    columns = ("kernel", "category", "launches", "total ms", "mean µs", "median µs", "max µs", "share", "full name")
+    return Table(columns, cells, numeric=frozenset(range(2, 8)), names=frozenset({0, 8}))
 
 
 def ncu_blocks(capture: NcuCapture, limit: int | None = None) -> list[Block]:
@@ -234,15 +238,18 @@ def result_table(results: Sequence[NcuResult], metrics: Sequence[NcuMetric]) -> 
     cells = tuple(
         (
             str(result.id),
-            result.name,
+            short_name(result.name),
+            category(result.name),
             *(_classes(result) if classified else ()),
             *(significant(result.values.get(name)) for name in names),
+            result.name,
         )
         for result in results
     )
-    head = ("ID", "name", NCU_COLUMN, SM_DRAM_COLUMN) if classified else ("ID", "name")
-    columns = (*head, *(f"{name}, {units[name]}" if units.get(name) else name for name in names))
-    return Table(columns, cells, numeric=frozenset({0, *range(len(head), len(columns))}))
+    head = ("ID", "kernel", "category", *((NCU_COLUMN, SM_DRAM_COLUMN) if classified else ()))
+    columns = (*head, *(f"{name}, {units[name]}" if units.get(name) else name for name in names), "full name")
+    last = len(columns) - 1
+    return Table(columns, cells, numeric=frozenset({0, *range(len(head), last)}), names=frozenset({1, last}))
 
 
 def _classes(result: NcuResult) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from llm_perf_opt.analysis.kernel_names import category
+from llm_perf_opt.analysis.kernel_names import category, short_name
 from llm_perf_opt.artifacts.layout import OPERATORS, REPORT, TABLES
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, ProfileTables
 from llm_perf_opt.records.workload import Profile
@@ -111,13 +111,14 @@ def kernel_data(rows: Sequence[KernelRow]) -> DataTable:
     cells = [
         (
             row.phase,
-            row.name,
+            short_name(row.name),
             category(row.name),
             row.calls,
             row.total_ns / 1e6,
             row.total_ns / row.calls / 1e3 if row.calls else None,
             row.max_ns / 1e3,
             row.total_ns / total,
+            row.name,
         )
         for row in rows
     ]
@@ -130,6 +131,7 @@ def kernel_data(rows: Sequence[KernelRow]) -> DataTable:
         Column("mean µs", "number"),
         Column("max µs", "number"),
         Column("share", "share"),
+        Column("full name"),
     )
     return DataTable(title="Kernels", columns=columns, rows=cells, sorted_by=4, elsewhere=f"{TABLES} of the stage")
 

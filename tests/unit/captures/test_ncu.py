@@ -11,21 +11,30 @@ from hypothesis import strategies as st
 from llm_perf_opt.captures.ncu import export_report, read_raw_csv
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.ncu_launches import csv_launches, raw_launches
+from llm_perf_opt.formats.ncu_raw import MisspeltError, number
 from llm_perf_opt.formats.ncu_rep import read_report
 from tests.unit.formats.ncu_rep_writer import block, kernel, report
 
 STRINGS = ("gpu__time_duration.sum", "dram__bytes_read.sum", "device__attribute_display_name", "sm__count")
-VALUES = (
-    st.none()
-    | st.floats()
-    | st.integers(0, 2**64 - 1)
-    | st.text(st.characters(codec="ascii", categories=("L", "N", "P", "Z")))
-)
+
+
+def is_read(text: str) -> bool:
+    """Whether it is no number with a decimal comma: such a file is refused."""
+    try:
+        number(text)
+    except MisspeltError:
+        return False
+    return True
+
+
+TEXTS = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "Z"))).filter(is_read)
+VALUES = st.none() | st.floats() | st.integers(0, 2**64 - 1) | TEXTS
 
 
 @given(st.lists(st.dictionaries(st.integers(0, 3), VALUES), max_size=4))
 @example([{0: float("nan"), 1: 2**64 - 1, 2: 'A "B", C'}, {0: 1e300, 1: "1,234.5", 3: "n/a"}])
 @example([{0: 0.1, 1: float("inf"), 2: ""}])
+@example([{0: ",", 1: "-,.,", 2: ",e5"}])
 def test_what_is_read_of_a_report_is_what_its_page_says(
     tmp_path_factory: pytest.TempPathFactory, metrics: list[dict[int, int | float | str | None]]
 ) -> None:
@@ -42,6 +51,13 @@ def test_what_is_read_of_a_report_is_what_its_page_says(
         else:
             with pytest.raises(StageError, match="no launches"):
                 list(raw_launches(read_report(path), "it", lambda _: True))
+
+
+@pytest.mark.parametrize("text", ["1,5", ",5", "-1,23", "1.234,5", "1,5e3"])
+def test_a_decimal_comma_in_a_report_is_refused_as_in_its_page(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.ncu-rep").write_bytes(report(block(kernels=[kernel("f()", {0: text})], strings=STRINGS)))
+    with pytest.raises(MisspeltError, match="decimal comma"):
+        export_report(tmp_path / "x.ncu-rep", tmp_path / "raw.csv")
 
 
 def test_a_broken_report_leaves_no_page(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.formats.torch_events import read_events
 from llm_perf_opt.records.columns import About
 from llm_perf_opt.records.device_timeline import DeviceTimeline
+from llm_perf_opt.records.kernels import Choice
 from tests.unit.timeline.build import Call, Piece, Rows, Span
 from tests.unit.timeline.example import EVENTS
 from tests.unit.timeline.files import write_trace
@@ -68,6 +69,6 @@ def test_the_kernels_of_a_trace_by_phase(tmp_path: Path) -> None:
     assert read_events(tmp_path / "trace.json").about.tool == "torch.profiler"
     found = top_kernels(tmp_path / "trace.json", 10)
     assert [(row.name, row.launches) for row in found.kernels] == [("gemm", 1), ("graphed", 1)]
-    assert [row.name for row in top_kernels(tmp_path / "trace.json", 10, "decode").kernels] == ["gemm"]
-    with pytest.raises(ConfigError, match="no kernels in it"):
-        top_kernels(tmp_path / "trace.json", 10, "prefill")
+    assert [row.name for row in top_kernels(tmp_path / "trace.json", 10, Choice(phase="decode")).kernels] == ["gemm"]
+    with pytest.raises(ConfigError, match="no kernels of it"):
+        top_kernels(tmp_path / "trace.json", 10, Choice(phase="prefill"))

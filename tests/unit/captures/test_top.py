@@ -17,7 +17,7 @@ from llm_perf_opt.captures.top_file import read_top, to_yaml
 from llm_perf_opt.captures.top_kernels import exact_pattern, top_kernels
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS
-from llm_perf_opt.records.kernels import TopKernel, TopKernels
+from llm_perf_opt.records.kernels import Choice, TopKernel, TopKernels
 from llm_perf_opt.records.tables import KernelRow, ProfileTables, write_tables
 from llm_perf_opt.records.tools import KernelTime, NsysCapture, Tool
 
@@ -111,13 +111,13 @@ def test_a_torch_profile_by_phase_and_without_copies(tmp_path: Path) -> None:
     assert [(kernel.name, kernel.launches, kernel.share, kernel.launch_skip) for kernel in found.kernels] == [
         ("gemm", 10, 0.8, 5), ("norm", 4, 0.2, 2)
     ]  # fmt: skip
-    decode = top_kernels(run / "torch_profiler" / "profile.sqlite", 1, "decode")
+    decode = top_kernels(run / "torch_profiler" / "profile.sqlite", 1, Choice(phase="decode"))
     assert [(kernel.name, kernel.share, kernel.mean_us) for kernel in decode.kernels] == [("gemm", 0.5, 0.025)]
     assert decode.kernels_left_out == 1
     assert decode.spelling == "torch"
     assert decode.source.endswith("profile.sqlite, phase decode")
     with pytest.raises(ConfigError, match="one of decode, prefill"):
-        top_kernels(run, 10, "warmup")
+        top_kernels(run, 10, Choice(phase="warmup"))
 
 
 @pytest.mark.parametrize(("left_out", "share"), [(0, 0.75), (3, None)])
@@ -154,7 +154,7 @@ def test_sources_without_kernels_say_why(tmp_path: Path) -> None:
         with pytest.raises(MissingError, match=words):
             top_kernels(source, 10)
     with pytest.raises(MissingError, match="which phases are in"):
-        top_kernels(tmp_path / "bare", 10, "decode")
+        top_kernels(tmp_path / "bare", 10, Choice(phase="decode"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llm_perf_opt.analysis.timeline.breakdown import CAUSES, PARTS
 from llm_perf_opt.analysis.timeline.state import analysed
 from llm_perf_opt.analysis.timeline.summary import summary
-from llm_perf_opt.records.columns import COPY, OPERATOR
+from llm_perf_opt.records.columns import COPY, OPERATOR, PUSH_POP, PYTHON
 from llm_perf_opt.records.device_timeline import DeviceTimeline
 from tests.unit.timeline import brute
 from tests.unit.timeline.build import Call, Piece, Rows, Span
@@ -82,7 +82,22 @@ def totals(record: DeviceTimeline) -> dict[str, object]:
     return record.model_dump(exclude={"gaps"}) | {"gaps": [gap.duration_ns for gap in record.gaps]}
 
 
+SAME_TIME = Rows(
+    work=[Piece(10, 20, correlation=1)],
+    # Ranges of two names, domains and kinds, and calls of one id, that begin and some of them end together.
+    calls=[Call(2, 3, correlation=1), Call(2, 4, correlation=1), Call(2, 4, name="cudaMalloc")],
+    spans=[
+        Span(1, 5, name=name, kind=kind, domain=domain)
+        for name, domain in (("decode", None), ("prefill", None), ("work", "alpha"), ("work", None))
+        for kind in (PUSH_POP, PYTHON)
+    ],
+)
+
+
 @given(time_lines(), st.integers(1, 5))
+@example(SAME_TIME, 1)
+@example(SAME_TIME, 2)
+@example(SAME_TIME, 3)
 def test_the_order_of_rows_and_names_does_not_matter(rows: Rows, seed: int) -> None:
     assert totals(summary(rows.events(seed))) == totals(summary(rows.events()))
 

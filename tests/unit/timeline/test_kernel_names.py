@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import functools
+import gzip
+import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from llm_perf_opt.analysis.kernel_names import category, communicates, demangled, identity, short_name
+from llm_perf_opt.formats.nsys_export import KERNELS
 
 SAME = [
     [
@@ -74,19 +80,66 @@ def test_categories(name: str) -> None:
 
 
 def test_nested_names_of_mangled_ones_are_read() -> None:
+    assert short_name("_Z22ncclDevKernel_SendRecv24ncclDevKernelArgsStorageILm4096EE") == "ncclDevKernel_SendRecv"
+    mangled = "_ZN2at6native29vectorized_elementwise_kernelILi128ENS0_13BUnaryFunctorIfffNS0_10MulFunctorIfEEEEEvv"
+    assert short_name(mangled) == "vectorized_elementwise_kernel MulFunctor"
     assert demangled("_ZN7ck_tile6kentryILi1EEEvv") == "ck_tile::kentry<ILi1EEEvv>"
     assert demangled("_Zfoo") == "_Zfoo"
     assert short_name("x" * 100).endswith("…")
 
 
-def test_recorded_names_of_ncu_are_among_those_of_nsys(shared_data: Path) -> None:
-    known = set()
-    for phase in ("decode", "prefill"):
-        with (shared_data / "nsys" / f"dsocr-rtx5090-{phase}-cuda_gpu_kern_sum.csv").open(encoding="utf-8") as file:
-            known |= {identity(row["Name"]) for row in csv.DictReader(file)}
-    names = set()
-    for path in (shared_data / "ncu" / "dsocr-rtx5090-v1").glob("kernel_*/ncu.details.csv"):
+@functools.cache
+def recorded(data: Path) -> dict[str, frozenset[str]]:
+    """Tool → the names of kernels in its recorded files; `base` and `mangled`: other spellings of nsys's."""
+    found: dict[str, set[str]] = {"nsys": set(), "torch": set(), "ncu": set(), "base": set(), "mangled": set()}
+    for path in (data / "nsys").glob("*kern_sum.csv"):
+        with path.open(encoding="utf-8") as file:
+            found["nsys"] |= {row["Name"] for row in csv.DictReader(file)}
+    for path in (data / "nsys").glob("*.sqlite"):
+        with contextlib.closing(sqlite3.connect(path)) as export:
+            for kind, column in (("nsys", "demangledName"), ("base", "shortName"), ("mangled", "mangledName")):
+                query = f"SELECT DISTINCT value FROM {KERNELS} JOIN StringIds ON id = {column}"
+                with contextlib.suppress(sqlite3.OperationalError):
+                    found[kind] |= {name for (name,) in export.execute(query)}
+    for name in ("b200-eager-vllm", "h100-qwen1.5-0.5b", "vllm-decode-full-graph"):
+        trace = json.loads(gzip.decompress((data / "torch" / f"{name}.json.gz").read_bytes()))
+        found["torch"] |= {event["name"] for event in trace["traceEvents"] if event.get("cat") == "kernel"}
+    for path in (data / "ncu" / "dsocr-rtx5090-v1").glob("kernel_*/ncu.details.csv"):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("==")]
-        names |= {row["Kernel Name"] for row in csv.DictReader(lines)}
-    assert len(names) == 18
-    assert {name for name in names if identity(name) not in known} == set()
+        found["ncu"] |= {row["Kernel Name"] for row in csv.DictReader(lines)}
+    return {kind: frozenset(names) for kind, names in found.items()}
+
+
+# Kernels that two tools recorded in these files. The others of one short name differ in their template arguments.
+IN_COMMON = {("nsys", "ncu"): 18, ("nsys", "torch"): 23, ("ncu", "torch"): 10}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("tools", IN_COMMON, ids=" and ".join)
+def test_recorded_names_of_one_kernel_give_one_identity(shared_data: Path, tools: tuple[str, str]) -> None:
+    one, other = ({identity(name): name for name in recorded(shared_data)[tool]} for tool in tools)
+    same = one.keys() & other.keys()
+    assert len(same) == IN_COMMON[tools]
+    spelt_apart = [key for key in same if one[key] != other[key]]
+    assert len(spelt_apart) >= len(same) - 10  # names without arguments are spelt alike
+    for key in same:
+        assert short_name(one[key]) == short_name(other[key])
+        assert category(one[key]) == category(other[key])
+
+
+@pytest.mark.real_data
+def test_two_kernels_of_one_tool_keep_two_identities(shared_data: Path) -> None:
+    for tool in ("nsys", "ncu", "torch"):
+        names = recorded(shared_data)[tool]
+        assert len({identity(name) for name in names}) == len(names)
+
+
+@pytest.mark.real_data
+def test_base_and_mangled_names_are_read_as_the_function_that_they_name(shared_data: Path) -> None:
+    names = recorded(shared_data)
+    functions = {identity(name).partition("<")[0] for name in names["nsys"]}
+    shown = {short_name(name) for name in names["nsys"]}
+    assert len(names["base"]) > 10
+    assert {name for name in names["base"] if identity(name) not in functions} == set()
+    assert len(names["mangled"]) > 10
+    assert {name for name in names["mangled"] if short_name(name) not in shown} == set()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_perf_opt.analysis.kernel_names import synchronises
@@ -49,8 +49,16 @@ def truths(draw: st.DrawFn) -> tuple[list[TrueCollective], list[TrueClock]]:
     return found, [TrueClock(), *(draw(clock) for _ in range(ranks - 1))]
 
 
+# Ends that lie close together, so that the first line through them is far from those that do not.
+CLOSE = [
+    TrueCollective((end - 1,) * 3, end)
+    for end in (4607152, 14607153, 20271967, 25271971, 26271972, 27271979, 33271983, 38529326, 39529332, 45287733)
+]
+
+
 @settings(max_examples=25)
 @given(truths())
+@example((CLOSE, [TrueClock(), TrueClock(-3599999999999, -50), TrueClock(-571985962392, 50)]))
 def test_skew_and_lateness_are_what_they_were_whatever_the_clocks_show(
     given_truth: tuple[list[TrueCollective], list[TrueClock]],
 ) -> None:
