@@ -56,16 +56,6 @@ class Verbatim:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A drawing that was written beside the report; made here, its text already escaped."""
-
-    title: str
-    file: str
-    """Relative to the report."""
-    svg: str
-
-
-@dataclass(frozen=True)
 class Command:
     """A command line to copy."""
 
@@ -128,7 +118,7 @@ class Chart(ABC):
         return self
 
 
-Block = Paragraph | Lead | Items | Table | Verbatim | Picture | Command | Gallery | Chart
+Block = Paragraph | Lead | Items | Table | Verbatim | Command | Gallery | Chart
 
 
 @dataclass(frozen=True)

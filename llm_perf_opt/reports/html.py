@@ -26,7 +26,6 @@ from llm_perf_opt.reports.document import (
     Items,
     Lead,
     Paragraph,
-    Picture,
     Section,
     Shown,
     Table,
@@ -37,7 +36,6 @@ from llm_perf_opt.reports.terminal_text import shorten
 
 LONGEST_CELL, LONGEST_LINE, LONGEST_TEXT = 300, 4_000, 20_000
 """Characters shown of one text; a longer one loses its middle."""
-_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
 def escape(text: str, longest: int = LONGEST_LINE) -> str:
@@ -59,22 +57,21 @@ def to_html(document: Document) -> str:
         body.append("</section>")
     page = "\n".join([*body, "</main>"])
     script = _script(tuple(sorted({chart.KIND for chart, _ in drawn})))
-    styles = (_file("page.css"), *dict.fromkeys(_STYLE.findall(page)))
+    style = _file("page.css")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, styles)}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, style)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{styles[0]}</style></head>\n<body>\n{page}\n<script>{script}</script></body></html>\n"
+        f"<title>{title}</title><style>{style}</style></head>\n<body>\n{page}\n<script>{script}</script></body></html>\n"
     )
 
 
-def _policy(script: str, styles: tuple[str, ...]) -> str:
+def _policy(script: str, style: str) -> str:
     def digest(text: str) -> str:
         return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'"
 
-    allowed = " ".join(map(digest, styles))
     return (
-        f"default-src 'none'; script-src {digest(script)}; style-src {allowed}; img-src data:; base-uri 'none'; "
+        f"default-src 'none'; script-src {digest(script)}; style-src {digest(style)}; img-src data:; base-uri 'none'; "
         "form-action 'none'"
     )
 
@@ -134,8 +131,6 @@ def _block(block: Block) -> str:
             found = "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
         case Verbatim():
             found = f"<pre>{escape(block.text, LONGEST_TEXT)}</pre>"
-        case Picture():
-            found = f'<div class="wide" aria-label="{escape(block.title)}">{block.svg}</div>'
         case Command():
             found = f'<div class="command"><pre><code>{escape(block.text, LONGEST_TEXT)}</code></pre></div>'
         case Gallery():

@@ -8,7 +8,7 @@ from typing import Literal
 
 from llm_perf_opt.analysis.metrics import BatchCost
 from llm_perf_opt.records.workload import Repeat
-from llm_perf_opt.reports.charts.roofline import Point, RooflineChart
+from llm_perf_opt.reports.charts.roofline import Point, Roof, RooflineChart
 from llm_perf_opt.reports.document import Paragraph, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts
 from llm_perf_opt.reports.section import ReportSection
@@ -36,8 +36,7 @@ def section(facts: RunFacts) -> Section | None:
         title="Roofline of the phases",
         note=note,
         points=points,
-        peak_flops_per_s=None if peaks is None else peaks.flops_per_s,
-        bandwidth_bytes_per_s=None if peaks is None else peaks.bytes_per_s,
+        roofs=() if peaks is None or not known else (Roof(peaks.source, peaks.flops_per_s, peaks.bytes_per_s),),
     )
     return Section("Roofline", (chart,))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,9 @@ from llm_perf_opt.analysis.kernels.analyze import analyze_launch
 from llm_perf_opt.analysis.kernels.arithmetic import executed, tensor_paths, widest
 from llm_perf_opt.analysis.kernels.figures import dram_bytes
 from llm_perf_opt.records.kernels import KernelLaunch, Launch
-from llm_perf_opt.reports.kernels import kernel_roofline
+from llm_perf_opt.reports.charts.roofline import RooflineChart
+from llm_perf_opt.reports.document import Table
+from llm_perf_opt.reports.kernel_roofline import kernel_roofline
 
 OP = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
 TENSOR = "sm__ops_path_tensor_src_"
@@ -22,10 +25,13 @@ def made(metrics: dict[str, float], gpu: str | None = None, grid: str = "") -> L
     return Launch("file", "1", "0", "gemm", grid, "(32, 1, 1)", "0", "9.0", metrics, gpu)
 
 
-def drawn(launches: list[KernelLaunch]) -> str:
-    roofline = kernel_roofline(launches)
+NO_TABLE = Table((), ())
+
+
+def drawn(launches: list[KernelLaunch]) -> RooflineChart:
+    roofline = kernel_roofline(launches, NO_TABLE)
     assert roofline is not None
-    return roofline.svg()
+    return roofline
 
 
 def point(found: KernelLaunch, kind: str) -> dict[str, object]:
@@ -172,12 +178,20 @@ def test_what_cannot_be_known_is_null_with_a_reason() -> None:
     assert "above the roof" in str(above["reason"])
 
 
-def test_the_drawing_tells_gpus_apart_and_escapes_names() -> None:
-    found = [analyze_launch(made(MEASURED, gpu)) for gpu in ("NVIDIA <L4>", "NVIDIA H100")]
+def test_the_roofline_tells_gpus_apart() -> None:
+    found = [analyze_launch(made(MEASURED, gpu)) for gpu in ("NVIDIA L4", "NVIDIA H100")]
     one, two = (drawn(launches) for launches in (found[:1], found))
-    assert "NVIDIA" not in one
-    assert "NVIDIA &lt;L4&gt;" in two
-    assert two.count(">DRAM 100.0 GB/s<") == 2
-    assert kernel_roofline([analyze_launch(made({}))]) is None
-    assert "numbers: rows" in two
-    assert "numbers: rows" not in drawn(found * 30)
+    assert [roof.name for roof in one.roofs] == ["fp32"]
+    assert [roof.name for roof in two.roofs] == ["fp32, NVIDIA H100", "fp32, NVIDIA L4"]
+    assert {roof.bandwidth_bytes_per_s for roof in two.roofs} == {100e9}
+    assert [(point.roof, point.row) for point in two.points] == [(1, 0), (0, 0)]
+    assert kernel_roofline([analyze_launch(made({}))], NO_TABLE) is None
+
+
+def test_kernels_are_listed_by_their_time_under_ncu() -> None:
+    launches = [made({**MEASURED, "gpu__time_duration.sum": ns}) for ns in (10.0, 1000.0, 20.0)]
+    named = [replace(launch, kernel=name) for launch, name in zip(launches, ("a", "b", "a"), strict=True)]
+    chart = drawn([analyze_launch(launch) for launch in named])
+    assert chart.listed is not None
+    assert [row[:3] for row in chart.listed.rows] == [("b", "1", "1.000"), ("a", "2", "0.03000")]
+    assert [(point.name, point.row) for point in chart.points] == [("b", 0), ("a", 1), ("a", 1)]
