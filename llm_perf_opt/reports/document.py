@@ -32,6 +32,8 @@ class Items:
     """A list of sentences."""
 
     items: tuple[str, ...]
+    evidence: tuple[str | None, ...] = ()
+    """Of each sentence the title of the section that shows what it rests on; a page links to it where it has that."""
 
 
 @dataclass(frozen=True)

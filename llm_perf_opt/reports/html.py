@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from hashlib import sha256
 from html import escape as escape_html
 from importlib import resources
+from types import MappingProxyType
 
 from llm_perf_opt.escaping import visible
 from llm_perf_opt.reports.document import (
@@ -45,6 +46,7 @@ def escape(text: str, longest: int = LONGEST_LINE) -> str:
 def to_html(document: Document) -> str:
     title = escape(document.title)
     names = _names(document.sections)
+    places = dict(zip((section.title for section in document.sections), names, strict=True))
     body = [
         f"<header><h1>{title}</h1>{_badges(document.badges)}{_contents(document.sections, names)}</header>",
         "<main>",
@@ -53,7 +55,9 @@ def to_html(document: Document) -> str:
     charts = iter(drawn)
     for section, name in zip(document.sections, names, strict=True):
         body.append(f'<section id="{name}"><h2>{escape(section.title)}</h2>')
-        body += [_chart(*next(charts)) if isinstance(block, Chart) else _block(block) for block in section.blocks]
+        body += [
+            _chart(*next(charts)) if isinstance(block, Chart) else _block(block, places) for block in section.blocks
+        ]
         body.append("</section>")
     page = "\n".join([*body, "</main>"])
     script = _script(tuple(sorted({chart.KIND for chart, _ in drawn})))
@@ -121,14 +125,18 @@ def _chart(chart: Chart, data: str) -> str:
     )
 
 
-def _block(block: Block) -> str:
+Places = Mapping[str, str]
+"""Title of a section → what links call it."""
+
+
+def _block(block: Block, places: Places = MappingProxyType({})) -> str:
     match block:
         case Paragraph():
             found = f"<p>{escape(block.text)}</p>"
         case Lead():
             found = f'<p class="lead">{escape(block.text)}</p>'
         case Items():
-            found = "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
+            found = _items(block, places)
         case Verbatim():
             found = f"<pre>{escape(block.text, LONGEST_TEXT)}</pre>"
         case Command():
@@ -140,6 +148,15 @@ def _block(block: Block) -> str:
         case _:
             raise TypeError(f"a block of a page is none of ours: {type(block).__name__}")
     return found
+
+
+def _items(items: Items, places: Places) -> str:
+    links = [
+        f' <a href="#{places[title]}">Evidence: {escape(title)}</a>' if title is not None and title in places else ""
+        for title in items.evidence
+    ] or [""] * len(items.items)
+    lines = (f"<li>{escape(item)}{link}</li>" for item, link in zip(items.items, links, strict=True))
+    return f"<ul>{''.join(lines)}</ul>"
 
 
 def _shown(shown: Shown) -> str:

@@ -89,7 +89,7 @@ def _row(kernel: str, launches: Sequence[KernelLaunch]) -> tuple[str, ...]:
 
 def _remark(number: int, point: RooflinePoint) -> str:
     share = "" if point.share_of_roof is None else f", {percent(point.share_of_roof)} of the roof"
-    return f"launch {number}, {point.kind}{share}"
+    return f"launch {number}{share}"
 
 
 def device_of(launch: KernelLaunch) -> str:

@@ -7,8 +7,16 @@ kinds.changes = (stage, data) => {
   stage.append(legend, canvas, make("p", { className: "soft" }, `Left: ${data.dots} of A and of B as dots and their medians as lines, on an axis of each figure's own. Right: the change of B against A with its interval, on one axis; what goes beyond it ends in an arrow. Green: B is better, red: worse.`));
   const tip = tipOf(stage);
   const toneOf = (good) => (good === true ? "good" : good === false ? "bad" : "soft");
+  const head = 24;
+  let row = 0;
+  canvas.addEventListener("pointermove", (event) => {
+    const found = data.changes[Math.floor((inside(event, canvas)[1] - head) / row)];
+    tip(found ? `${found.name}\n${found.words}\n${found.said} (${found.verdict})` : "", ...inside(event, stage));
+  });
+  canvas.addEventListener("pointerleave", () => tip(""));
   drawn(canvas, (width) => {
-    const narrow = width < 720, row = narrow ? 74 : 46, head = 24;
+    const narrow = width < 720;
+    row = narrow ? 74 : 46;
     const strip = narrow ? [4, width * 0.4] : [210, 210 + (width - 300) * 0.38];
     const change = narrow ? [width * 0.46, width - 4] : [strip[1] + 30, width - 92];
     const svg = draw("svg", { width, height: head + data.changes.length * row + 6, "aria-hidden": "true" });
@@ -33,10 +41,6 @@ kinds.changes = (stage, data) => {
       svg.append(verdict);
       strips_(svg, found, strip, middleOf);
       interval_(svg, found, middleOf);
-      const box = draw("rect", { x: 0, y: top, width, height: row - 2, fill: "transparent" });
-      box.addEventListener("pointermove", (event) => tip(`${found.name}\n${found.words}\n${found.said} (${found.verdict})`, ...inside(event, stage)));
-      box.addEventListener("pointerleave", () => tip(""));
-      svg.append(box);
     });
     canvas.replaceChildren(svg);
 

@@ -20,7 +20,7 @@ kinds.curves = (stage, data) => {
   const room = (most(heights) - least(heights) || Math.abs(most(heights)) || 1) * 0.08;
   const steep = data.up_logarithmic;
   const y0 = steep ? 10 ** Math.floor(Math.log10(least(heights))) : data.from_zero ? 0 : Math.max(least(heights) - room, least(heights) > 0 ? 0 : -Infinity), y1 = steep ? 10 ** Math.ceil(Math.log10(most(heights))) : most(heights) + room;
-  const tall = 300, left = 64, right = 18, bottom = 40, head = 20;
+  const tall = 300, left = 64, right = 18, bottom = 40, head = 28;
   const scale = data.logarithmic ? Math.log : (value) => value;
   // Each value where they are few, else doublings, or round numbers.
   const places = (width) => {

@@ -24,7 +24,7 @@ kinds.roofline = (stage, data) => {
   const [x0, x1] = ends(intensities), [y0, y1] = ends(rates);
   const prefixes = { 3: "k", 6: "M", 9: "G", 12: "T", 15: "P" };
   const power = (exponent) => { const base = exponent - (((exponent % 3) + 3) % 3); return base in prefixes ? `${10 ** (exponent - base)} ${prefixes[base]}` : exponent >= -4 && exponent < 3 ? String(Number((10 ** exponent).toPrecision(1))) : `1e${exponent}`; };
-  const tall = 320, left = 62, right = 14, bottom = 40, head = 20;
+  const tall = 320, left = 62, right = 14, bottom = 40, head = 28;
   drawn(frame, (width) => {
     const x = (value) => left + (Math.log10(value) - x0) / (x1 - x0) * (width - left - right);
     const y = (value) => head + (1 - (Math.log10(value) - y0) / (y1 - y0)) * (tall - head - bottom);
@@ -65,7 +65,7 @@ kinds.roofline = (stage, data) => {
       const style = { fill: ink, "fill-opacity": few ? 1 : 0.75, stroke: "var(--bg)", "stroke-width": few ? 0 : 0.7 };
       const dot = shaped && tone === "prefill" ? draw("rect", { x: x(intensity) - size, y: y(rate) - size, width: 2 * size, height: 2 * size, ...style })
         : draw("circle", { cx: x(intensity), cy: y(rate), r: size, ...style });
-      dot.addEventListener("pointermove", (event) => tip(`${middle(name, 200)}\n${wordsOf(point)}${remark ? `\n${remark}` : ""}`, ...inside(event, stage)));
+      dot.addEventListener("pointermove", (event) => tip(`${middle(name, 200)}\n${several ? `${data.roofs[roof][0]}: ` : ""}${wordsOf(point)}${remark ? `\n${remark}` : ""}`, ...inside(event, stage)));
       dot.addEventListener("pointerleave", () => tip(""));
       if (data.listed) dot.addEventListener("click", () => { isolate(row === alone ? null : row); });
       dots.push([dot, row]);

@@ -140,3 +140,10 @@ def test_a_long_word_in_a_list_is_folded_and_not_cut() -> None:
     shown = io.StringIO()
     print_document(Document("", (Section("", (Items(("x" * 100,)),)),)), shown, width=40, colours=False)
     assert shown.getvalue().count("x") == 100
+
+
+def test_a_sentence_links_to_the_section_that_shows_its_evidence_where_the_page_has_it() -> None:
+    said = Items(("one", "two", "three"), evidence=("Every <step>", "Not here", None))
+    page = to_html(Document("t", (Section("s", (said,)), Section("Every <step>", ()))))
+    assert '<li>one <a href="#every-step">Evidence: Every &lt;step&gt;</a></li><li>two</li><li>three</li>' in page
+    assert '<section id="every-step">' in page
