@@ -130,7 +130,7 @@ def _table(figures: Sequence[str], series: TrendSeries, limit: int) -> Table:
     )
     count = len(columns)
     return Table(
-        columns, rows, numeric=frozenset(range(2, count - 1)), names=frozenset({1}), important=(0, *range(3, count))
+        columns, rows, numeric=frozenset({0, *range(2, count - 1)}), names=frozenset({1}), important=(0, *range(3, count))
     )
 
 

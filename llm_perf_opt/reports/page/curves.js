@@ -30,9 +30,11 @@ kinds.curves = (stage, data) => {
       return data.labels.filter((_, at) => at % every === 0);
     }
     const distinct = [...new Set(across)].sort((a, b) => a - b);
-    const named = (value) => [value, significant(value, Math.abs(value) >= 1000 ? 6 : 4).replace(/\.0+$/, "")];
-    if (!data.logarithmic) return ticks(x0, x1, few).map(named);
-    if (distinct.length <= few) return distinct.map(named);
+    const named = (value) => [value, significant(value, Math.abs(value) >= 1000 ? 6 : 4).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "")];
+    const whole = distinct.every((value) => value === Math.round(value));
+    const apart = distinct.every((value, at) => !at || (scale(value) - scale(distinct[at - 1])) / (scale(x1) - scale(x0)) * width > 45);
+    if (whole ? apart : data.logarithmic && distinct.length <= few) return distinct.map(named);
+    if (!data.logarithmic) return ticks(x0, x1, few).filter((value) => !whole || value === Math.round(value)).map(named);
     const found = [];
     for (let value = x0, factor = 2 ** Math.max(1, Math.ceil(Math.log2(x1 / x0) / few)); value <= x1 * 1.0001; value *= factor) found.push(named(value));
     return found;
