@@ -1,4 +1,4 @@
-"""Draws the pictures of "How to read a report" beside this file from the page of a run, and of other pages, in Chromium:
+"""Draws the pictures of "How to read a report" beside this file from the page of a run and other pages, in Chromium:
 
 uv run python docs/images/report_pages.py RUN [comparison.html] [kernels.html] [static_sweep.html]
 """

@@ -129,9 +129,8 @@ def _table(figures: Sequence[str], series: TrendSeries, limit: int) -> Table:
         for point in points
     )
     count = len(columns)
-    return Table(
-        columns, rows, numeric=frozenset({0, *range(2, count - 1)}), names=frozenset({1}), important=(0, *range(3, count))
-    )
+    numeric = frozenset({0, *range(2, count - 1)})
+    return Table(columns, rows, numeric=numeric, names=frozenset({1}), important=(0, *range(3, count)))
 
 
 def _cell(figure: TrendFigure, *, mixed: bool) -> str:
