@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from llm_perf_opt.analysis.kernels.analyze import analyze_launch, arithmetic_by_kernel, is_read
 from llm_perf_opt.artifacts.layout import COMMAND, DETAILS, ENVIRONMENT, MANIFEST, RAW, stage_dir
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.ncu_launches import ForeignTableError, Wanted, csv_launches, raw_launches
 from llm_perf_opt.formats.ncu_raw import MisspeltError, Profiled
 from llm_perf_opt.formats.ncu_rep import read_report, read_rules
 from llm_perf_opt.opening import open_file, read_file
-from llm_perf_opt.records.kernels import Launch, RuleResult, Unreadable
+from llm_perf_opt.records.kernels import KernelArithmetic, Launch, RuleResult, Unreadable
 from llm_perf_opt.records.tools import NcuCapture
 from llm_perf_opt.registry import stage_leaving
 
@@ -58,6 +59,11 @@ def find_kernels(paths: Iterable[Path], wanted: Wanted) -> Found:
             missing = "no such file or folder"
             found.problems.append(Unreadable(path=str(path), reason=missing, exit_code=MissingError.exit_code))
     return found
+
+
+def arithmetic_of(file: Path) -> tuple[KernelArithmetic, ...]:
+    """What the kernels of one export or report computed; empty where that was not counted, or it cannot be read."""
+    return arithmetic_by_kernel(map(analyze_launch, find_kernels([file], is_read).launches))
 
 
 def _read_folder(folder: Path, found: Found, wanted: Wanted) -> None:

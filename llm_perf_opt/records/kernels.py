@@ -113,6 +113,19 @@ class RooflinePoint(Record):
     """Why something is null."""
 
 
+class KernelArithmetic(Record):
+    """What all profiled launches of one kernel computed of one kind, together."""
+
+    kernel: str
+    kind: str
+    """As of a `RooflinePoint`."""
+    launches: int
+    flops: float
+    dram_bytes: float
+    duration_ns: float
+    """Under ncu."""
+
+
 class KernelLaunch(Record):
     """One profiled launch and what limits it."""
 

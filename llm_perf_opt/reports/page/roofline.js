@@ -57,7 +57,7 @@ kinds.roofline = (stage, data) => {
       }
     });
     const few = data.points.length <= 8 && !data.listed, size = few ? 6 : 4.5;
-    const taken = [];
+    const taken = [], toned = data.points.filter((point) => point[3] !== "rest").length;
     dots.length = 0;
     for (const point of data.points) {
       const [place, intensity, rate, tone, remark, roof, row] = point, name = data.names[place];
@@ -70,7 +70,7 @@ kinds.roofline = (stage, data) => {
       if (data.listed) dot.addEventListener("click", () => { isolate(row === alone ? null : row); });
       dots.push([dot, row]);
       svg.append(dot);
-      if (!few) continue;
+      if (!few && (tone === "rest" || toned > 8)) continue;
       const label = middle(width > 560 ? `${name}: ${wordsOf(point)}` : name, 60), wide = ruler.measureText(label).width;
       const after = x(intensity) + 10 + wide < width;
       let line = y(rate) + 4;

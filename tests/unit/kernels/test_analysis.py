@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.analysis.kernels.analyze import analyze_launch
+from llm_perf_opt.analysis.kernels.analyze import analyze_launch, arithmetic_by_kernel
 from llm_perf_opt.analysis.kernels.arithmetic import executed, tensor_paths, widest
 from llm_perf_opt.analysis.kernels.figures import dram_bytes
 from llm_perf_opt.records.kernels import KernelLaunch, Launch
@@ -195,3 +195,13 @@ def test_kernels_are_listed_by_their_time_under_ncu() -> None:
     assert chart.listed is not None
     assert [row[:3] for row in chart.listed.rows] == [("b", "1", "1.000"), ("a", "2", "0.03000")]
     assert [(point.name, point.row) for point in chart.points] == [("b", 0), ("a", 1), ("a", 1)]
+
+
+def test_the_arithmetic_of_a_kernel_is_that_of_all_its_launches() -> None:
+    launches = [made({**MEASURED, "gpu__time_duration.sum": ns}) for ns in (10.0, 1000.0, 20.0)]
+    named = [replace(launch, kernel=name) for launch, name in zip(launches, ("a", "b", "a"), strict=True)]
+    uncounted = [made({"gpu__time_duration.sum": 1e6}), made({**MEASURED, "dram__bytes.sum": 0.0})]
+    b, a = arithmetic_by_kernel(map(analyze_launch, [*named, *uncounted]))
+    assert (b.kernel, b.launches, b.duration_ns) == ("b", 1, 1000.0)
+    assert (a.kernel, a.kind, a.launches, a.duration_ns) == ("a", "fp32", 2, 30.0)
+    assert (a.flops, a.dram_bytes) == (2 * 4000.0, 2 * 1000.0)
