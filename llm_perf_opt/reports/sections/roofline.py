@@ -22,9 +22,9 @@ def section(facts: RunFacts) -> Section | None:
     points = tuple(_points(measured)) if measured is not None and counted else ()
     kernels = tuple(_kernels(facts))
     if not points and not kernels:
-        return (
-            Section("Roofline", (Paragraph(f"Not drawn: {_uncounted(measured)}."),)) if measured and counted else None
-        )
+        if measured is None or not counted:
+            return None
+        return Section("Roofline", (Paragraph(f"Not drawn: {_uncounted(measured)}."),))
     roofs, note = _roof(measured)
     if points:
         note = f"{PHASES} {note}"
