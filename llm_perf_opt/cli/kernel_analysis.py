@@ -29,7 +29,7 @@ def analyze_paths(paths: Sequence[Path], gpu: str | None = None) -> tuple[Kernel
     if gpu is not None and others:
         console.note(f"--gpu {gpu} is not used for launches that name their GPU: {', '.join(others)}")
     launches = [replace(launch, gpu=launch.gpu or gpu) for launch in found.launches]
-    return analyze_kernels(launches, found.problems), found.passed_over
+    return analyze_kernels(launches, found.problems, found.captured_ns), found.passed_over
 
 
 def failed(analysis: KernelAnalysis) -> LlmperfError:

@@ -146,7 +146,7 @@ def has_value(value: Value) -> bool:
 
 
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})*(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE)
-_COMMAS = re.compile(r"[-+]?[\d.]*(,[\d.]*)+(e[-+]?\d+)?", re.IGNORECASE)
+_COMMAS = re.compile(r"(?=.*\d)[-+]?[\d.]*(,[\d.]*)+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def number(value: Value) -> float | None:

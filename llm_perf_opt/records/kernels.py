@@ -170,6 +170,8 @@ class KernelAnalysis(Record):
 
     schema_version: Literal[1] = 1
     launches: tuple[KernelLaunch, ...]
+    captured_ns: dict[str, int] = Field(default_factory=dict)
+    """Kernel → time of all its launches in nsys captures of the same runs; kernels that are in none are left out."""
     problems: tuple[Unreadable, ...] = ()
     note: str
     """What its times are not for."""

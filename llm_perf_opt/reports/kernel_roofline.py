@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from llm_perf_opt.analysis.kernel_names import short_name
-from llm_perf_opt.records.kernels import KernelLaunch, RooflinePoint
+from llm_perf_opt.records.kernels import KernelAnalysis, KernelLaunch, RooflinePoint
 from llm_perf_opt.reports.charts.roofline import Listed, Point, Roof, RooflineChart
 from llm_perf_opt.reports.document import Table
 from llm_perf_opt.reports.units import percent, significant
@@ -15,13 +15,14 @@ MOST_LISTED = 200
 NOTE = (
     "Executed operations over DRAM traffic, as ncu counted them; a kernel stands there once for each launch and kind "
     "of arithmetic. Clocks differ between launches and ceilings with them: the highest of each GPU and kind is drawn. "
-    "µs are under ncu, of all profiled launches; of the roof is the highest share."
+    "Of the roof: the highest share."
 )
 
 
-def kernel_roofline(launches: Sequence[KernelLaunch], behind: Table) -> RooflineChart | None:
+def kernel_roofline(analysis: KernelAnalysis, behind: Table) -> RooflineChart | None:
     """The launches by kernel, the longest first; None where no arithmetic has a ceiling above it."""
-    kernels = _by_time(launches)
+    launches, captured = analysis.launches, analysis.captured_ns
+    kernels = _by_time(launches, captured)
     rows = {kernel: row for row, kernel in enumerate(kernels) if row < MOST_LISTED}
     placed = [
         (number, launch, point, point.intensity_flops_per_byte, point.bandwidth_bytes_per_s)
@@ -56,12 +57,17 @@ def kernel_roofline(launches: Sequence[KernelLaunch], behind: Table) -> Roofline
         for number, launch, point, intensity, _ in placed
     ]
     points.sort(key=lambda point: MOST_LISTED if point.row is None else point.row)
-    columns = ("kernel", "launches", "µs", "of roof")
-    listed = tuple(_row(kernel, of) for kernel, of in kernels.items() if kernel in rows)
+    columns = ("kernel", *(("ms in nsys",) if captured else ("launches", "µs")), "of roof")
+    listed = tuple(_row(kernel, of, captured) for kernel, of in kernels.items() if kernel in rows)
+    of_time = (
+        "Time: of all launches in the nsys captures of the runs."
+        if captured
+        else "Time: of the profiled launches, under ncu."
+    )
     more = "" if len(kernels) <= MOST_LISTED else f" The longest {MOST_LISTED} of {len(kernels):,} are listed."
     return RooflineChart(
         title="Kernels on the roofline",
-        note=NOTE + more,
+        note=f"{NOTE} {of_time}{more}",
         points=tuple(points),
         roofs=roofs,
         listed=Listed(columns, listed),
@@ -69,21 +75,24 @@ def kernel_roofline(launches: Sequence[KernelLaunch], behind: Table) -> Roofline
     )
 
 
-def _by_time(launches: Sequence[KernelLaunch]) -> dict[str, list[KernelLaunch]]:
+def _by_time(launches: Sequence[KernelLaunch], captured: Mapping[str, int]) -> dict[str, list[KernelLaunch]]:
     """Kernel → its launches; the longest together first."""
     found: dict[str, list[KernelLaunch]] = {}
     for launch in launches:
         found.setdefault(launch.kernel, []).append(launch)
-    return dict(sorted(found.items(), key=lambda item: (-_duration_ns(item[1]), item[0])))
+    return dict(sorted(found.items(), key=lambda item: (-captured.get(item[0], 0), -_duration_ns(item[1]), item[0])))
 
 
 def _duration_ns(launches: Iterable[KernelLaunch]) -> float:
     return sum(launch.figures["duration_ns"].value or 0.0 for launch in launches)
 
 
-def _row(kernel: str, launches: Sequence[KernelLaunch]) -> tuple[str, ...]:
+def _row(kernel: str, launches: Sequence[KernelLaunch], captured: Mapping[str, int]) -> tuple[str, ...]:
     shares = [point.share_of_roof for launch in launches for point in launch.points if point.share_of_roof is not None]
     reached = percent(max(shares)) if shares else "—"
+    if captured:
+        ns = captured.get(kernel)
+        return short_name(kernel), significant(None if ns is None else ns / 1e6), reached
     return short_name(kernel), f"{len(launches):,}", significant(_duration_ns(launches) / 1e3), reached
 
 

@@ -257,7 +257,7 @@ def _arithmetic(analysis: KernelAnalysis, shown: Sequence[KernelLaunch], *, draw
     ]
     columns = ("#", "kind", "MFLOP", "GFLOP/s", "FLOP/byte", "roof GFLOP/s", "of the roof", "ceilings from")
     table = Table(columns, rows, frozenset({0, 2, 3, 4, 5, 6}), important=(0, 1, 6, 3, 4, 5))
-    roofline = kernel_roofline(launches, table) if drawn else None
+    roofline = kernel_roofline(analysis, table) if drawn else None
     if drawn and roofline is None:
         blocks.append(Paragraph(NO_CEILINGS))
     if rows:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
+from llm_perf_opt.analysis.kernel_names import identity
 from llm_perf_opt.analysis.kernels import ceilings
 from llm_perf_opt.analysis.kernels.arithmetic import executed, is_counter
 from llm_perf_opt.analysis.kernels.classify import by_dram, explain
@@ -29,10 +31,23 @@ def is_read(name: str) -> bool:
     return is_figure(name) or is_counter(name)
 
 
-def analyze_kernels(launches: Iterable[Launch], problems: Sequence[Unreadable] = ()) -> KernelAnalysis:
-    """Every launch in the order given, with what could not be read."""
+def analyze_kernels(
+    launches: Iterable[Launch],
+    problems: Sequence[Unreadable] = (),
+    captured_ns: Mapping[str, int] = MappingProxyType({}),
+) -> KernelAnalysis:
+    """Every launch in the order given, with what could not be read.
+
+    Args:
+        captured_ns: time of each kernel in captures, by its `identity`.
+    """
+    found = tuple(analyze_launch(launch) for launch in launches)
+    kernels = {launch.kernel: captured_ns.get(identity(launch.kernel)) for launch in found}
     return KernelAnalysis(
-        launches=tuple(analyze_launch(launch) for launch in launches), problems=tuple(problems), note=NOT_FOR_TIMES
+        launches=found,
+        captured_ns={kernel: ns for kernel, ns in kernels.items() if ns is not None},
+        problems=tuple(problems),
+        note=NOT_FOR_TIMES,
     )
 
 

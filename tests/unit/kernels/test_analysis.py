@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.analysis.kernels.analyze import analyze_launch, arithmetic_by_kernel
+from llm_perf_opt.analysis.kernel_names import identity
+from llm_perf_opt.analysis.kernels.analyze import analyze_kernels, analyze_launch, arithmetic_by_kernel
 from llm_perf_opt.analysis.kernels.arithmetic import executed, tensor_paths, widest
 from llm_perf_opt.analysis.kernels.figures import dram_bytes
-from llm_perf_opt.records.kernels import KernelLaunch, Launch
+from llm_perf_opt.records.kernels import KernelAnalysis, KernelLaunch, Launch
 from llm_perf_opt.reports.charts.roofline import RooflineChart
 from llm_perf_opt.reports.document import Table
 from llm_perf_opt.reports.kernel_roofline import kernel_roofline
@@ -28,8 +29,12 @@ def made(metrics: dict[str, float], gpu: str | None = None, grid: str = "") -> L
 NO_TABLE = Table((), ())
 
 
+def analysed(launches: list[KernelLaunch], **captured_ns: int) -> KernelAnalysis:
+    return KernelAnalysis(launches=tuple(launches), captured_ns=captured_ns, note="")
+
+
 def drawn(launches: list[KernelLaunch]) -> RooflineChart:
-    roofline = kernel_roofline(launches, NO_TABLE)
+    roofline = kernel_roofline(analysed(launches), NO_TABLE)
     assert roofline is not None
     return roofline
 
@@ -185,7 +190,7 @@ def test_the_roofline_tells_gpus_apart() -> None:
     assert [roof.name for roof in two.roofs] == ["fp32, NVIDIA H100", "fp32, NVIDIA L4"]
     assert {roof.bandwidth_bytes_per_s for roof in two.roofs} == {100e9}
     assert [(point.roof, point.row) for point in two.points] == [(1, 0), (0, 0)]
-    assert kernel_roofline([analyze_launch(made({}))], NO_TABLE) is None
+    assert kernel_roofline(analysed([analyze_launch(made({}))]), NO_TABLE) is None
 
 
 def test_kernels_are_listed_by_their_time_under_ncu() -> None:
@@ -195,6 +200,17 @@ def test_kernels_are_listed_by_their_time_under_ncu() -> None:
     assert chart.listed is not None
     assert [row[:3] for row in chart.listed.rows] == [("b", "1", "1.000"), ("a", "2", "0.03000")]
     assert [(point.name, point.row) for point in chart.points] == [("b", 0), ("a", 1), ("a", 1)]
+    # A capture knows better: ncu saw few of the launches, with clocks locked.
+    known = kernel_roofline(analysed([analyze_launch(launch) for launch in named], a=5_000_000), NO_TABLE)
+    assert known is not None and known.listed is not None
+    assert known.listed.columns[1] == "ms in nsys"
+    assert [row[:2] for row in known.listed.rows] == [("a", "5.000"), ("b", "—")]
+
+
+def test_times_of_a_capture_are_joined_whichever_tool_spelt_the_name() -> None:
+    launches = [replace(made(MEASURED), kernel="void norm<float>(float *, int)"), made(MEASURED)]
+    found = analyze_kernels(launches, captured_ns={identity("void norm<float>(float*, int)"): 7, "other": 9})
+    assert found.captured_ns == {"void norm<float>(float *, int)": 7}
 
 
 def test_the_arithmetic_of_a_kernel_is_that_of_all_its_launches() -> None:

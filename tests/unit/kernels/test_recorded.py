@@ -12,7 +12,7 @@ import pytest
 from llm_perf_opt.analysis.kernels.analyze import analyze_kernels, analyze_launch, is_read
 from llm_perf_opt.analysis.kernels.figures import WAVES
 from llm_perf_opt.captures.kernel_files import find_kernels
-from llm_perf_opt.records.kernels import BoundClass, KernelLaunch
+from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch
 from llm_perf_opt.reports.document import Table
 from llm_perf_opt.reports.kernel_roofline import kernel_roofline
 
@@ -216,7 +216,7 @@ def test_the_arithmetic_of_ncu_and_its_ceilings(launches: dict[str, KernelLaunch
 
 
 def test_the_roofline_of_the_recorded_kernels(launches: dict[str, KernelLaunch]) -> None:
-    roofline = kernel_roofline(list(launches.values()), Table((), ()))
+    roofline = kernel_roofline(KernelAnalysis(launches=tuple(launches.values()), note=""), Table((), ()))
     assert roofline is not None
     assert len(roofline.points) == sum(len(launch.points) for launch in launches.values())
     assert [(roof.name, roof.peak_flops_per_s is None) for roof in roofline.roofs] == [
