@@ -1,6 +1,6 @@
-"""Draws the pictures of "How to read a report" beside this file from the page of a run, in Chromium:
+"""Draws the pictures of "How to read a report" beside this file from the page of a run and other pages, in Chromium:
 
-uv run python docs/images/report_pages.py RUN
+uv run python docs/images/report_pages.py RUN [comparison.html] [kernels.html] [static_sweep.html]
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ PARTS = {
     "report-steps": "['#every-decode-step', '#roofline']",
     "report-operators": "['#operators-and-kernels']",
 }
+OTHERS = {
+    "comparison": "['figure[data-kind=changes]']",
+    "kernels": "['figure[data-kind=roofline]']",
+    "static_sweep": "['#curves', '#roofline']",
+}
+"""Page → what of it is drawn."""
+CHOOSE = "document.querySelector('.listed tr:nth-child(2) button')?.click()"
 BOX = """(() => {
   const nodes = %s.map((node) => (typeof node === "string" ? document.querySelector(node) : node));
   const boxes = nodes.map((node) => node.getBoundingClientRect());
@@ -30,7 +37,7 @@ BOX = """(() => {
 
 
 def main() -> None:
-    page = Path(sys.argv[1]) / "report.html"
+    page = Path(sys.argv[1]).resolve() / "report.html"
     folder = Path(__file__).parent
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
@@ -42,6 +49,13 @@ def main() -> None:
         for name, parts in PARTS.items():
             top, bottom = tab.eval(BOX % parts)
             save(whole.crop((0, int(top) - 8, whole.width, int(bottom) + 8)), folder / f"{name}.png")
+        for other in map(Path, sys.argv[2:]):
+            tab.open(other.resolve())
+            tab.eval(CHOOSE)
+            top, bottom = tab.eval(BOX % OTHERS[other.stem])
+            part = picture_of(tab)
+            name = f"page-{other.stem.replace('_', '-')}.png"
+            save(part.crop((0, int(top) - 8, part.width, int(bottom) + 8)), folder / name)
         tab.resize(PHONE, 800)
         tab.open(page)
         save(picture_of(tab).crop((0, 0, PHONE, 900)), folder / "report-phone.png")

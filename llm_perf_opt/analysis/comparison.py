@@ -128,7 +128,12 @@ def compare_figure(
     except ValueError as error:
         return _unknown(shown, str(error))
     shown = shown.model_copy(
-        update={"replicates": (len(values[0]), len(values[1])), "difference": hodges_lehmann_shift([values]).estimate}
+        update={
+            "a": shown.a.model_copy(update={"values": tuple(values[0])}),
+            "b": shown.b.model_copy(update={"values": tuple(values[1])}),
+            "replicates": (len(values[0]), len(values[1])),
+            "difference": hodges_lehmann_shift([values]).estimate,
+        }
     )
     if unit == COUNTED and _are_counts(values, (*a, *b)):
         return Judged(_counted(shown, values, a[0].note, b[0].note), values)

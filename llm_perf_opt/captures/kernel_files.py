@@ -8,18 +8,21 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llm_perf_opt.artifacts.layout import COMMAND, DETAILS, ENVIRONMENT, MANIFEST, RAW, stage_dir
+from llm_perf_opt.analysis.kernel_names import identity
+from llm_perf_opt.analysis.kernels.analyze import analyze_launch, arithmetic_by_kernel, is_read
+from llm_perf_opt.artifacts.layout import COMMAND, DETAILS, ENVIRONMENT, FACTS, MANIFEST, RAW, stage_dir
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.ncu_launches import ForeignTableError, Wanted, csv_launches, raw_launches
 from llm_perf_opt.formats.ncu_raw import MisspeltError, Profiled
 from llm_perf_opt.formats.ncu_rep import read_report, read_rules
 from llm_perf_opt.opening import open_file, parse_json, read_file
-from llm_perf_opt.records.kernels import Launch, RuleResult, Unreadable
-from llm_perf_opt.records.tools import NcuCapture
+from llm_perf_opt.records.kernels import KernelArithmetic, Launch, RuleResult, Unreadable
+from llm_perf_opt.records.tools import NcuCapture, NsysCapture
 from llm_perf_opt.registry import stage_leaving
 
 SUFFIXES = (".csv", ".ncu-rep")
@@ -34,6 +37,8 @@ class Found:
 
     launches: list[Launch] = field(default_factory=list)
     problems: list[Unreadable] = field(default_factory=list)
+    captured_ns: Counter[str] = field(default_factory=Counter)
+    """Time of kernels in the nsys captures of the runs that were read, by their `identity`."""
     passed_over: list[str] = field(default_factory=list)
     """Tables in a folder that are not ncu's."""
 
@@ -57,6 +62,11 @@ def find_kernels(paths: Iterable[Path], wanted: Wanted) -> Found:
             missing = "no such file or folder"
             found.problems.append(Unreadable(path=str(path), reason=missing, exit_code=MissingError.exit_code))
     return found
+
+
+def arithmetic_of(file: Path) -> tuple[KernelArithmetic, ...]:
+    """What the kernels of one export or report computed; empty where that was not counted, or it cannot be read."""
+    return arithmetic_by_kernel(map(analyze_launch, find_kernels([file], is_read).launches))
 
 
 def _read_folder(folder: Path, found: Found, wanted: Wanted) -> None:
@@ -93,6 +103,10 @@ def _read_run(folder: Path, found: Found, wanted: Wanted) -> None:
     if files != reports:
         _add_rules(launches, reports)
     found.launches += launches
+    # A run without a capture, or of another version, has no times; its kernels are there all the same.
+    with contextlib.suppress(OSError, ValueError):
+        for kernel in NsysCapture.read(stage_dir(folder, stage_leaving(NsysCapture)) / FACTS).kernels:
+            found.captured_ns[identity(kernel.name)] += kernel.total_ns
 
 
 def _add_rules(launches: Iterable[Launch], reports: Iterable[Path]) -> None:

@@ -14,8 +14,9 @@ from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.cli import console
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.records.kernels import KernelAnalysis
+from llm_perf_opt.reports.document import Chart
 from llm_perf_opt.reports.html import to_html
-from llm_perf_opt.reports.kernels import NO_CEILINGS, ROOFLINE, kernel_document, kernel_roofline, terminal_document
+from llm_perf_opt.reports.kernels import NO_CEILINGS, kernel_document, terminal_document
 from llm_perf_opt.reports.markdown import to_markdown
 
 JSON, MARKDOWN, HTML = "kernels.json", "kernels.md", "kernels.html"
@@ -28,7 +29,7 @@ def analyze_paths(paths: Sequence[Path], gpu: str | None = None) -> tuple[Kernel
     if gpu is not None and others:
         console.note(f"--gpu {gpu} is not used for launches that name their GPU: {', '.join(others)}")
     launches = [replace(launch, gpu=launch.gpu or gpu) for launch in found.launches]
-    return analyze_kernels(launches, found.problems), found.passed_over
+    return analyze_kernels(launches, found.problems, found.captured_ns), found.passed_over
 
 
 def failed(analysis: KernelAnalysis) -> LlmperfError:
@@ -47,24 +48,19 @@ def print_analysis(analysis: KernelAnalysis, *, as_json: bool) -> None:
 
 
 def write_analysis(analysis: KernelAnalysis, folder: Path) -> list[Path]:
-    """Write the report in every format and, where there are ceilings, the roofline; the files written.
+    """Write the report in every format; the files written.
 
     Raises:
         MissingError, StageError: the folder cannot be written.
     """
     document = kernel_document(analysis)
-    roofline = kernel_roofline(analysis.launches)
     files = {
         MARKDOWN: to_markdown(document),
         HTML: to_html(document),
         JSON: analysis.model_dump_json(indent=2) + "\n",
     }
-    if roofline is None and analysis.launches:
+    if analysis.launches and not any(isinstance(block, Chart) for part in document.sections for block in part.blocks):
         console.note(NO_CEILINGS)
-    if roofline is not None:
-        files[ROOFLINE] = roofline.svg()
     for name, text in files.items():
         write_text(folder / name, text)
-    if roofline is None:
-        (folder / ROOFLINE).unlink(missing_ok=True)  # of an earlier analysis
     return [folder / name for name in files]

@@ -157,7 +157,7 @@ def analyze(
         typer.Option(
             "--output",
             metavar="DIR",
-            help="Write kernels.md, .html, .json and roofline.svg there.",
+            help="Write kernels.md, .html and .json there.",
             show_default=False,
         ),
     ] = None,

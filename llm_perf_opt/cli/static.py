@@ -380,19 +380,15 @@ def _run_sweep(
 ) -> None:
     from llm_perf_opt.analysis.static.methods import description_by
     from llm_perf_opt.analysis.static.sweep import parse_axis, sweep
-    from llm_perf_opt.reports.static_sweep import SWEEP_CSV, SWEEP_ROOFLINE, sweep_document, sweep_roofline
+    from llm_perf_opt.reports.html import to_html
+    from llm_perf_opt.reports.static_sweep import SWEEP_CSV, SWEEP_PAGE, sweep_document
 
     parsed = [parse_axis(text) for text in axes]
     if len({name for name, _ in parsed}) != len(parsed):
         raise ConfigError("--sweep names an axis twice", "give each axis once, with all its values")
     description = description_by(config, request, method=method, where=where)  # type: ignore[arg-type]
     done = sweep(config, request, dict(parsed), gpus, where=where, description=description, stored=stored)
-    files = {SWEEP_CSV: done.to_csv()}
-    roofline = sweep_roofline(done)
-    if roofline is not None:
-        files[SWEEP_ROOFLINE] = roofline.svg()
-    else:
-        console.note(f"no {SWEEP_ROOFLINE}: {'these GPUs have no known peak' if gpus else 'a roofline needs --gpu'}")
+    files = {SWEEP_CSV: done.to_csv(), SWEEP_PAGE: to_html(sweep_document(done, drawn=True))}
     _write(output or Path(), files)
     if as_json:
         typer.echo(done.to_json())

@@ -43,6 +43,8 @@ class FigureOfSide(Record):
     """Of several runs, of their medians."""
     reason: str | None
     """Why there is no median."""
+    values: tuple[float, ...] = ()
+    """One a replicate, in order; empty where nothing was compared."""
 
 
 class Needed(Record):

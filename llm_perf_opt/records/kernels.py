@@ -166,6 +166,19 @@ class RooflinePoint(Record):
     """Why something is null."""
 
 
+class KernelArithmetic(Record):
+    """What all profiled launches of one kernel computed of one kind, together."""
+
+    kernel: str
+    kind: str
+    """As of a `RooflinePoint`."""
+    launches: int
+    flops: float
+    dram_bytes: float
+    duration_ns: float
+    """Under ncu."""
+
+
 class KernelLaunch(Record):
     """One profiled launch and what limits it."""
 
@@ -217,6 +230,8 @@ class KernelAnalysis(Record):
 
     schema_version: Literal[1] = 1
     launches: tuple[KernelLaunch, ...]
+    captured_ns: dict[str, int] = Field(default_factory=dict)
+    """Kernel → time of all its launches in nsys captures of the same runs; kernels that are in none are left out."""
     problems: tuple[Unreadable, ...] = ()
     note: str
     """What its times are not for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from llm_perf_opt.records.base import Record
-from llm_perf_opt.records.kernels import RuleResult
+from llm_perf_opt.records.kernels import KernelArithmetic, RuleResult
 
 
 class Tool(Record):
@@ -237,6 +237,9 @@ class NcuCapture(Record):
     results: tuple[NcuResult, ...] = ()
     """In the order of their launch, the first of them; see `results_left_out`."""
     results_left_out: int = 0
+    arithmetic: tuple[KernelArithmetic, ...] = ()
+    """Of the kernels whose FLOPs and DRAM traffic were counted; the longest first, those after the first hundred left
+    out."""
     regions: tuple[str, ...] = ()
     """Folders below `regions/`."""
     dropped_metrics: tuple[str, ...] = ()
@@ -245,4 +248,4 @@ class NcuCapture(Record):
     failure: Failure | None = None
 
     def summary(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"results"})
+        return self.model_dump(mode="json", exclude={"results", "arithmetic"})

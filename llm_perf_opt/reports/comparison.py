@@ -18,13 +18,14 @@ from llm_perf_opt.records.comparison import (
     GateResult,
     LookTaken,
     Profiles,
-    Replicate,
     SelfTimeChange,
     StageComparison,
 )
 from llm_perf_opt.records.machine import MachineComparison
+from llm_perf_opt.reports.charts.data_table import Column, DataTable
+from llm_perf_opt.reports.compare_charts import changes_chart
 from llm_perf_opt.reports.compare_explained import explained_section
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
+from llm_perf_opt.reports.document import Block, Document, Items, Lead, Paragraph, Section, Table
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.sections.figures import shared_remarks
@@ -66,7 +67,7 @@ def comparison_document(comparison: Comparison) -> Document:
     if comparison.gates:
         sections.append(Section("Gates", (Items(tuple(_gate(gate) for gate in comparison.gates)),)))
     for stage in comparison.stages:
-        sections.append(_figures(stage, comparison.replicate))
+        sections.append(_figures(stage, comparison))
         sections.append(_answers(stage))
     sections += [explained_section(found) for found in comparison.profiles.explained if found.splits]
     sections += [_machine(comparison.machine), _differences(comparison), _profiles(comparison.profiles)]
@@ -80,7 +81,7 @@ def _verdict(comparison: Comparison) -> Section:
         for number, run in enumerate(side)
     )
     runs = Table(("run", "directory", "launches", "experiment", "made"), rows, names=frozenset({1}))
-    blocks: list[Block] = [Paragraph(comparison.verdict), runs]
+    blocks: list[Block] = [Lead(comparison.verdict), runs]
     if comparison.looks:
         blocks.append(Items(tuple(_look(look) for look in comparison.looks)))
     return Section("Verdict", (*blocks, Paragraph(f"{MADE_OVER[comparison.replicate]} {READING}")))
@@ -101,7 +102,8 @@ def _gate(gate: GateResult) -> str:
     return f"{gate.outcome}: {gate.expression} ({gate.stage}):{found} {gate.reason}{tested}"
 
 
-def _figures(stage: StageComparison, replicate: Replicate) -> Section:
+def _figures(stage: StageComparison, comparison: Comparison) -> Section:
+    replicate = comparison.replicate
     rows = tuple((figure.name, *_cells(figure)) for figure in stage.figures if _measured(figure))
     interval = "interval within one launch" if replicate == "repeat" else f"interval over {PLURALS[replicate]}"
     columns = ("figure", "A", "B", "change", interval, "verdict")
@@ -121,7 +123,8 @@ def _figures(stage: StageComparison, replicate: Replicate) -> Section:
         ]
     )
     table = Table(columns, rows, numeric=frozenset({1, 2, 3, 4}), important=(0, 3, 5, 4))
-    blocks: list[Block] = [Paragraph(_work(stage)), table]
+    drawn = changes_chart(stage, table, replicate, comparison.tolerance_percent)
+    blocks: list[Block] = [Paragraph(_work(stage)), drawn or table]
     lines = (*stage.remarks, *methods, *reasons, *unknown)
     return Section(f"Figures of {stage.stage}", (*blocks, Items(lines)) if lines else tuple(blocks))
 
@@ -255,19 +258,29 @@ def _profiles(profiles: Profiles) -> Section:
     return Section(title, (Paragraph(intro), *(tables or [Paragraph("No self time differs.")])))
 
 
-def _self_times(what: str, changes: tuple[SelfTimeChange, ...]) -> Table:
-    columns = ("phase", what, "calls A", "calls B", "A ms", "B ms", "change ms")
+def _self_times(what: str, changes: tuple[SelfTimeChange, ...]) -> DataTable:
+    columns = (
+        Column("phase", "choice"),
+        Column(what),
+        Column("calls A", "count"),
+        Column("calls B", "count"),
+        Column("A ms", "number"),
+        Column("B ms", "number"),
+        Column("change ms", "change"),
+    )
     rows = tuple(
         (
             change.phase,
             change.name,
-            f"{change.calls_a:,}",
-            f"{change.calls_b:,}",
-            significant(change.self_ms_a),
-            significant(change.self_ms_b),
-            signed(change.change_ms),
+            change.calls_a,
+            change.calls_b,
+            change.self_ms_a,
+            change.self_ms_b,
+            change.change_ms,
         )
         for change in changes
     )
-    numeric = frozenset(range(2, len(columns)))
-    return Table(columns, rows, numeric, names=frozenset({1}), important=(1, 6, 4, 5, 0))
+    title = f"Changes of self time: {what}"
+    return DataTable(
+        title=title, columns=columns, rows=rows, shown=len(rows), elsewhere=COMPARISON, important=(1, 6, 4, 5, 0)
+    )

@@ -32,6 +32,8 @@ class Items:
     """A list of sentences."""
 
     items: tuple[str, ...]
+    evidence: tuple[str | None, ...] = ()
+    """Of each sentence the title of the section that shows what it rests on; a page links to it where it has that."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,6 @@ class Verbatim:
     """Text shown as it is, line by line."""
 
     text: str
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing that was written beside the report; made here, its text already escaped."""
-
-    title: str
-    file: str
-    """Relative to the report."""
-    svg: str
 
 
 @dataclass(frozen=True)
@@ -128,7 +120,7 @@ class Chart(ABC):
         return self
 
 
-Block = Paragraph | Lead | Items | Table | Verbatim | Picture | Command | Gallery | Chart
+Block = Paragraph | Lead | Items | Table | Verbatim | Command | Gallery | Chart
 
 
 @dataclass(frozen=True)

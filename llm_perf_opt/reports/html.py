@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from hashlib import sha256
 from html import escape as escape_html
 from importlib import resources
+from types import MappingProxyType
 
 from llm_perf_opt.escaping import visible
 from llm_perf_opt.reports.document import (
@@ -26,7 +27,6 @@ from llm_perf_opt.reports.document import (
     Items,
     Lead,
     Paragraph,
-    Picture,
     Section,
     Shown,
     Table,
@@ -37,7 +37,6 @@ from llm_perf_opt.reports.terminal_text import shorten
 
 LONGEST_CELL, LONGEST_LINE, LONGEST_TEXT = 300, 4_000, 20_000
 """Characters shown of one text; a longer one loses its middle."""
-_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
 def escape(text: str, longest: int = LONGEST_LINE) -> str:
@@ -47,6 +46,7 @@ def escape(text: str, longest: int = LONGEST_LINE) -> str:
 def to_html(document: Document) -> str:
     title = escape(document.title)
     names = _names(document.sections)
+    places = dict(zip((section.title for section in document.sections), names, strict=True))
     body = [
         f"<header><h1>{title}</h1>{_badges(document.badges)}{_contents(document.sections, names)}</header>",
         "<main>",
@@ -55,26 +55,27 @@ def to_html(document: Document) -> str:
     charts = iter(drawn)
     for section, name in zip(document.sections, names, strict=True):
         body.append(f'<section id="{name}"><h2>{escape(section.title)}</h2>')
-        body += [_chart(*next(charts)) if isinstance(block, Chart) else _block(block) for block in section.blocks]
+        body += [
+            _chart(*next(charts)) if isinstance(block, Chart) else _block(block, places) for block in section.blocks
+        ]
         body.append("</section>")
     page = "\n".join([*body, "</main>"])
     script = _script(tuple(sorted({chart.KIND for chart, _ in drawn})))
-    styles = (_file("page.css"), *dict.fromkeys(_STYLE.findall(page)))
+    style = _file("page.css")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, styles)}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, style)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{styles[0]}</style></head>\n<body>\n{page}\n<script>{script}</script></body></html>\n"
+        f"<title>{title}</title><style>{style}</style></head>\n<body>\n{page}\n<script>{script}</script></body></html>\n"
     )
 
 
-def _policy(script: str, styles: tuple[str, ...]) -> str:
+def _policy(script: str, style: str) -> str:
     def digest(text: str) -> str:
         return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'"
 
-    allowed = " ".join(map(digest, styles))
     return (
-        f"default-src 'none'; script-src {digest(script)}; style-src {allowed}; img-src data:; base-uri 'none'; "
+        f"default-src 'none'; script-src {digest(script)}; style-src {digest(style)}; img-src data:; base-uri 'none'; "
         "form-action 'none'"
     )
 
@@ -124,18 +125,20 @@ def _chart(chart: Chart, data: str) -> str:
     )
 
 
-def _block(block: Block) -> str:
+Places = Mapping[str, str]
+"""Title of a section → what links call it."""
+
+
+def _block(block: Block, places: Places = MappingProxyType({})) -> str:
     match block:
         case Paragraph():
             found = f"<p>{escape(block.text)}</p>"
         case Lead():
             found = f'<p class="lead">{escape(block.text)}</p>'
         case Items():
-            found = "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
+            found = _items(block, places)
         case Verbatim():
             found = f"<pre>{escape(block.text, LONGEST_TEXT)}</pre>"
-        case Picture():
-            found = f'<div class="wide" aria-label="{escape(block.title)}">{block.svg}</div>'
         case Command():
             found = f'<div class="command"><pre><code>{escape(block.text, LONGEST_TEXT)}</code></pre></div>'
         case Gallery():
@@ -145,6 +148,15 @@ def _block(block: Block) -> str:
         case _:
             raise TypeError(f"a block of a page is none of ours: {type(block).__name__}")
     return found
+
+
+def _items(items: Items, places: Places) -> str:
+    links = [
+        f' <a href="#{places[title]}">Evidence: {escape(title)}</a>' if title is not None and title in places else ""
+        for title in items.evidence
+    ] or [""] * len(items.items)
+    lines = (f"<li>{escape(item)}{link}</li>" for item, link in zip(items.items, links, strict=True))
+    return f"<ul>{''.join(lines)}</ul>"
 
 
 def _shown(shown: Shown) -> str:

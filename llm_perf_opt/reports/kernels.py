@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from llm_perf_opt.analysis.kernels.classify import (
     AT_PEAK_PCT,
@@ -12,10 +12,11 @@ from llm_perf_opt.analysis.kernels.classify import (
     NEAR_ITS_ROOF,
     SM_DRAM_WITHIN_PCT,
 )
-from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch, RooflinePoint, RuleResult, Value
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Section, Table
-from llm_perf_opt.reports.drawing.roofline import Mark, Roof, Roofline
-from llm_perf_opt.reports.units import in_bytes, percent, significant
+from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch, RuleResult, Value
+from llm_perf_opt.reports.charts.data_table import Column, DataTable
+from llm_perf_opt.reports.document import Block, Document, Items, Lead, Paragraph, Section, Table
+from llm_perf_opt.reports.kernel_roofline import device_of, kernel_roofline
+from llm_perf_opt.reports.units import percent, significant
 
 CLASSES: dict[BoundClass, str] = {
     "compute_bound": "compute-bound",
@@ -36,7 +37,6 @@ RULES = (
     f"SM:DRAM: SM against DRAM throughput however low both are, balanced where they are less than "
     f"{SM_DRAM_WITHIN_PCT:.0f} points apart.",
 )
-ROOFLINE = "roofline.svg"
 NO_CEILINGS = (
     "No roofline was drawn: no kernel has an arithmetic intensity, or no DRAM bandwidth to hold it against is known."
 )
@@ -44,25 +44,21 @@ MOST_ON_A_TERMINAL = 100
 
 
 def kernel_document(analysis: KernelAnalysis) -> Document:
-    """The whole report, the roofline in it as the file `ROOFLINE` beside it."""
-    roofline = kernel_roofline(analysis.launches)
-    drawing = Paragraph(NO_CEILINGS) if roofline is None else Picture(roofline.title, ROOFLINE, roofline.svg())
-    return _document(analysis, analysis.launches, [drawing], messages=True)
+    """The whole report, with the roofline."""
+    return _document(analysis, analysis.launches, messages=True, drawn=True)
 
 
 def terminal_document(analysis: KernelAnalysis) -> Document:
     """What a terminal shows: no drawing, and of very many launches the first."""
-    return _document(analysis, analysis.launches[:MOST_ON_A_TERMINAL], [], messages=False)
+    return _document(analysis, analysis.launches[:MOST_ON_A_TERMINAL], messages=False, drawn=False)
 
 
-def _document(
-    analysis: KernelAnalysis, shown: Sequence[KernelLaunch], drawing: Sequence[Block], *, messages: bool
-) -> Document:
+def _document(analysis: KernelAnalysis, shown: Sequence[KernelLaunch], *, messages: bool, drawn: bool) -> Document:
     sections = [
         Section("What limits each kernel", tuple(_classes(analysis, shown))),
+        Section("Arithmetic", tuple(_arithmetic(analysis, shown, drawn=drawn))),
         Section("Caches, occupancy and traffic", (_caches(shown), *_gaps(analysis.launches))),
         *_told(shown, messages=messages),
-        Section("Arithmetic", tuple(_arithmetic(analysis.launches, shown, drawing))),
         Section("Launches", (_launches(shown),)),
     ]
     if analysis.problems:
@@ -76,24 +72,32 @@ def _classes(analysis: KernelAnalysis, shown: Sequence[KernelLaunch]) -> list[Bl
     said = ", ".join(f"{counts[bound]:,} {words}" for bound, words in CLASSES.items() if counts[bound])
     rows = tuple(
         (
-            str(number),
+            number,
             launch.short_name,
             launch.category,
             CLASSES[launch.bound],
             CLASSES[launch.sm_dram],
-            *(_percent(launch.figures[name]) for name in ("sm_pct", "memory_pct", "dram_pct")),
-            _shown(launch.figures["duration_ns"], 1e-3),
+            *(launch.figures[name].value for name in ("sm_pct", "memory_pct", "dram_pct")),
+            _times(launch.figures["duration_ns"], 1e-3),
         )
         for number, launch in enumerate(shown, 1)
     )
-    measured = ("SM %", "memory %", "DRAM %", "µs under ncu")
-    columns = ("#", "kernel", "category", NCU_COLUMN, SM_DRAM_COLUMN, *measured)
+    columns = (
+        Column("#", "count"),
+        Column("kernel"),
+        Column("category", "choice"),
+        Column(NCU_COLUMN, "choice"),
+        Column(SM_DRAM_COLUMN, "choice"),
+        *(Column(name, "hundredths") for name in ("SM %", "memory %", "DRAM %")),
+        Column("µs under ncu", "number"),
+    )
+    table = DataTable(title="Profiled launches", columns=columns, rows=rows, shown=len(rows), important=(0, 1, 3, 4))
     by_dram = Counter(launch.sm_dram for launch in analysis.launches)
     also = ", ".join(f"{by_dram[bound]:,} {CLASSES[bound]}" for bound in by_dram)
     total = f"{len(analysis.launches):,} profiled launch{'es' if len(analysis.launches) != 1 else ''}"
     blocks: list[Block] = [
-        Paragraph(f"{total}: by the 60 % rule {said}; by SM:DRAM {also}." if said else f"{total}."),
-        Table(columns, rows, frozenset({0, 5, 6, 7, 8}), names=frozenset({1}), important=(0, 1, 3, 4)),
+        Lead(f"{total}: by the 60 % rule {said}; by SM:DRAM {also}." if said else f"{total}."),
+        table,
     ]
     if len(shown) < len(analysis.launches):
         blocks.append(Paragraph(f"{len(analysis.launches) - len(shown):,} more: see --output DIR, or --json."))
@@ -105,20 +109,24 @@ def _classes(analysis: KernelAnalysis, shown: Sequence[KernelLaunch]) -> list[Bl
     return [*blocks, *map(Paragraph, RULES), Paragraph(analysis.note)]
 
 
-def _caches(launches: Sequence[KernelLaunch]) -> Table:
+def _caches(launches: Sequence[KernelLaunch]) -> DataTable:
     names = ("l1_hit_pct", "l2_hit_pct", "achieved_occupancy_pct", "theoretical_occupancy_pct")
     rows = tuple(
         (
-            str(number),
-            *(_percent(launch.figures[name]) for name in names),
-            _shown(launch.figures["waves_per_sm"]),
-            in_bytes(launch.figures["dram_bytes"].value),
-            _shown(launch.figures["dram_bytes_per_s"], 1e-9),
+            number,
+            *(launch.figures[name].value for name in names),
+            launch.figures["waves_per_sm"].value,
+            _times(launch.figures["dram_bytes"], 1e-6),
+            _times(launch.figures["dram_bytes_per_s"], 1e-9),
         )
         for number, launch in enumerate(launches, 1)
     )
-    columns = ("#", "L1 hit %", "L2 hit %", "occupancy %", "theoretical %", "waves", "DRAM", "DRAM GB/s")
-    return Table(columns, rows, frozenset(range(len(columns))))
+    columns = (
+        Column("#", "count"),
+        *(Column(name, "hundredths") for name in ("L1 hit %", "L2 hit %", "occupancy %", "theoretical %")),
+        *(Column(name, "number") for name in ("waves", "DRAM MB", "DRAM GB/s")),
+    )
+    return DataTable(title="Caches, occupancy and traffic", columns=columns, rows=rows, shown=len(rows))
 
 
 def _told(launches: Sequence[KernelLaunch], *, messages: bool) -> list[Section]:
@@ -166,42 +174,55 @@ def rule_blocks(results: Sequence[tuple[int, RuleResult]], *, messages: bool) ->
     kept = [(number, rule) for number, rule in results if messages or rule.kind != "INF"]
     rows = tuple(
         (
-            str(number),
+            number,
             rule.name,
             rule.kind,
-            "—" if rule.speedup_pct is None else f"{rule.speedup_pct:.1f}",
+            rule.speedup_pct,
             rule.speedup_kind or "—",
             *([rule.message] if messages else []),
         )
         for number, rule in kept[: None if messages else MOST_ON_A_TERMINAL]
     )
-    columns = ("#", "rule", "kind", "est. speed-up %", "of", *(["message"] if messages else []))
+    columns = (
+        Column("#", "count"),
+        *(Column(name, "choice") for name in ("rule", "kind")),
+        Column("est. speed-up %", "number"),
+        Column("of", "choice"),
+        *([Column("message", "prose")] if messages else []),
+    )
     left = len(results) - len(rows)
     note = (
         "Estimates are ncu's: global of the kernel's duration, local of the use of the unit that the rule is about; "
         "they do not add up."
     )
     more = f" {left:,} more, and the words of all: --output DIR, or --json." if left or not messages else ""
-    table = [Table(columns, rows, frozenset({0, 3}))] if rows else []
+    table = [DataTable(title="Results of rules", columns=columns, rows=rows, shown=len(rows))] if rows else []
     return [*table, Paragraph(note + more)]
 
 
 def _launches(launches: Sequence[KernelLaunch]) -> Table:
     rows = tuple(
-        (str(number), launch.id, launch.grid or "—", launch.block or "—", _device(launch), launch.source, launch.kernel)
+        (
+            str(number),
+            launch.id,
+            launch.grid or "—",
+            launch.block or "—",
+            device_of(launch),
+            launch.source,
+            launch.kernel,
+        )
         for number, launch in enumerate(launches, 1)
     )
     columns = ("#", "ID", "grid", "block", "GPU", "source", "name as ncu has it")
     return Table(columns, rows, frozenset({0, 1}), names=frozenset({4, 5, 6}))
 
 
-def _percent(value: Value) -> str:
-    """As ncu prints it."""
-    return "—" if value.value is None else f"{value.value:.2f}"
+def _times(value: Value, factor: float) -> float | None:
+    return None if value.value is None else value.value * factor
 
 
 def _shown(value: Value, factor: float = 1.0) -> str:
-    return significant(None if value.value is None else value.value * factor)
+    return significant(_times(value, factor))
 
 
 def _gaps(launches: Sequence[KernelLaunch]) -> list[Block]:
@@ -223,9 +244,8 @@ def _counted(name: str, count: int, total: int) -> str:
     return name if count == total else f"{name} ({count:,} of {total:,})"
 
 
-def _arithmetic(
-    launches: Sequence[KernelLaunch], shown: Sequence[KernelLaunch], drawing: Sequence[Block]
-) -> list[Block]:
+def _arithmetic(analysis: KernelAnalysis, shown: Sequence[KernelLaunch], *, drawn: bool) -> list[Block]:
+    launches = analysis.launches
     rows = tuple(
         (
             str(number),
@@ -247,65 +267,13 @@ def _arithmetic(
         )
     ]
     columns = ("#", "kind", "MFLOP", "GFLOP/s", "FLOP/byte", "roof GFLOP/s", "of the roof", "ceilings from")
+    table = Table(columns, rows, frozenset({0, 2, 3, 4, 5, 6}), important=(0, 1, 6, 3, 4, 5))
+    roofline = kernel_roofline(analysis, table) if drawn else None
+    if drawn and roofline is None:
+        blocks.append(Paragraph(NO_CEILINGS))
     if rows:
-        blocks.append(Table(columns, rows, frozenset({0, 2, 3, 4, 5, 6}), important=(0, 1, 6, 3, 4, 5)))
-    blocks += drawing
+        blocks.append(roofline or table)
     reasons = [value.reason for launch in launches for value in launch.flops.values() if value.reason]
     reasons += [point.reason for launch in launches for point in launch.points if point.reason]
     lines = tuple(f"Not known for {count:,} of {len(launches):,}: {text}." for text, count in Counter(reasons).items())
     return [*blocks, Items(lines)] if lines else blocks
-
-
-def kernel_roofline(launches: Sequence[KernelLaunch]) -> Roofline | None:
-    """The launches under the roofs of their GPUs; None where no arithmetic has a ceiling above it.
-
-    A kernel stands there once for each kind of arithmetic. Clocks differ between launches and ceilings with them: the
-    highest of each GPU and kind is drawn.
-    """
-    placed = [
-        (number, launch, point, point.intensity_flops_per_byte, point.bandwidth_bytes_per_s)
-        for number, launch in enumerate(launches, 1)
-        for point in launch.points
-        if point.intensity_flops_per_byte and point.bandwidth_bytes_per_s
-    ]
-    if not placed:
-        return None
-    under: dict[tuple[str, str], list[tuple[float | None, float]]] = {}
-    for _, launch, point, _, bandwidth in placed:
-        under.setdefault((_device(launch), point.kind), []).append((point.peak_flops_per_s, bandwidth))
-    roofs = (
-        Roof(device, kind, _highest(peak for peak, _ in of), max(bandwidth for _, bandwidth in of))
-        for (device, kind), of in sorted(under.items())
-    )
-    marks = (
-        Mark(
-            device=_device(launch),
-            kind=point.kind,
-            group=point.kind,
-            intensity_flops_per_byte=intensity,
-            flops_per_s=point.flops_per_s,
-            title=_mark_title(number, launch, point),
-            number=number,
-        )
-        for number, launch, point, intensity, _ in placed
-    )
-    return Roofline("Kernels on the roofline", "executed", tuple(roofs), tuple(marks))
-
-
-def _mark_title(number: int, launch: KernelLaunch, point: RooflinePoint) -> str:
-    share = "" if point.share_of_roof is None else f", {percent(point.share_of_roof)} of the roof"
-    return (
-        f"{number}: {launch.short_name} — {point.kind}, {significant(point.intensity_flops_per_byte)} FLOP/byte, "
-        f"{significant(point.flops_per_s / 1e9)} GFLOP/s{share}"
-    )
-
-
-def _device(launch: KernelLaunch) -> str:
-    """The GPU as far as the export names it."""
-    if launch.gpu is not None:
-        return launch.gpu
-    return f"CC {launch.compute_capability}" if launch.compute_capability is not None else "—"
-
-
-def _highest(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from llm_perf_opt.escaping import as_block, as_inline, as_line
 from llm_perf_opt.reports.document import (
     Block,
@@ -14,7 +12,6 @@ from llm_perf_opt.reports.document import (
     Items,
     Lead,
     Paragraph,
-    Picture,
     Table,
     Verbatim,
 )
@@ -38,8 +35,6 @@ def _block(block: Block) -> str:
             found = "\n".join(f"- {as_line(item)}" for item in block.items)
         case Verbatim() | Command():
             found = as_block(block.text)
-        case Picture():
-            found = f"![{as_inline(block.title)}]({quote(block.file)})"
         case Gallery():
             found = "\n\n".join(map(_block, block.plain()))
         case Chart():

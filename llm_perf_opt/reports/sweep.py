@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -12,16 +11,13 @@ from typing import Any, get_args
 from llm_perf_opt.artifacts.files import replacing, write_text, writing
 from llm_perf_opt.artifacts.layout import REPORT, REPORT_HTML
 from llm_perf_opt.records.sweep import FIGURES, LATENCY, THROUGHPUT, PointResult, PointStatus, Scalar, SweepResults
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Section, Table
-from llm_perf_opt.reports.drawing.curves import Chart, Curve, Spot
-from llm_perf_opt.reports.drawing.svg import COLOURS
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
+from llm_perf_opt.reports.sweep_charts import label, said_of, sweep_charts, value_of
 from llm_perf_opt.reports.units import in_bytes, percent, significant
 
 RESULTS_JSON, RESULTS_CSV, RESULTS_PARQUET = "results.json", "results.csv", "results.parquet"
-BATCH = "infer.batch_size"
-CURVES = {"decode.tpot_ms": "time per output token", "prefill.latency_ms": "prefill", THROUGHPUT: "throughput"}
 MOST_ROWS = 200
 """Of the tables for people; CSV and Parquet have all."""
 
@@ -32,14 +28,12 @@ def write_sweep(results: SweepResults, folder: Path) -> list[Path]:
     Raises:
         MissingError, StageError: one cannot be written.
     """
-    pictures = _pictures(results)
-    document = sweep_document(results, pictures)
+    document = sweep_document(results)
     texts = {
         RESULTS_JSON: results.model_dump_json(indent=2) + "\n",
         RESULTS_CSV: to_csv(results),
         REPORT: to_markdown(document),
         REPORT_HTML: to_html(document),
-        **{picture.file: picture.svg for picture in pictures},
     }
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -105,11 +99,11 @@ def _write_parquet(results: SweepResults, path: Path) -> None:
         parquet.write_table(table, file)
 
 
-def sweep_document(results: SweepResults, pictures: Sequence[Picture]) -> Document:
+def sweep_document(results: SweepResults) -> Document:
     """What was found first, then the front, the curves, all points."""
     sections = [Section("Answer", _answer(results))]
-    if pictures:
-        sections.append(Section("Pictures", tuple(pictures)))
+    if charts := sweep_charts(results):
+        sections.append(Section("Front and curves", tuple(charts)))
     if results.points:
         sections.append(Section("Points", _table(results)))
     failed = [row for row in results.points if row.status in ("failed", "skipped")]
@@ -117,14 +111,6 @@ def sweep_document(results: SweepResults, pictures: Sequence[Picture]) -> Docume
         said = tuple(f"{label(row)}: {row.status}: {row.reason}" for row in failed[:MOST_ROWS])
         sections.append(Section("What did not run", (Items(said),)))
     return Document("llmperf sweep", tuple(sections))
-
-
-def label(row: PointResult) -> str:
-    return ", ".join(f"{key}={_said(value)}" for key, value in row.settings.items()) or row.id
-
-
-def _said(value: Scalar) -> str:
-    return value if isinstance(value, str) else json.dumps(value)  # as it is written in YAML
 
 
 def _answer(results: SweepResults) -> tuple[Block, ...]:
@@ -135,8 +121,8 @@ def _answer(results: SweepResults) -> tuple[Block, ...]:
     measured = [row for row in rows if row.on_front is not None]
     works = {(row.prompt_tokens, row.new_tokens) for row in measured}
     if measured and len(works) == 1:
-        fastest = min(measured, key=lambda row: _value(row, LATENCY))
-        widest = max(measured, key=lambda row: _value(row, THROUGHPUT))
+        fastest = min(measured, key=lambda row: value_of(row, LATENCY))
+        widest = max(measured, key=lambda row: value_of(row, THROUGHPUT))
         lines.append(f"Least latency: {label(fastest)} with {_with_interval(fastest, LATENCY)}.")
         lines.append(f"Most throughput: {label(widest)} with {_with_interval(widest, THROUGHPUT)}.")
         front = sum(bool(row.on_front) for row in measured)
@@ -148,12 +134,6 @@ def _answer(results: SweepResults) -> tuple[Block, ...]:
     elif any(row.status == "completed" for row in rows):
         lines.append("No stage timed the model: there are no figures. --infer adds one.")
     return (Items((*lines, *results.notes)),)
-
-
-def _value(row: PointResult, name: str) -> float:
-    value = row.figures[name].value
-    assert value is not None, "points on or off the front were measured"
-    return value
 
 
 def _with_interval(row: PointResult, name: str) -> str:
@@ -198,7 +178,7 @@ def _table(results: SweepResults) -> tuple[Block, ...]:
 
 
 def _cells(results: SweepResults, row: PointResult, shown: Sequence[str], bounded: Sequence[str]) -> tuple[str, ...]:
-    cells = [*(_said(row.settings.get(key)) for key in results.keys), row.status]
+    cells = [*(said_of(row.settings.get(key)) for key in results.keys), row.status]
     for name in shown:
         cells.append(_cell(row, name))
         if name in bounded:
@@ -218,87 +198,3 @@ def _cell(row: PointResult, name: str) -> str:
     if figure.unit == "bytes":
         return in_bytes(figure.value)
     return percent(figure.value) if figure.unit == "ratio" else significant(figure.value)
-
-
-def _pictures(results: SweepResults) -> list[Picture]:
-    measured = [row for row in results.points if row.on_front is not None]
-    found = []
-    if len(measured) > 1:
-        found.append(Picture("Throughput against latency", "front.svg", _front(results, measured).svg()))
-    key = _axis_of(results)
-    if key is not None:
-        for name, words in CURVES.items():
-            chart = _curves(results, key, name, words)
-            if chart is not None:
-                file = f"{name.replace('.', '_')}.svg"
-                found.append(Picture(chart.title, file, chart.svg()))
-    return found
-
-
-def _front(results: SweepResults, measured: Sequence[PointResult]) -> Chart:
-    works = {(row.prompt_tokens, row.new_tokens) for row in measured}
-    front = sorted((_value(row, LATENCY), _value(row, THROUGHPUT)) for row in measured if row.on_front)
-    curves = []
-    for name, rows in _series(results, measured, BATCH).items():
-        spots = tuple(
-            Spot(_value(row, LATENCY), _value(row, THROUGHPUT), label(row), *_interval(row, THROUGHPUT)) for row in rows
-        )
-        curves.append(Curve(name, spots, joined=False))
-    return Chart(
-        "Throughput against latency",
-        f"{LATENCY} (less is better)",
-        f"{THROUGHPUT} (more is better)",
-        tuple(curves[: len(COLOURS)]),
-        front=tuple(front) if len(works) == 1 else (),
-    )
-
-
-def _axis_of(results: SweepResults) -> str | None:
-    """The key that curves go over: the batch, else the first of numbers."""
-    numeric = [key for key in results.keys if all(_is_number(row.settings.get(key)) for row in results.points)]
-    return BATCH if BATCH in numeric else next(iter(numeric), None)
-
-
-def _is_number(value: Scalar) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _curves(results: SweepResults, key: str, name: str, words: str) -> Chart | None:
-    measured = [row for row in results.points if row.figures and row.figures[name].value is not None]
-    if len(measured) < 2:
-        return None
-    curves = []
-    for series, rows in _series(results, measured, key).items():
-        spots = tuple(Spot(_number(row, key), _value(row, name), label(row), *_interval(row, name)) for row in rows)
-        bound = tuple(
-            (_number(row, key), value)
-            for row in rows
-            if name in row.bounds and (value := row.bounds[name].value_ms) is not None
-        )
-        curves.append(Curve(series, spots, bound=bound))
-    title = f"{words.capitalize()} by {key}"
-    left = len(curves) - len(COLOURS)
-    title += f" (the first {len(COLOURS)} of {len(curves)} curves)" if left > 0 else ""
-    return Chart(
-        title, key, f"{name}, {FIGURES[name]}" if FIGURES[name] not in name else name, tuple(curves[: len(COLOURS)])
-    )
-
-
-def _series(results: SweepResults, rows: Sequence[PointResult], key: str) -> dict[str, list[PointResult]]:
-    """Rows by all settings but `key`."""
-    others = [other for other in results.keys if other != key]
-    found: dict[str, list[PointResult]] = {}
-    for row in rows:
-        name = ", ".join(f"{other.rpartition('.')[2]}={_said(row.settings.get(other))}" for other in others)
-        found.setdefault(name or "measured", []).append(row)
-    return found
-
-
-def _number(row: PointResult, key: str) -> float:
-    value = row.settings[key]
-    assert isinstance(value, int | float), "the axis is of numbers"
-    return value
-
-
-def _interval(row: PointResult, name: str) -> tuple[float | None, float | None]:
-    return row.figures[name].low, row.figures[name].high

@@ -19,7 +19,6 @@ from llm_perf_opt.reports.document import (
     Items,
     Lead,
     Paragraph,
-    Picture,
     Table,
     Verbatim,
 )
@@ -73,8 +72,6 @@ def _block(block: Block, width: int) -> Iterator[tuple[str, str]]:
     elif isinstance(block, Verbatim | Command):
         for line in visible(block.text).expandtabs().split("\n"):
             yield from (("", part) for part in fold(line, width))
-    elif isinstance(block, Picture):
-        yield from (("", line) for line in wrap(visible(f"{block.title}: {block.file}"), width))
     else:
         assert isinstance(block, Paragraph | Lead)
         yield from (("", line) for line in wrap(visible(block.text), width))

@@ -8,8 +8,8 @@ from pathlib import Path
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import REPORT, REPORT_HTML, TREND
 from llm_perf_opt.records.history import Trend, TrendFigure, TrendMark, TrendPoint, TrendSeries, TrendStep
-from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Picture, Section, Table
-from llm_perf_opt.reports.drawing.series import Point, Step, draw_series
+from llm_perf_opt.reports.charts.curves import Curve, Curves, Mark, Spot
+from llm_perf_opt.reports.document import Block, Document, Items, Paragraph, Section, Table
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.run_list import passed_over_blocks
@@ -28,7 +28,7 @@ def trend_document(trend: Trend, *, limit: int = 0, drawn: bool = False, named: 
 
     Args:
         limit: rows of a table, the newest; 0 for all.
-        drawn: with pictures, which are written beside the document.
+        drawn: with a chart of each figure.
         named: with everything that was passed over.
     """
     sections = [_section(trend, series, limit, drawn) for series in trend.series]
@@ -40,14 +40,12 @@ def trend_document(trend: Trend, *, limit: int = 0, drawn: bool = False, named: 
 
 
 def write_trend(trend: Trend, folder: Path) -> list[Path]:
-    """Write the report, `trend.json` and drawings into `folder`; the files written."""
+    """Write the report and `trend.json` into `folder`; the files written."""
     document = trend_document(trend, drawn=True)
-    pictures = [block for part in document.sections for block in part.blocks if isinstance(block, Picture)]
     texts = {
         REPORT: to_markdown(document),
         REPORT_HTML: to_html(document),
         TREND: trend.model_dump_json(indent=2) + "\n",
-        **{picture.file: picture.svg for picture in pictures},
     }
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -61,7 +59,7 @@ def _section(trend: Trend, series: TrendSeries, limit: int, drawn: bool) -> Sect
     elif len(series.points) > 1:
         blocks.append(Paragraph("No step is clear."))
     if drawn:
-        blocks += _pictures(trend.figures, series)
+        blocks += _charts(trend.figures, series)
     blocks.append(_table(trend.figures, series, limit))
     if limit and len(series.points) > limit:
         blocks.append(Paragraph(f"The newest {limit:,} of {len(series.points):,} runs; --limit 0 shows all."))
@@ -131,9 +129,8 @@ def _table(figures: Sequence[str], series: TrendSeries, limit: int) -> Table:
         for point in points
     )
     count = len(columns)
-    return Table(
-        columns, rows, numeric=frozenset(range(2, count - 1)), names=frozenset({1}), important=(0, *range(3, count))
-    )
+    numeric = frozenset({0, *range(2, count - 1)})
+    return Table(columns, rows, numeric=numeric, names=frozenset({1}), important=(0, *range(3, count)))
 
 
 def _cell(figure: TrendFigure, *, mixed: bool) -> str:
@@ -144,27 +141,41 @@ def _cell(figure: TrendFigure, *, mixed: bool) -> str:
     return f"{significant(figure.median)} ({ends}{within})"
 
 
-def _pictures(figures: Sequence[str], series: TrendSeries) -> Iterator[Picture]:
+def _charts(figures: Sequence[str], series: TrendSeries) -> Iterator[Curves]:
+    """One a figure: runs in the order they were made, at equal distances, so that a clock that jumped moves none."""
     for name in figures:
-        measured = [index for index, point in enumerate(series.points) if point.figures[name].median is not None]
+        measured = [point for point in series.points if point.figures[name].median is not None]
         if not measured:
             continue
-        units = [series.points[index].figures[name].unit for index in measured]
-        steps = [
-            Step(measured.index(step.point), step_in_words(series, step))
+        places = {id(point): at for at, point in enumerate(measured)}
+        marks = [
+            Mark(at - 0.5 if at else 0.0, "; ".join(map(mark_in_words, point.marks)))
+            for at, point in enumerate(measured)
+            if point.marks
+        ]
+        marks += [
+            Mark(places[id(series.points[step.point])] - 0.5, step_in_words(series, step), step=True)
             for step in series.steps
             if step.figure == name
         ]
-        title = f"{name}, {series.name}"
-        svg = draw_series(title, units[-1], [_point(name, series.points[index]) for index in measured], steps)
-        yield Picture(title, f"{series.id}-{name}.svg", svg)
+        unit = measured[-1].figures[name].unit
+        yield Curves(
+            title=f"{name}, {series.name}",
+            note=f"{name}: one point a run, with its interval.",
+            across="runs as they were made",
+            up=name if unit in name else f"{name}, {unit}",
+            curves=(Curve(name, tuple(_spot(name, at, point) for at, point in enumerate(measured)), joined=False),),
+            marks=tuple(marks),
+            labels=tuple((float(at), point.created[:10]) for at, point in enumerate(measured)),
+            from_zero=False,
+        )
 
 
-def _point(name: str, point: TrendPoint) -> Point:
+def _spot(name: str, at: int, point: TrendPoint) -> Spot:
     figure = point.figures[name]
     assert figure.median is not None
-    title = f"{_date(point)} {point.path}: {_cell(figure, mixed=True)} {figure.unit}"
-    return Point(figure.median, figure.interval, title, point.created[:10], tuple(map(mark_in_words, point.marks)))
+    words = f"{_date(point)} {point.path}: {_cell(figure, mixed=True)} {figure.unit}"
+    return Spot(float(at), figure.median, words, figure.interval)
 
 
 def _date(point: TrendPoint) -> str:

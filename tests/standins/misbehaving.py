@@ -29,8 +29,8 @@ def daemon(mark: str) -> None:
 def main(kind: str, mark: str, seconds: float) -> None:
     time.sleep(seconds)
     if kind == "hang":
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
         time.sleep(LIFE_S)
     elif kind == "flood":
         line = b"x" * 65535 + b"\n"

@@ -120,9 +120,13 @@ def test_the_layout_imports_nothing_of_ours() -> None:
     assert not [name for name in names if name.startswith(PACKAGE)]
 
 
-def test_drawings_are_made_in_one_room() -> None:
-    drawing = [path for path in sources() if "<svg" in path.read_text(encoding="utf-8")]
-    assert {path.parent.relative_to(ROOT).as_posix() for path in drawing} == {"reports/drawing"}
+def test_drawings_are_made_by_the_page_alone() -> None:
+    assert not [path for path in sources() if "<svg" in path.read_text(encoding="utf-8")]
+    charts, scripts = (
+        {path.stem for path in (ROOT / "reports" / room).glob(f"*{ending}")}
+        for room, ending in (("charts", ".py"), ("page", ".js"))
+    )
+    assert scripts - {"core", "start"} == charts - {"__init__", "dots"}
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from llm_perf_opt.analysis.kernel_names import category, identity, short_name
 from llm_perf_opt.analysis.kernels import ceilings
 from llm_perf_opt.analysis.kernels.arithmetic import executed, is_counter
 from llm_perf_opt.analysis.kernels.classify import by_dram, explain
 from llm_perf_opt.analysis.kernels.figures import figures, is_figure, stalls
-from llm_perf_opt.records.kernels import KernelAnalysis, KernelLaunch, Launch, RooflinePoint, Unreadable, Value
+from llm_perf_opt.records.kernels import (
+    KernelAnalysis,
+    KernelArithmetic,
+    KernelLaunch,
+    Launch,
+    RooflinePoint,
+    Unreadable,
+    Value,
+)
 
 NOT_FOR_TIMES = (
     "ncu locks clocks, flushes caches and replays: compare its counters between kernels, never its times with those of "
@@ -22,10 +31,23 @@ def is_read(name: str) -> bool:
     return is_figure(name) or is_counter(name)
 
 
-def analyze_kernels(launches: Iterable[Launch], problems: Sequence[Unreadable] = ()) -> KernelAnalysis:
-    """Every launch in the order given, with what could not be read."""
+def analyze_kernels(
+    launches: Iterable[Launch],
+    problems: Sequence[Unreadable] = (),
+    captured_ns: Mapping[str, int] = MappingProxyType({}),
+) -> KernelAnalysis:
+    """Every launch in the order given, with what could not be read.
+
+    Args:
+        captured_ns: time of each kernel in captures, by its `identity`.
+    """
+    found = tuple(analyze_launch(launch) for launch in launches)
+    kernels = {launch.kernel: captured_ns.get(identity(launch.kernel)) for launch in found}
     return KernelAnalysis(
-        launches=tuple(analyze_launch(launch) for launch in launches), problems=tuple(problems), note=NOT_FOR_TIMES
+        launches=found,
+        captured_ns={kernel: ns for kernel, ns in kernels.items() if ns is not None},
+        problems=tuple(problems),
+        note=NOT_FOR_TIMES,
     )
 
 
@@ -59,6 +81,31 @@ def analyze_launch(launch: Launch) -> KernelLaunch:
         rules=tuple(launch.rules),
         remarks=tuple(launch.remarks),
     )
+
+
+MOST_KERNELS = 100
+
+
+def arithmetic_by_kernel(launches: Iterable[KernelLaunch]) -> tuple[KernelArithmetic, ...]:
+    """Of launches whose FLOPs and DRAM traffic were counted, the longest kernels first, the first `MOST_KERNELS`."""
+    found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    for launch in launches:
+        moved, duration = launch.figures["dram_bytes"].value, launch.figures["duration_ns"].value
+        if moved and duration:
+            for point in launch.points:
+                found.setdefault((launch.kernel, point.kind), []).append((point.flops, moved, duration))
+    kernels = [
+        KernelArithmetic(
+            kernel=kernel,
+            kind=kind,
+            launches=len(parts),
+            flops=sum(flops for flops, _, _ in parts),
+            dram_bytes=sum(moved for _, moved, _ in parts),
+            duration_ns=sum(duration for *_, duration in parts),
+        )
+        for (kernel, kind), parts in found.items()
+    ]
+    return tuple(sorted(kernels, key=lambda item: (-item.duration_ns, item.kernel, item.kind)))[:MOST_KERNELS]
 
 
 def _point(launch: Launch, kind: str, flops: float, found: dict[str, Value]) -> RooflinePoint | None:

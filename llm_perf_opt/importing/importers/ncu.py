@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from llm_perf_opt.artifacts.layout import DETAILS, NCU_REPORT, RAW
+from llm_perf_opt.captures.kernel_files import arithmetic_of
 from llm_perf_opt.captures.ncu import export_report, read_details_csv, read_raw_csv, write_capture
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.ncu_rep import is_report
 from llm_perf_opt.importing.importer import ImportContext, Importer
 from llm_perf_opt.importing.item import outcome_of
+from llm_perf_opt.records.kernels import KernelArithmetic
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import NcuCapture, NcuFacts, NcuResult
 
@@ -41,7 +43,7 @@ def read(context: ImportContext) -> Outcome:
             found = read_raw_csv(stored, ())
         else:
             found = read_details_csv(stored)
-        _write_record(folder, *found)
+        _write_record(folder, *found, arithmetic_of(stored))
 
     if item.copy(stored, progress):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
@@ -49,7 +51,9 @@ def read(context: ImportContext) -> Outcome:
     return outcome_of(context.items)
 
 
-def _write_record(folder: Path, facts: NcuFacts, results: tuple[NcuResult, ...]) -> None:
+def _write_record(
+    folder: Path, facts: NcuFacts, results: tuple[NcuResult, ...], arithmetic: tuple[KernelArithmetic, ...]
+) -> None:
     if not facts.results:
         raise StageError("it holds no result", "profile again; ncu names each kernel that it profiles")
     record = NcuCapture(
@@ -63,6 +67,7 @@ def _write_record(folder: Path, facts: NcuFacts, results: tuple[NcuResult, ...])
         facts=facts,
         results=results,
         results_left_out=facts.results - len(results),
+        arithmetic=arithmetic,
     )
     write_capture(folder, record)
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from llm_perf_opt.reports.document import Chart, Paragraph, Table
-from llm_perf_opt.reports.units import percent, significant
+from llm_perf_opt.reports.units import percent, signed, significant
 
 SHOWN = 10
 """Rows where nothing can be sorted."""
 
+TEXTS = ("text", "prose", "choice")
 Cell = str | float | int | None
 
 
@@ -20,8 +21,9 @@ class Column:
     """One column."""
 
     name: str
-    kind: Literal["text", "choice", "number", "count", "share"] = "text"
-    """A choice is one of few texts, to filter by; a share is drawn as a bar too."""
+    kind: Literal["text", "prose", "choice", "number", "count", "share", "change", "hundredths"] = "text"
+    """A text may lose its middle, prose is shown whole, a choice is one of few texts, to filter by; a share is drawn as
+    a bar too; a change has its sign; hundredths are as ncu prints percentages."""
 
     def words(self, cell: Cell) -> str:
         if cell is None:
@@ -30,6 +32,10 @@ class Column:
             return cell
         if self.kind == "share":
             return percent(cell)
+        if self.kind == "change":
+            return signed(cell)
+        if self.kind == "hundredths":
+            return f"{cell:.2f}"
         return f"{cell:,}" if self.kind == "count" else significant(cell)
 
 
@@ -47,14 +53,20 @@ class DataTable(Chart):
     """Where all rows are."""
     left_out: int = 0
     """Rows that are not here."""
+    shown: int = SHOWN
+    """Rows where nothing can be sorted."""
+    important: tuple[int, ...] = ()
+    """As of a `Table`."""
 
     def plain(self) -> tuple[Table | Paragraph, ...]:
         cells = tuple(
             tuple(column.words(cell) for column, cell in zip(self.columns, row, strict=True))
-            for row in self.rows[:SHOWN]
+            for row in self.rows[: self.shown]
         )
-        numeric = frozenset(at for at, column in enumerate(self.columns) if column.kind in ("number", "count", "share"))
-        table = Table(tuple(column.name for column in self.columns), cells, numeric=numeric)
+        numeric = frozenset(at for at, column in enumerate(self.columns) if column.kind not in TEXTS)
+        names = frozenset(at for at, column in enumerate(self.columns) if column.kind == "text")
+        heads = tuple(column.name for column in self.columns)
+        table = Table(heads, cells, numeric=numeric, names=names, important=self.important)
         more = len(self.rows) + self.left_out - len(cells)
         if not more:
             return (table,)
@@ -67,7 +79,7 @@ class DataTable(Chart):
         for at, column in enumerate(self.columns):
             cells = [row[at] for row in self.rows]
             found: dict[str, Any] = {"name": column.name, "kind": column.kind}
-            if column.kind in ("text", "choice"):
+            if column.kind in TEXTS:
                 names: dict[str, int] = {}
                 found["cells"] = [names.setdefault(str(cell), len(names)) for cell in cells]
                 found["names"] = list(names)

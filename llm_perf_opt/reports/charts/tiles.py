@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from llm_perf_opt.reports.charts.dots import evenly
 from llm_perf_opt.reports.document import Chart, Items, Table
 from llm_perf_opt.reports.units import significant
 
@@ -81,11 +82,7 @@ class Tiles(Chart):
 def _drawn(tile: Tile) -> list[tuple[float, int]]:
     """The dots: all, or of very many as many as can be told apart, evenly over their order, both ends among them."""
     groups = tile.groups or (0,) * len(tile.samples)
-    dots = list(zip(tile.samples, groups, strict=True))
-    if len(dots) <= MOST_DOTS:
-        return dots
-    ordered = sorted(dots)
-    return [ordered[round(at * (len(ordered) - 1) / (MOST_DOTS - 1))] for at in range(MOST_DOTS)]
+    return evenly(list(zip(tile.samples, groups, strict=True)), MOST_DOTS)
 
 
 def left_out(tiles: tuple[Tile, ...]) -> str:

@@ -45,6 +45,12 @@ const significant = (value, digits = 4) => {
   return grouped(front) + (back ? `.${back}` : "");
 };
 
+// Like `scaled` of the reports: with a decimal prefix before the unit.
+const scaled = (value, unit) => {
+  const [factor, prefix] = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([size]) => Math.abs(value) >= size) || [1, ""];
+  return `${Number((value / factor).toPrecision(4))} ${prefix}${unit}`;
+};
+
 const percent = (share) => `${share < 0.9995 ? (share * 100).toFixed(1) : (share * 100).toFixed(0)} %`;
 
 // Nanoseconds in the unit that suits them, or that suits `like`.

@@ -5,16 +5,18 @@ const PRINTED = 30; // as in the style for paper
 kinds.data_table = (stage, data) => {
   const { columns } = data;
   const rows = columns.length ? columns[0].cells.length : 0;
-  const texts = columns.map((column) => column.kind === "text" || column.kind === "choice");
+  const texts = columns.map((column) => ["text", "prose", "choice"].includes(column.kind));
   const lower = columns.map((column, at) => (texts[at] ? column.names.map((name) => name.toLowerCase()) : null));
   const word = (at, row) => {
     const column = columns[at], cell = column.cells[row];
     if (texts[at]) return column.names[cell];
     if (cell === null) return "—";
     if (column.kind === "share") return percent(cell);
+    if (column.kind === "change") return (cell > 0 ? "+" : "") + significant(cell);
+    if (column.kind === "hundredths") return cell.toFixed(2);
     return column.kind === "count" ? count(cell) : significant(cell);
   };
-  const kindOf = (at) => (!texts[at] ? "n" : columns[at].kind === "choice" ? "c" : "");
+  const kindOf = (at) => (!texts[at] ? "n" : columns[at].kind === "choice" ? "c" : columns[at].kind === "prose" ? "p" : "");
   let order = Uint32Array.from({ length: rows }, (_, row) => row);
   let sorted = data.sorted_by, falling = true, shown = STEP, found = order;
   const chosen = new Map();
@@ -82,7 +84,7 @@ kinds.data_table = (stage, data) => {
       const line = make("tr");
       columns.forEach((column, at) => {
         const words = word(at, row), cell = make("td", { className: kindOf(at) });
-        const short = texts[at] ? middle(words, 160) : words;
+        const short = texts[at] && columns[at].kind !== "prose" ? middle(words, 160) : words;
         cell.textContent = short;
         if (short !== words) cell.title = words.slice(0, 4000);
         if (column.kind === "share" && largest[at]) {

@@ -33,7 +33,8 @@ def section(facts: RunFacts) -> Section | None:
 def blocks(found: Sequence[Advice]) -> list[Block]:
     """The first of them in words, and the figures they rest on."""
     shown = found[:MOST]
-    made: list[Block] = [Items(tuple(words(advice) for advice in shown)), Paragraph(READING), _figures(shown)]
+    said = Items(tuple(map(words, shown)), evidence=tuple(map(evidence, shown)))
+    made: list[Block] = [said, Paragraph(READING), _figures(shown)]
     left = len(found) - len(shown)
     return [*made, Paragraph(f"{left} more, with lower bounds or none, in {SUMMARY} under advice.")] if left else made
 
@@ -41,6 +42,30 @@ def blocks(found: Sequence[Advice]) -> list[Block]:
 def words(advice: Advice) -> str:
     """The sentence, what to change, and the bound."""
     return f"{advice.sentence} {advice.change} {_bound(advice)}"
+
+
+EVIDENCE = (
+    ("modules[]", "Modules"),
+    ("step_ms", "Every decode step"),
+    ("operators.", "Operators and kernels"),
+    ("clock_events", "Hardware state and memory"),
+    ("reports[]", "Nsight captures"),
+    ("facts.", "Nsight captures"),
+    ("devices[]", "Device time line"),
+    ("steps[", "Device time line"),
+    ("categories[]", "Device time line"),
+    ("idle_by_cause", "Device time line"),
+    ("batches[]", "Figures"),
+    ("metrics.", "Figures"),
+    ("compilation.", "Work"),
+)
+"""Fields that a figure was worked out of → the section that shows them; the first that is there."""
+
+
+def evidence(advice: Advice) -> str | None:
+    """The section that shows what it fires on."""
+    fields = "".join(figure.source.partition(": ")[2] for figure in advice.figures[:1])
+    return next((title for part, title in EVIDENCE if part in fields), None)
 
 
 def _bound(advice: Advice) -> str:

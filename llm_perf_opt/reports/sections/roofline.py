@@ -1,4 +1,4 @@
-"""The phases as they were measured, under what the hardware allows."""
+"""The phases as they were measured, and the kernels that ncu counted, under what the hardware allows."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+from llm_perf_opt.analysis.kernel_names import short_name
 from llm_perf_opt.analysis.metrics import BatchCost
+from llm_perf_opt.records.tools import NcuCapture
 from llm_perf_opt.records.workload import Repeat
-from llm_perf_opt.reports.charts.roofline import Point, RooflineChart
+from llm_perf_opt.reports.charts.roofline import Point, Roof, RooflineChart
 from llm_perf_opt.reports.document import Paragraph, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts
 from llm_perf_opt.reports.section import ReportSection
@@ -16,30 +18,61 @@ from llm_perf_opt.reports.section import ReportSection
 
 def section(facts: RunFacts) -> Section | None:
     measured = facts.headline
-    if measured is None or measured.cost is None or not measured.batches:
-        return None
-    points = tuple(_points(measured))
-    if not points:
-        costs = map(measured.cost, measured.batches)
-        said = "; ".join(dict.fromkeys(cost for cost in costs if isinstance(cost, str))) or "no work was counted"
-        return Section("Roofline", (Paragraph(f"Not drawn: {said}."),))
-    peaks = measured.peaks
-    known = peaks is not None and (peaks.flops_per_s is not None or peaks.bytes_per_s is not None)
-    roof = f"Roof: {peaks.source}." if peaks is not None and known else f"No roof is drawn: {_unknown(measured)}."
-    note = (
-        "FLOPs and least bytes are those of static analysis for the batches of this run; time is that of the timed "
-        f"repeats (median). {roof}"
-    )
-    if peaks is not None and peaks.mbu_reason is not None:
-        note += f" Decode is not held against the bandwidth: {peaks.mbu_reason}."
-    chart = RooflineChart(
-        title="Roofline of the phases",
-        note=note,
-        points=points,
-        peak_flops_per_s=None if peaks is None else peaks.flops_per_s,
-        bandwidth_bytes_per_s=None if peaks is None else peaks.bytes_per_s,
-    )
+    counted = measured is not None and measured.cost is not None and bool(measured.batches)
+    points = tuple(_points(measured)) if measured is not None and counted else ()
+    kernels = tuple(_kernels(facts))
+    if not points and not kernels:
+        if measured is None or not counted:
+            return None
+        return Section("Roofline", (Paragraph(f"Not drawn: {_uncounted(measured)}."),))
+    roofs, note = _roof(measured)
+    if points:
+        note = f"{PHASES} {note}"
+    if kernels:
+        note = f"{note} {KERNELS}"
+    chart = RooflineChart(title="Roofline", note=note, points=(*points, *kernels), roofs=roofs)
     return Section("Roofline", (chart,))
+
+
+def _uncounted(measured: Measured) -> str:
+    costs = (measured.cost(batch) for batch in measured.batches if measured.cost is not None)
+    return "; ".join(dict.fromkeys(cost for cost in costs if isinstance(cost, str))) or "no work was counted"
+
+
+def _roof(measured: Measured | None) -> tuple[tuple[Roof, ...], str]:
+    """Of what timed the model, and what is said of it."""
+    if measured is None:
+        return (), NO_ROOF
+    peaks = measured.peaks
+    if peaks is None or (peaks.flops_per_s is None and peaks.bytes_per_s is None):
+        return (), f"No roof is drawn: {_unknown(measured)}."
+    note = f"Roof: {peaks.source}."
+    if peaks.mbu_reason is not None:
+        note += f" Decode is not held against the bandwidth: {peaks.mbu_reason}."
+    return (Roof(peaks.source, peaks.flops_per_s, peaks.bytes_per_s),), note
+
+
+PHASES = (
+    "FLOPs and least bytes are those of static analysis for the batches of this run; time is that of the timed repeats "
+    "(median)."
+)
+KERNELS = (
+    "Kernels are as ncu counted them, FLOPs over DRAM traffic and time under ncu, which locks clocks: "
+    "llmperf kernels analyze has the roof of their own clocks and kind of arithmetic."
+)
+NO_ROOF = "No roof is drawn: the run timed no phases."
+
+
+def _kernels(facts: RunFacts) -> Iterator[Point]:
+    """Those that an ncu profile of the run counted, each kind of arithmetic by itself."""
+    for _, capture in facts.all(NcuCapture):
+        for kernel in capture.arithmetic:
+            yield Point(
+                name=short_name(kernel.kernel),
+                flops_per_byte=kernel.flops / kernel.dram_bytes,
+                flops_per_s=kernel.flops / kernel.duration_ns * 1e9,
+                remark=f"{kernel.kind}, {kernel.launches:,} launch{'es' if kernel.launches > 1 else ''} under ncu",
+            )
 
 
 def _unknown(measured: Measured) -> str:

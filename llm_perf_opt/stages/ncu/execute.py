@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import COMMAND, IMPORT_LOG, RAW, REGION, REGIONS, SECTIONS
+from llm_perf_opt.captures.kernel_files import arithmetic_of
 from llm_perf_opt.captures.ncu import read_raw_csv, write_capture
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats.ncu_csv import table_lines
@@ -48,6 +49,7 @@ def execute(context: StageContext[Ncu]) -> Outcome:
     failure = _without_gpu(explained(failure, sent, tool="ncu", waited_for=waited_for), launch)
     regions = export.regions(directory) if export is not None and failure is None else []
     results = export.results if export is not None else ()
+    arithmetic = arithmetic_of(reports[0]) if facts is not None else ()
     record = NcuCapture(
         tool=tool,
         replay_mode=settings.ncu_cli.replay_mode,
@@ -61,6 +63,7 @@ def execute(context: StageContext[Ncu]) -> Outcome:
         facts=facts,
         results=results,
         results_left_out=max(0, (facts.results if facts is not None else 0) - len(results)),
+        arithmetic=arithmetic,
         regions=tuple(region.folder for region in regions),
         dropped_metrics=request.dropped_metrics,
         dropped_sections=request.dropped_sections,

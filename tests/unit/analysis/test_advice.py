@@ -15,6 +15,8 @@ from llm_perf_opt.cli.app import COMMANDS
 from llm_perf_opt.config.keys import all_settings
 from llm_perf_opt.records.advice import Saving
 from llm_perf_opt.records.workload import Instrumented
+from llm_perf_opt.reports import sections
+from llm_perf_opt.reports.sections.advice import evidence as shown_in
 from tests import records
 from tests.unit.analysis.advice_cases import MADE, evidence, of_rule
 
@@ -53,6 +55,15 @@ def test_what_is_said_has_its_evidence_and_a_bound_or_a_reason(rule: Rule) -> No
     assert said.sentence.endswith(".") and said.change.endswith(".")
     assert all(": " in figure.source for figure in said.figures)
     assert all(file in said.evidence for file in (figure.source.split(": ")[0] for figure in said.figures))
+
+
+@BY_NAME
+def test_a_page_has_a_section_that_shows_it(rule: Rule) -> None:
+    said = of_rule(advise(MADE[rule.name].with_figure(rule.above * 1.5)), rule.name)
+    assert said is not None
+    found = Path(sections.__file__).parent.glob("*.py")
+    titles = {title for file in found for title in re.findall(r'Section\("([^"]+)"', file.read_text(encoding="utf-8"))}
+    assert shown_in(said) in titles
 
 
 @BY_NAME

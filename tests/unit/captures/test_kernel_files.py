@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llm_perf_opt.analysis.kernel_names import identity
 from llm_perf_opt.analysis.kernels.analyze import is_read
 from llm_perf_opt.captures.kernel_files import find_kernels
+from llm_perf_opt.records.tools import KernelTime, NsysCapture
 from tests.unit.formats.test_ncu_launches import DETAILS, IDENTITY, SOL, row
 
 
@@ -77,3 +79,19 @@ def test_a_run_lends_the_name_of_its_only_gpu(tmp_path: Path) -> None:
     (tmp_path / "env.json").write_text('{"gpus": {"gpus": [{"name": "NVIDIA L4"}]}}')
     command.unlink()
     assert find_kernels([tmp_path], is_read).launches[0].gpu is None  # imported: profiled elsewhere
+
+
+def test_a_run_lends_the_times_of_its_capture(tmp_path: Path) -> None:
+    for stage in ("ncu", "nsys"):
+        (tmp_path / stage).mkdir()
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "ncu" / "raw.csv").write_text(f'{IDENTITY},"gpu__time_duration.sum"\n{row("1.5")}')
+    assert not find_kernels([tmp_path], is_read).captured_ns
+    kernel = KernelTime(
+        name="gemm(int)", instances=2, total_ns=9, mean_ns=4.5, median_ns=4.5, min_ns=4, max_ns=5, std_ns=0.7
+    )
+    capture = NsysCapture(tool=None, trigger=None, device=None, reports=(), kernels=(kernel,), kernels_left_out=0)
+    (tmp_path / "nsys" / "facts.json").write_text(capture.model_dump_json())
+    assert find_kernels([tmp_path], is_read).captured_ns == {identity("gemm(int)"): 9}
+    (tmp_path / "nsys" / "facts.json").write_text("{")
+    assert len(find_kernels([tmp_path], is_read).launches) == 1

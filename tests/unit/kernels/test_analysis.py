@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.analysis.kernels.analyze import analyze_launch
+from llm_perf_opt.analysis.kernel_names import identity
+from llm_perf_opt.analysis.kernels.analyze import analyze_kernels, analyze_launch, arithmetic_by_kernel
 from llm_perf_opt.analysis.kernels.arithmetic import executed, tensor_paths, widest
 from llm_perf_opt.analysis.kernels.figures import dram_bytes
-from llm_perf_opt.records.kernels import KernelLaunch, Launch
-from llm_perf_opt.reports.kernels import kernel_roofline
+from llm_perf_opt.records.kernels import KernelAnalysis, KernelLaunch, Launch
+from llm_perf_opt.reports.charts.roofline import RooflineChart
+from llm_perf_opt.reports.document import Table
+from llm_perf_opt.reports.kernel_roofline import kernel_roofline
 
 OP = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
 TENSOR = "sm__ops_path_tensor_src_"
@@ -22,10 +26,17 @@ def made(metrics: dict[str, float], gpu: str | None = None, grid: str = "") -> L
     return Launch("file", "1", "0", "gemm", grid, "(32, 1, 1)", "0", "9.0", metrics, gpu)
 
 
-def drawn(launches: list[KernelLaunch]) -> str:
-    roofline = kernel_roofline(launches)
+NO_TABLE = Table((), ())
+
+
+def analysed(launches: list[KernelLaunch], **captured_ns: int) -> KernelAnalysis:
+    return KernelAnalysis(launches=tuple(launches), captured_ns=captured_ns, note="")
+
+
+def drawn(launches: list[KernelLaunch]) -> RooflineChart:
+    roofline = kernel_roofline(analysed(launches), NO_TABLE)
     assert roofline is not None
-    return roofline.svg()
+    return roofline
 
 
 def point(found: KernelLaunch, kind: str) -> dict[str, object]:
@@ -172,12 +183,41 @@ def test_what_cannot_be_known_is_null_with_a_reason() -> None:
     assert "above the roof" in str(above["reason"])
 
 
-def test_the_drawing_tells_gpus_apart_and_escapes_names() -> None:
-    found = [analyze_launch(made(MEASURED, gpu)) for gpu in ("NVIDIA <L4>", "NVIDIA H100")]
+def test_the_roofline_tells_gpus_apart() -> None:
+    found = [analyze_launch(made(MEASURED, gpu)) for gpu in ("NVIDIA L4", "NVIDIA H100")]
     one, two = (drawn(launches) for launches in (found[:1], found))
-    assert "NVIDIA" not in one
-    assert "NVIDIA &lt;L4&gt;" in two
-    assert two.count(">DRAM 100.0 GB/s<") == 2
-    assert kernel_roofline([analyze_launch(made({}))]) is None
-    assert "numbers: rows" in two
-    assert "numbers: rows" not in drawn(found * 30)
+    assert [roof.name for roof in one.roofs] == ["fp32"]
+    assert [roof.name for roof in two.roofs] == ["fp32, NVIDIA H100", "fp32, NVIDIA L4"]
+    assert {roof.bandwidth_bytes_per_s for roof in two.roofs} == {100e9}
+    assert [(point.roof, point.row) for point in two.points] == [(1, 0), (0, 0)]
+    assert kernel_roofline(analysed([analyze_launch(made({}))]), NO_TABLE) is None
+
+
+def test_kernels_are_listed_by_their_time_under_ncu() -> None:
+    launches = [made({**MEASURED, "gpu__time_duration.sum": ns}) for ns in (10.0, 1000.0, 20.0)]
+    named = [replace(launch, kernel=name) for launch, name in zip(launches, ("a", "b", "a"), strict=True)]
+    chart = drawn([analyze_launch(launch) for launch in named])
+    assert chart.listed is not None
+    assert [row[:3] for row in chart.listed.rows] == [("b", "1", "1.000"), ("a", "2", "0.03000")]
+    assert [(point.name, point.row) for point in chart.points] == [("b", 0), ("a", 1), ("a", 1)]
+    # A capture knows better: ncu saw few of the launches, with clocks locked.
+    known = kernel_roofline(analysed([analyze_launch(launch) for launch in named], a=5_000_000), NO_TABLE)
+    assert known is not None and known.listed is not None
+    assert known.listed.columns[1] == "ms in nsys"
+    assert [row[:2] for row in known.listed.rows] == [("a", "5.000"), ("b", "—")]
+
+
+def test_times_of_a_capture_are_joined_whichever_tool_spelt_the_name() -> None:
+    launches = [replace(made(MEASURED), kernel="void norm<float>(float *, int)"), made(MEASURED)]
+    found = analyze_kernels(launches, captured_ns={identity("void norm<float>(float*, int)"): 7, "other": 9})
+    assert found.captured_ns == {"void norm<float>(float *, int)": 7}
+
+
+def test_the_arithmetic_of_a_kernel_is_that_of_all_its_launches() -> None:
+    launches = [made({**MEASURED, "gpu__time_duration.sum": ns}) for ns in (10.0, 1000.0, 20.0)]
+    named = [replace(launch, kernel=name) for launch, name in zip(launches, ("a", "b", "a"), strict=True)]
+    uncounted = [made({"gpu__time_duration.sum": 1e6}), made({**MEASURED, "dram__bytes.sum": 0.0})]
+    b, a = arithmetic_by_kernel(map(analyze_launch, [*named, *uncounted]))
+    assert (b.kernel, b.launches, b.duration_ns) == ("b", 1, 1000.0)
+    assert (a.kernel, a.kind, a.launches, a.duration_ns) == ("a", "fp32", 2, 30.0)
+    assert (a.flops, a.dram_bytes) == (2 * 4000.0, 2 * 1000.0)

@@ -12,8 +12,9 @@ import pytest
 from llm_perf_opt.analysis.kernels.analyze import analyze_kernels, analyze_launch, is_read
 from llm_perf_opt.analysis.kernels.figures import WAVES
 from llm_perf_opt.captures.kernel_files import find_kernels
-from llm_perf_opt.records.kernels import BoundClass, KernelLaunch
-from llm_perf_opt.reports.kernels import kernel_roofline
+from llm_perf_opt.records.kernels import BoundClass, KernelAnalysis, KernelLaunch
+from llm_perf_opt.reports.document import Table
+from llm_perf_opt.reports.kernel_roofline import kernel_roofline
 
 pytestmark = pytest.mark.real_data
 
@@ -215,13 +216,15 @@ def test_the_arithmetic_of_ncu_and_its_ceilings(launches: dict[str, KernelLaunch
 
 
 def test_the_roofline_of_the_recorded_kernels(launches: dict[str, KernelLaunch]) -> None:
-    roofline = kernel_roofline(list(launches.values()))
+    roofline = kernel_roofline(KernelAnalysis(launches=tuple(launches.values()), note=""), Table((), ()))
     assert roofline is not None
-    svg = roofline.svg()
-    assert svg.count("<title>") == sum(len(launch.points) for launch in launches.values()) + 2  # legend
-    assert "tensor bf16→fp32" in svg
-    assert "peak unknown" in svg
-    assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+    assert len(roofline.points) == sum(len(launch.points) for launch in launches.values())
+    assert [(roof.name, roof.peak_flops_per_s is None) for roof in roofline.roofs] == [
+        ("fp32", False),
+        ("tensor bf16→fp32", True),
+    ]
+    assert roofline.listed is not None
+    assert "cutlass" in roofline.listed.rows[0][0]
 
 
 def test_reports_are_analysed_without_ncu(shared_data: Path) -> None:

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.reports.document import Document, Items, Paragraph, Picture, Section, Table, Verbatim
+from llm_perf_opt.reports.document import Document, Items, Paragraph, Section, Table, Verbatim
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.terminal import UNFOLDED, print_document
@@ -70,8 +70,7 @@ def test_html_is_one_file_for_print_and_phone() -> None:
 
 
 def test_the_policy_of_a_page_names_its_own_script_and_styles() -> None:
-    picture = Picture("drawn", "a.svg", "<svg><style>text{fill:red}</style></svg>")
-    page = to_html(Document("t", (Section("s", (picture,)),)))
+    page = to_html(document("x"))
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
     assert policy is not None
     rules = {rule.split()[0]: rule.split()[1:] for rule in policy[1].split(";")}
@@ -137,19 +136,14 @@ def test_a_terminal_gets_no_control_characters_and_no_markup() -> None:
     assert "[red]x[/red] :smile:" in text
 
 
-def test_a_picture_is_in_the_page_and_beside_the_text() -> None:
-    picture = Document("report", (Section("part", (Picture(EVIL, "a b.svg", "<svg><circle/></svg>"),)),))
-    page = to_html(picture)
-    assert "<svg><circle/></svg>" in page
-    assert Tags(page).tags[-3:] == ["svg", "circle", "script"]
-    assert "](a%20b.svg)" in to_markdown(picture)
-    shown = io.StringIO()
-    print_document(picture, shown, width=UNFOLDED, colours=False)
-    assert "a b.svg" in shown.getvalue()
-    assert "<svg>" not in shown.getvalue()
-
-
 def test_a_long_word_in_a_list_is_folded_and_not_cut() -> None:
     shown = io.StringIO()
     print_document(Document("", (Section("", (Items(("x" * 100,)),)),)), shown, width=40, colours=False)
     assert shown.getvalue().count("x") == 100
+
+
+def test_a_sentence_links_to_the_section_that_shows_its_evidence_where_the_page_has_it() -> None:
+    said = Items(("one", "two", "three"), evidence=("Every <step>", "Not here", None))
+    page = to_html(Document("t", (Section("s", (said,)), Section("Every <step>", ()))))
+    assert '<li>one <a href="#every-step">Evidence: Every &lt;step&gt;</a></li><li>two</li><li>three</li>' in page
+    assert '<section id="every-step">' in page

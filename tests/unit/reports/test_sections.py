@@ -10,9 +10,11 @@ import pytest
 from llm_perf_opt.captures.timeline import analyse
 from llm_perf_opt.records.advice import Advice
 from llm_perf_opt.records.hardware import HardwareState
+from llm_perf_opt.records.kernels import KernelArithmetic
 from llm_perf_opt.records.manifest import Manifest, StageEntry
 from llm_perf_opt.records.predictions import Prediction
 from llm_perf_opt.records.tables import OperatorRow, ProfileTables
+from llm_perf_opt.records.tools import NcuCapture
 from llm_perf_opt.records.workload import Instrumented, Profile, SampleError
 from llm_perf_opt.reports.attempt import Defect
 from llm_perf_opt.reports.document import EXCERPT, Document, Gallery, Items, Paragraph, Section, Table, Verbatim
@@ -28,6 +30,7 @@ from llm_perf_opt.reports.sections import (
     operators,
     outcome,
     predictions,
+    roofline,
     time,
 )
 from llm_perf_opt.reports.sections.operators import operator_table
@@ -311,6 +314,33 @@ def test_what_would_help_is_said_with_its_figures_and_its_bound() -> None:
     )
     (said,) = [found for found in summary(facts)["advice"] if found["rule"] == "vision-dominates-prefill"]
     assert said["saving"]["share"] == pytest.approx(25 / 40 * 39 / 70)
+
+
+def test_kernels_that_ncu_counted_stand_on_the_roofline_of_the_run() -> None:
+    kernel = KernelArithmetic(
+        kernel="gemm<float>", kind="fp32", launches=2, flops=4e6, dram_bytes=2e6, duration_ns=1000.0
+    )
+    capture = NcuCapture(
+        tool=None,
+        replay_mode=None,
+        replay_reason=None,
+        filters=(),
+        steady_step=False,
+        device=None,
+        passes=(),
+        facts=None,
+        arithmetic=(kernel,),
+    )
+    left = (records.found("ncu", capture),)
+    run = replace(records.measured(records.workload()), cost=records.work(), peaks=records.PEAKS)
+    timed = text_of(roofline.section(records.facts(run, records=left)))
+    # Of the made run 1e12 FLOP/s and 1e11 byte/s are the peaks: 2 FLOP/byte allow 0.2 TFLOP/s.
+    assert "| gemm | 2.000 | 4 TFLOP/s | 200 GFLOP/s | 2000 % | fp32, 2 launches under ncu |" in timed
+    assert "| prefill |" in timed and "Kernels are as ncu counted them" in timed
+    alone = text_of(roofline.section(records.facts(records=left)))
+    assert "| gemm | 2.000 | 4 TFLOP/s | — | — |" in alone
+    assert "No roof is drawn: the run timed no phases." in alone
+    assert roofline.section(records.facts()) is None
 
 
 def test_at_most_five_pieces_of_advice_are_shown() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
 from llm_perf_opt.cli import console
 from llm_perf_opt.cli import main as cli
 from llm_perf_opt.records.history import RunList, Trend
-from llm_perf_opt.reports.drawing.series import Point, Step, draw_series
+from llm_perf_opt.reports.charts.curves import Curves
+from llm_perf_opt.reports.trend import trend_document
 from tests.history import past_run
 from tests.records import workload
 
@@ -66,16 +65,20 @@ def test_the_page_the_record_and_the_drawings(nightly: str, capsys: pytest.Captu
     assert Trend.read(tmp_path / "page" / "trend.json") == found
     (series,) = found.series
     assert [step.point for step in series.steps] == [6]
-    drawing = f"{series.id}-ttft_ms.svg"
-    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == sorted(
-        [drawing, "report.html", "report.md", "trend.json"]
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == ["report.html", "report.md", "trend.json"]
+    assert "wrote page/report.html" in err
+    (chart,) = (
+        block
+        for part in trend_document(found, drawn=True).sections
+        for block in part.blocks
+        if isinstance(block, Curves)
     )
-    assert f"wrote page/{drawing}" in err
-    assert drawing in (tmp_path / "page" / "report.md").read_text()
-    assert "<svg" in (tmp_path / "page" / "report.html").read_text()
-    root = ElementTree.fromstring((tmp_path / "page" / drawing).read_text())
-    assert len(root.findall(".//{*}circle")) == 12
-    assert any("torch 2.x" in (title.text or "") for title in root.findall(".//{*}title"))
+    drawn = chart.data()
+    assert [len(curve["spots"]) for curve in drawn["curves"]] == [12]
+    assert [(at, step) for at, _, step in drawn["marks"]] == [(5.5, False), (5.5, True)]
+    assert "torch 2.x" in drawn["marks"][0][1]
+    assert drawn["labels"][0] == (0.0, "2026-01-01")
+    assert not drawn["from_zero"]
 
 
 def test_runs_lists_and_counts_what_it_passes_over(nightly: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,15 +112,3 @@ def test_what_is_wrong_is_said(argv: list[str], code: int, words: str, capsys: p
 def test_a_folder_without_runs_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("runs", ".") == command("trend", ".") == 0
     assert "There are no runs" in capsys.readouterr().out
-
-
-def test_model_names_are_escaped_and_one_run_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
-    svg = draw_series("<script>", "ms & s", [Point(0.0, (0.0, 0.0), 'a "b" <c>', "2026-01-01", ("x < y",))], [])
-    root = ElementTree.fromstring(svg)
-    assert len(root.findall(".//{*}circle")) == 1
-    assert "<script>" not in svg
-    many = [Point(10.0 + day % 3, (9.0, 14.0), "t", f"2026-01-{1 + day:02}") for day in range(28)]
-    root = ElementTree.fromstring(draw_series("t", "ms", many, [Step(9, "slower")]))
-    heights = [float(str(circle.get("cy"))) for circle in root.findall(".//{*}circle")]
-    assert heights[0] > heights[1] > heights[2], "more is higher"
-    assert json.dumps(heights).count("nan") == 0

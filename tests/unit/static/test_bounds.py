@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
@@ -17,9 +16,10 @@ from llm_perf_opt.hardware.catalogue import gpu_named
 from llm_perf_opt.records.memory_fit import MemoryFit
 from llm_perf_opt.records.static import Bound, GpuFigures, StaticRecord, StaticRequest
 from llm_perf_opt.records.static_sweep import COLUMNS, StaticSweep
+from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.static import static_document
-from llm_perf_opt.reports.static_sweep import sweep_document, sweep_roofline
+from llm_perf_opt.reports.static_sweep import sweep_curves, sweep_document, sweep_roofline
 from llm_perf_opt.reports.units import scaled
 from tests.integration.static_table import DECODERS
 from tests.unit.static.configs import DEEPSEEK_OCR, DEEPSEEK_V3, LLAMA_31_8B
@@ -157,33 +157,43 @@ def test_sweep_files() -> None:
     assert {row["phase"] for row in rows} == {"prefill", "decode"}
     assert json.loads(done.to_json())["points"][0]["gpu"] == "h100-sxm5"
     assert "a100-sxm4-80gb" in sweep_table(done)
-    roofline = sweep_roofline(replace(done, model_type="a <title> & more"))
+    roofline = sweep_roofline(done)
     assert roofline is not None
-    svg = roofline.svg()
-    tree = ET.fromstring(svg)
-    shapes = [node for node in tree.iter() if node.tag.endswith(("}circle", "}rect"))]
-    # Background, two legend shapes, eight points.
-    assert len(shapes) == 1 + 2 + 8
-    assert "a &lt;title&gt; &amp; more in bfloat16" in svg
+    assert [roof.name for roof in roofline.roofs] == ["h100-sxm5", "a100-sxm4-80gb"]
+    assert len(roofline.points) == 8
+    page = to_html(sweep_document(replace(done, model_type="a <title> & more"), drawn=True))
+    assert "a &lt;title&gt; &amp; more in bfloat16" in page
 
 
-def test_a_mark_lies_on_its_roof() -> None:
+def test_a_point_lies_on_its_roof() -> None:
     """A bound is what the roof allows: on the slope before the ridge, on the flat part after it."""
     done = sweep(LLAMA_31_8B, StaticRequest(), {"batch": (1,)}, [H100])
     roofline = sweep_roofline(done)
     assert roofline is not None
     (roof,) = roofline.roofs
-    assert {mark.group for mark in roofline.marks} == {"prefill", "decode"}
-    for mark in roofline.marks:
-        allowed = min(roof.peak_flops_per_s or 0, mark.intensity_flops_per_byte * roof.bandwidth_bytes_per_s)
-        assert mark.flops_per_s == pytest.approx(allowed)
+    assert {point.tone for point in roofline.points} == {"prefill", "decode"}
+    for point in roofline.points:
+        assert point.flops_per_s == pytest.approx(roof.at(point.flops_per_byte))
 
 
 def test_gpus_without_a_peak_for_the_type_are_not_drawn() -> None:
     assert sweep_roofline(sweep(LLAMA_31_8B, StaticRequest(), {"batch": (1,)}, [V100])) is None
     both = sweep_roofline(sweep(LLAMA_31_8B, StaticRequest(), {"batch": (1,)}, [V100, H100]))
     assert both is not None
-    assert both.devices == ("h100-sxm5",)
+    assert [roof.name for roof in both.roofs] == ["h100-sxm5"]
+
+
+def test_curves_go_over_the_axis_of_most_values() -> None:
+    done = sweep(LLAMA_31_8B, StaticRequest(), {"batch": (1, 2), "context": (1024, 2048, 4096)}, [H100, A100])
+    prefill, decode = sweep_curves(done)
+    assert (prefill.across, decode.across) == ("batch", "context")
+    assert [curve.name for curve in prefill.curves] == ["h100-sxm5", "a100-sxm4-80gb"]
+    assert [curve.name for curve in decode.curves][:2] == ["h100-sxm5, batch 1", "a100-sxm4-80gb, batch 1"]
+    bounds = {point.context: point.bound_ms for point in done.points if (point.gpu, point.batch) == ("h100-sxm5", 1)}
+    assert [(spot.x, spot.y) for spot in decode.curves[0].spots] == [(at, bounds[at]) for at in (1024, 2048, 4096)]
+    (alone,) = sweep_curves(sweep(LLAMA_31_8B, StaticRequest(), {"context": (1024, 2048)}))
+    assert (alone.up, alone.across) == ("GFLOP", "context")
+    assert sweep_curves(sweep(LLAMA_31_8B, StaticRequest(), {"batch": (1,)})) == ()
 
 
 def test_without_a_gpu_there_is_no_roofline() -> None:

@@ -101,7 +101,7 @@ def test_a_sweep_prints_a_table_and_writes_files(model: str, tmp_path: Path) -> 
     out = tmp_path / "out"
     result = run(model, "--sweep", "batch=1,2,4,...,16", "--gpu", "l4", "--output", str(out))
     assert result.output.count("\ndecode") == 5
-    assert sorted(path.name for path in out.iterdir()) == ["static_roofline.svg", "static_sweep.csv"]
+    assert sorted(path.name for path in out.iterdir()) == ["static_sweep.csv", "static_sweep.html"]
 
 
 def test_without_output_or_sweep_nothing_is_written(

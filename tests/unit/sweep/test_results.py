@@ -90,7 +90,7 @@ def test_the_front_is_of_equal_lengths_alone(swept: SweepDirectory) -> None:
     longer["batches"][0]["padded_tokens"] = 999
     workload_file.write_text(json.dumps(longer))
     assert [row.on_front for row in read_results(swept).points] == [True, True, None, None]
-    assert "different lengths" in to_markdown(sweep_document(read_results(swept), ()))
+    assert "different lengths" in to_markdown(sweep_document(read_results(swept)))
 
 
 def test_all_forms_hold_the_same(swept: SweepDirectory) -> None:
@@ -98,7 +98,7 @@ def test_all_forms_hold_the_same(swept: SweepDirectory) -> None:
 
     results = read_results(swept)
     files = {file.name for file in write_sweep(results, swept.path)}
-    assert {"results.json", "results.csv", "results.parquet", "report.md", "report.html", "front.svg"} <= files
+    assert {"results.json", "results.csv", "results.parquet", "report.md", "report.html"} <= files
     assert SweepResults.read(swept.path / "results.json") == results
     table = parquet.read_table(swept.path / "results.parquet")
     rows = list(csv.DictReader(io.StringIO(to_csv(results))))

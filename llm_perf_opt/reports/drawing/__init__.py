@@ -1,1 +1,0 @@
-"""Every picture of a report, as self-contained SVG made without a library."""
