@@ -34,7 +34,8 @@ def top(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN|FILE", help="A run, an nsys export, a trace of torch.profiler, or a table of nsys stats."
+            metavar="RUN|SQLITE|CSV|TRACE",
+            help="A run, an nsys export, a trace of torch.profiler, or a table of nsys stats.",
         ),
     ],
     *,

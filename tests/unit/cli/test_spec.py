@@ -33,7 +33,7 @@ SYNOPSIS: dict[str, tuple[str, ...]] = {
     "config init": (),
     "config migrate": ("FILE", "--write"),
     "config presets": (),
-    "kernels top": ("RUN|SQLITE|CSV", "--limit"),
+    "kernels top": ("RUN|SQLITE|CSV", "--limit", "--device", "--phase", "--range", "--rank", "--output", "--json"),
     "kernels profile": ("TOP.yaml", "[-- COMMAND...]"),
     "kernels analyze": ("PATH...", "--output", "--gpu"),
     "import": ("FILE...", "--output", "--gpu", "--range", "--jobs", "--resume"),
