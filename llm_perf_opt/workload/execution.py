@@ -92,7 +92,8 @@ class Execution:
         return slot
 
     def _needed(self, batch: Batch) -> int:
-        return batch.padded_tokens + self._loaded.most_new(batch, self._wanted)
+        # The last token is never read.
+        return batch.padded_tokens + self._loaded.most_new(batch, self._wanted) - 1
 
 
 class _Growing:
@@ -104,7 +105,7 @@ class _Growing:
         self._call = call
         self._cache = loaded.past.fresh()
         recurrent = loaded.past.is_recurrent
-        self._positions = None if recurrent else _first_decoded(batch)
+        self._positions = None if recurrent else loaded.first_decoded(batch)
         self._mask_at = None if recurrent else step_masks(loaded, batch, most_new, self._cache)
         self._length = batch.padded_tokens
         self._made = 0
@@ -145,11 +146,11 @@ class _Slot:
         if self._used:
             self._cache.reset()
         self._used = True
-        self._positions = _into(self._positions, _first_decoded(batch))
+        self._positions = _into(self._positions, self._loaded.first_decoded(batch))
         self._mask = _into(self._mask, _full_mask(batch, self._capacity))
 
     def prefill(self) -> torch.Tensor:
-        return self._loaded.prefill(self._batch, self._cache)
+        return self._loaded.prefill_fixed(self._batch, self._cache)
 
     def step(self, token: torch.Tensor) -> torch.Tensor:
         self._token = _into(self._token, token)
@@ -162,7 +163,7 @@ class _Slot:
 
     def _run(self) -> torch.Tensor:
         assert self._token is not None
-        return self._loaded.decode(self._token, self._cache, self._mask, self._positions, self._call)
+        return self._loaded.decode_fixed(self._token, self._cache, self._mask, self._positions, self._call)
 
     def _captured(self, capture: Capture) -> Replay:
         """The step as a replay; the cache is put back to the end of the prompt afterwards."""
@@ -181,13 +182,8 @@ class _Slot:
                 "use infer.execution: eager or compile",
             ) from error
         self._cache.reset()
-        self._loaded.prefill(self._batch, self._cache)
+        self._loaded.prefill_fixed(self._batch, self._cache)
         return replay
-
-
-def _first_decoded(batch: Batch) -> torch.Tensor | None:
-    """Position ids (…, rows, 1) of the first decoded token."""
-    return None if batch.positions is None else batch.positions[..., -1:] + 1
 
 
 def _into(buffer: torch.Tensor | None, value: torch.Tensor | None) -> torch.Tensor | None:
