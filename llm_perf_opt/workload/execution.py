@@ -17,6 +17,7 @@ from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.workload.graph_modules import captured_graph
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
 from llm_perf_opt.workload.masks import step_masks
+from llm_perf_opt.workload.own_way import OwnWay
 
 # Runs before capture, as https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs asks for: lazy
 # initialisations must not fall into the captured region.
@@ -49,15 +50,19 @@ class Execution:
         self._loaded = loaded
         self._wanted = infer.max_new_tokens
         self._fixed = infer.cache == "static"
-        if self._fixed and loaded.past.is_recurrent:
-            raise ConfigError(
-                f"infer.cache: static: a {type(loaded.model).__name__} keeps a state of fixed size, and no KV cache",
-                "set infer.cache: dynamic, and infer.execution: eager or compile",
-            )
+        if self._fixed and not loaded.past.made_here:
+            # What the model makes itself does not grow, or is no cache.
+            self._fixed = False
         self._capture = capture
         self.compiles = infer.execution == "compile"
         if infer.execution == "cuda_graph":
             self._capture = capture or _cuda_capture(loaded.device, loaded.model)
+            if infer.cache == "static" and (loaded.past.is_own or not self._fixed):
+                raise ConfigError(
+                    f"infer.execution: cuda_graph replays fixed addresses, and a {type(loaded.model).__name__} makes "
+                    "its past anew in every step",
+                    "use infer.execution: eager or compile",
+                )
             if not self._fixed:
                 raise ConfigError(
                     "infer.execution: cuda_graph replays fixed addresses, and a dynamic cache moves",
@@ -78,6 +83,10 @@ class Execution:
 
     def begin(self, batch: Batch) -> Decoding:
         """A fresh generation for `batch`."""
+        past = self._loaded.past
+        if past.is_own:
+            cache = self._fixed_cache(self._needed(batch)) if self._fixed else past.fresh()
+            return OwnWay(self._loaded, batch, self._call, cache)
         if not self._fixed:
             return _Growing(self._loaded, batch, self._wanted, self._call)
         if self._needed(batch) > self._capacity:
@@ -85,11 +94,14 @@ class Execution:
             self._slots.clear()
         key = (batch.rows, batch.attention_mask is None)
         if key not in self._slots:
-            cache = StaticCache(config=self._loaded.model.config, max_cache_len=self._capacity)
+            cache = self._fixed_cache(self._capacity)
             self._slots[key] = _Slot(self._loaded, self._call, cache, self._capacity, self._capture)
         slot = self._slots[key]
         slot.restart(batch)
         return slot
+
+    def _fixed_cache(self, positions: int) -> StaticCache:
+        return StaticCache(config=self._loaded.model.config, max_cache_len=positions)
 
     def _needed(self, batch: Batch) -> int:
         # The last token is never read.

@@ -67,7 +67,7 @@ class LoadedModel(ABC):
         # Code that came with a model may have one from before caches of fixed length.
         self._prepares = prepare is not None and "next_sequence_length" in inspect.signature(prepare).parameters
         self._takes_positions = "position_ids" in takes
-        self._last_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        self.last_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
     def _past_of(self, model: Any) -> Past:
         """How the model takes its past; families that generate nothing have none."""
@@ -108,6 +108,12 @@ class LoadedModel(ABC):
             return None
         return torch.full((batch.rows, 1), batch.padded_tokens, device=self.device)
 
+    def every_position(self, batch: Batch) -> torch.Tensor | None:
+        """Position ids (…, rows, padded_tokens) of the prompt; None for a model that takes none."""
+        if batch.positions is not None or not self._takes_positions:
+            return batch.positions
+        return torch.arange(batch.padded_tokens, device=self.device).repeat(batch.rows, 1)
+
     @abstractmethod
     def synthetic(self) -> Batch:
         """A small made-up batch of the same kind as a real one, for warm-up."""
@@ -119,7 +125,7 @@ class LoadedModel(ABC):
     def prefill(self, batch: Batch, cache: Any) -> torch.Tensor:
         """Logits (rows, vocabulary) of the last position of the prompt; fills `cache`."""
         if self.past.is_recurrent:
-            return self._recur(self.model, batch.input_ids, cache, batch.attention_mask, self._last_logits)
+            return self._recur(self.model, batch.input_ids, cache, batch.attention_mask, self.last_logits)
         output = self.model(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
@@ -127,7 +133,7 @@ class LoadedModel(ABC):
             use_cache=True,
             **{self.past.name: cache},
             **batch.extra,
-            **self._last_logits,
+            **self.last_logits,
         )
         return _last(output.logits)
 
@@ -156,10 +162,12 @@ class LoadedModel(ABC):
 
     def prefill_fixed(self, batch: Batch, cache: StaticCache) -> torch.Tensor:
         """`prefill` on a cache of fixed length: masks are of that length, as `generate()` hands them over."""
+        if self.past.is_recurrent:
+            return self.prefill(batch, Carried(cache))
         if not self._prepares or batch.attention_mask is None:
             # Asked for the masks of a prompt that is not padded, it makes none, and the model asks once more.
             return self.prefill(batch, cache)
-        given = {**batch.extra, **self._last_logits}
+        given = {**batch.extra, **self.last_logits}
         inputs = self._prepared(batch.input_ids, cache, batch.attention_mask, batch.positions, first=True, **given)
         return _last(self.model(**inputs).logits)
 
@@ -172,6 +180,8 @@ class LoadedModel(ABC):
         call: Any = None,
     ) -> torch.Tensor:
         """`decode` on a cache of fixed length; `mask` is of that length too."""
+        if self.past.is_recurrent:
+            return self.decode(token, Carried(cache), None, None, call)
         if not self._prepares:
             return self.decode(token, cache, mask, positions, call)
         inputs = self._prepared(token[:, None], cache, mask, positions, first=False)

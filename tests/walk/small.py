@@ -83,6 +83,10 @@ _KEY_VALUE_HEADS = ("num_key_value_heads", "n_head_kv", "kv_n_heads", "num_kv_he
 _TOKENS = ("_token_id", "_token_index", "_id", "_token_ids")
 
 _ALONG_AXES = ("qwen2_vl", "qwen2_5_vl", "qwen2_5_omni_thinker", "paddleocr_vl", "glm4v", "glm46v", "glm_ocr", "glmga")
+_INDEXER = {
+    "indexer_n_heads": HEADS, "indexer_kv_heads": 1, "indexer_head_dim": HEAD, "indexer_budget": 8,
+    "indexer_compress_ratio": 2,
+}
 _ROPE = {kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in ("full_attention", "sliding_attention")}
 ODD: Mapping[str, Mapping[str, Any]] = {
     "mamba2": {"num_heads": 8},
@@ -106,6 +110,17 @@ ODD: Mapping[str, Mapping[str, Any]] = {
     },
     "reformer": {"is_decoder": True, "axial_pos_embds_dim": [32, 32], "axial_pos_shape": [16, 16]},
     **{name: {"text_config.rope_parameters.mrope_section": [2, 3, 3]} for name in _ALONG_AXES},
+    "hrm_text": {"num_layers_per_stack": 2},
+    "hunyuan_vl": {"text_config.rope_parameters.xdrope_section": [2, 2, 2, 2]},
+    "recurrent_gemma": {"num_hidden_layers": 3},
+    "qwen4_exp_text": _INDEXER,
+    "qwen4_exp": {f"text_config.{key}": value for key, value in _INDEXER.items()},
+    "step3p7": {"text_config.sliding_window": 8},
+    "zamba2": {"attention_hidden_size": 128, "attention_head_dim": 32, "mamba_headdim": 32, "hybrid_layer_ids": [1]},
+    "zamba": {"attention_hidden_size": 128, "attention_head_dim": 32},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
+    "llama4": {"vision_config.intermediate_size": 256},
+    "mllama": {"vision_config.vision_output_dim": 6 * WIDTH},
     "gpt_neo": {"window_size": 8},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1},
     "molmo2": {"adapter_config.vision_feature_layer": [-1, -2]},
