@@ -108,12 +108,6 @@ class LoadedModel(ABC):
             return None
         return torch.full((batch.rows, 1), batch.padded_tokens, device=self.device)
 
-    def every_position(self, batch: Batch) -> torch.Tensor | None:
-        """Position ids (…, rows, padded_tokens) of the prompt; None for a model that takes none."""
-        if batch.positions is not None or not self._takes_positions:
-            return batch.positions
-        return torch.arange(batch.padded_tokens, device=self.device).repeat(batch.rows, 1)
-
     @abstractmethod
     def synthetic(self) -> Batch:
         """A small made-up batch of the same kind as a real one, for warm-up."""

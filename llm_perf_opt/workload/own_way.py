@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
-from llm_perf_opt.workload.transformers_private import carried
+from llm_perf_opt.workload.transformers_private import carried, prompt_positions
 
 
 class OwnWay:
@@ -24,11 +24,10 @@ class OwnWay:
         self._model = loaded.model
         self._call = call
         self._ids = batch.input_ids
-        positions = loaded.every_position(batch)
         given = {
             loaded.past.name: cache,
             "attention_mask": batch.attention_mask,
-            "position_ids": positions,
+            "position_ids": prompt_positions(loaded.model, batch.input_ids, batch.attention_mask),
             **batch.extra,
             **loaded.last_logits,
         }

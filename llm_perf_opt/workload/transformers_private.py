@@ -125,6 +125,15 @@ def own_positions(
     return found
 
 
+def prompt_positions(model: Any, input_ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
+    """Position ids of a prompt as `generate()` has them; None for a class that is given none."""
+    if not POSITIONS.is_there or "position_ids" not in inspect.signature(model.forward).parameters:
+        return None
+    known = {} if mask is None else {"attention_mask": mask}
+    found: torch.Tensor | None = model._prepare_position_ids_for_generation(input_ids, known)
+    return found
+
+
 def takes_dynamic_cache(model: Any) -> bool:
     """Whether `generate()` would make a `DynamicCache` for this class."""
     asked = getattr(type(model), CACHE.name, None)

@@ -60,9 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="keep the records, and make the page")
     parser.add_argument("--check", action="store_true", help="fail where an answer is not the recorded one")
     parser.add_argument("--missing", action="store_true", help="only what has no record of this transformers")
-    parser.add_argument(
-        "--shard", default="1/1", metavar="K/N", help="every N-th architecture, beginning with the K-th"
-    )
+    parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th, beginning with the K-th")
     return parser.parse_args()
 
 

@@ -18,17 +18,19 @@ _TITLES = {
 _SIGNS = {YES: "✓", NONE: "–", "no generation": "no text", "upstream": "upstream", "package": "package"}
 _HEAD = """# Every architecture of transformers
 
-Made by `uv run python -m tests.walk --write` from a small model of every type that transformers {version} has a class for
-that makes text from text, or from images and text; random, untied weights; CPU. `uv run pytest -m walk` makes all of it
-again, the suite a sample. The records are in `docs/models.json`.
+Made by `uv run python -m tests.walk --write` from a small model of every type that transformers {version} has a class
+for that makes text from text, or from images and text; random, untied weights; CPU. `uv run pytest -m walk` makes all
+of it again, the suite a sample. The records are in `docs/models.json`.
 
 | column | ✓ means |
 | --- | --- |
-| closed form, traced | parameters, FLOPs of prefill and of a decode step equal, to the integer, a count by torch's own counter over transformers' eager code on the meta device; – there is no closed form |
+| closed form, traced | parameters, FLOPs of prefill and of a decode step equal a count by torch's own counter; – none |
 | exact | by one of the two at least |
-| run | tokens of one prompt equal those of `generate()`, and differ from those of steps that do not have what was read before |
+| run | tokens of one prompt equal those of `generate()`, and differ without what was read before |
 | infer | tokens of three prompts of different lengths, padded on the left, equal those of `generate()` |
 | static cache | both once more with `infer.cache: static`, as `generate(cache_implementation="static")` |
+
+torch counts transformers' eager code on the meta device, to the integer; recurrences are put in by hand.
 
 What else a cell may say has its reason below: **package**: one is missing; **no text**: the model generates none from a
 prompt alone; **upstream**: transformers itself raises, in its own `generate()` or when it builds the model or runs it
