@@ -21,12 +21,12 @@ def by_hand(home: dict[str, Any], counted: list[int]) -> Iterator[tuple[str, Any
 
     def scan(hidden: Any, elements: int, state: tuple[int, ...]) -> Any:
         counted[0] += 4 * elements
-        return torch.empty_like(hidden), torch.empty(state, device="meta")
+        return torch.empty_like(hidden), torch.zeros(state, device=hidden.device)
 
     def delta(query: Any, key: Any, value: Any, *_: Any, **named: Any) -> Any:
         batch, _, heads, width = value.shape
         counted[0] += 6 * heads * width * key.shape[-1]
-        return torch.empty_like(value), torch.empty(batch, heads, key.shape[-1], width, device="meta")
+        return torch.empty_like(value), torch.zeros(batch, heads, key.shape[-1], width, device=value.device)
 
     def scan2(x: Any, dt: Any, A: Any, B: Any, *_: Any, **named: Any) -> Any:
         batch, _, heads, width = x.shape
@@ -47,10 +47,13 @@ def by_hand(home: dict[str, Any], counted: list[int]) -> Iterator[tuple[str, Any
     return ((name, kernel) for name, kernel in kernels.items() if name in home)
 
 
-def stock_counter(config: dict[str, Any], prompt: int, context: int) -> tuple[int, int, int]:
+def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str = "meta") -> tuple[int, int, int]:
     """Parameters and FLOPs of prefill and of a decode step, counted by torch over every layer of eager code.
 
     Written without our tracer, so that the two can disagree.
+
+    Args:
+        device: cpu for a model that looks into its values, with weights that are drawn.
     """
     import sys
     from unittest.mock import patch
@@ -65,7 +68,7 @@ def stock_counter(config: dict[str, Any], prompt: int, context: int) -> tuple[in
     made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
     seeing = type(made) in AutoModelForImageTextToText._model_mapping
     factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
-    with torch.device("meta"):
+    with torch.device(device):
         model = factory.from_config(made, attn_implementation="eager").eval()
 
     def grouped(a: list[int], b: list[int], *rest: object, **named: object) -> int:
@@ -82,7 +85,7 @@ def stock_counter(config: dict[str, Any], prompt: int, context: int) -> tuple[in
                 stack.enter_context(patch.dict(home, by_hand(home, counted)))
             stack.enter_context(torch.no_grad())
             stack.enter_context(counter)
-            model(input_ids=torch.ones(1, tokens, dtype=torch.long, device="meta"), use_cache=True, **{past: cache})
+            model(input_ids=torch.ones(1, tokens, dtype=torch.long, device=device), use_cache=True, **{past: cache})
         return int(counter.get_total_flops()) + tokens * counted[0]
 
     prefill = flops(prompt, DynamicCache(config=made))

@@ -48,7 +48,7 @@ _ADAPTERS = {"deepseek_ocr2": "image_text"}
 """Where the usual one takes nothing but pages."""
 
 
-class TooSlow(Exception):
+class TooSlow(BaseException):
     """The time of one architecture is spent."""
 
 
@@ -103,15 +103,11 @@ def _upstream(model_type: str) -> tuple[str, Any]:
 
 def _blame(error: Exception) -> str:
     """What transformers raised."""
-    if isinstance(error, TooSlow):
-        raise error
     return f"package: {_line(error)}" if isinstance(error, ImportError) else f"upstream: {_line(error)}"
 
 
 def _refusal(error: Exception) -> str:
     """What llmperf raised."""
-    if isinstance(error, TooSlow):
-        raise error
     return f"refused: {_line(error)}"
 
 
@@ -124,17 +120,26 @@ def _line(error: Exception) -> str:
 
 
 def _static(config: dict[str, Any]) -> dict[str, str]:
-    truth: tuple[int, int, int] | str | None
-    try:
-        truth = stock_counter(config, PROMPT, CONTEXT)
-    except LlmperfError:
-        truth = None
-    except Exception as error:
-        truth = _blame(error)
+    truth = _truth(config)
     known = find_family(config["model_type"]) is not None
     closed = _figures(lambda: analyze(config, _FULL), truth) if known else NONE
     traced = _figures(lambda: analyze(config, _FULL, description=trace_description(config, (), "here")), truth)
     return {"closed_form": closed, "traced": traced, "exact": YES if YES in (closed, traced) else traced}
+
+
+def _truth(config: dict[str, Any]) -> tuple[int, int, int] | str | None:
+    """What torch counts; the reason why it cannot; None where llmperf does not know how to run the model."""
+    try:
+        return stock_counter(config, PROMPT, CONTEXT)
+    except LlmperfError:
+        return None
+    except NotImplementedError as error:
+        # Its forward pass looks into its values.
+        with contextlib.suppress(Exception):
+            return stock_counter(config, PROMPT, CONTEXT, device="cpu")
+        return _blame(error)
+    except Exception as error:
+        return _blame(error)
 
 
 def _figures(count: Callable[[], Any], truth: tuple[int, int, int] | str | None) -> str:
