@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.walk.record import FAULTS, NONE, RECORDS, YES, Architecture, outcome
+from tests.walk.record import FAULTS, NONE, RECORDS, YES, Architecture, outcome, read
 
 PAGE = RECORDS.with_suffix(".md")
 _TITLES = {
@@ -82,3 +82,7 @@ def _reasons(records: Mapping[str, Architecture]) -> list[str]:
             word, _, why = answer.partition(": ")
             lines.append(f"- `{name}`, {', '.join(titles)}: {word}: `{why.replace('`', chr(39))}`")
     return lines
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(read()), encoding="utf-8")
