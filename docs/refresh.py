@@ -19,6 +19,7 @@ MAKERS: tuple[tuple[str, ...], ...] = (
     ("-m", "llm_perf_opt.hardware.table", "docs/hardware/gpus.md"),
     ("-m", "llm_perf_opt.analysis.advice.page", "docs/advice.md"),
     ("-m", "llm_perf_opt.analysis.static.family_list", "docs/static/families.md"),
+    ("-m", "tests.walk.page"),
     ("docs/images/timeline.py",),
     ("-m", "pytest", "-q", "-n", "0", "tests/unit/cli/test_cli_main.py", "tests/unit/config/test_messages.py"),
 )

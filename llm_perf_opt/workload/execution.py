@@ -17,6 +17,7 @@ from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.workload.graph_modules import captured_graph
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
 from llm_perf_opt.workload.masks import step_masks
+from llm_perf_opt.workload.own_way import OwnWay
 
 # Runs before capture, as https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs asks for: lazy
 # initialisations must not fall into the captured region.
@@ -49,15 +50,19 @@ class Execution:
         self._loaded = loaded
         self._wanted = infer.max_new_tokens
         self._fixed = infer.cache == "static"
-        if self._fixed and loaded.past.is_recurrent:
-            raise ConfigError(
-                f"infer.cache: static: a {type(loaded.model).__name__} keeps a state of fixed size, and no KV cache",
-                "set infer.cache: dynamic, and infer.execution: eager or compile",
-            )
+        if self._fixed and not loaded.past.made_here:
+            # What the model makes itself does not grow, or is no cache.
+            self._fixed = False
         self._capture = capture
         self.compiles = infer.execution == "compile"
         if infer.execution == "cuda_graph":
             self._capture = capture or _cuda_capture(loaded.device, loaded.model)
+            if infer.cache == "static" and (loaded.past.is_own or not self._fixed):
+                raise ConfigError(
+                    f"infer.execution: cuda_graph replays fixed addresses, and a {type(loaded.model).__name__} makes "
+                    "its past anew in every step",
+                    "use infer.execution: eager or compile",
+                )
             if not self._fixed:
                 raise ConfigError(
                     "infer.execution: cuda_graph replays fixed addresses, and a dynamic cache moves",
@@ -78,6 +83,10 @@ class Execution:
 
     def begin(self, batch: Batch) -> Decoding:
         """A fresh generation for `batch`."""
+        past = self._loaded.past
+        if past.is_own:
+            cache = self._fixed_cache(self._needed(batch)) if self._fixed else past.fresh()
+            return OwnWay(self._loaded, batch, self._call, cache)
         if not self._fixed:
             return _Growing(self._loaded, batch, self._wanted, self._call)
         if self._needed(batch) > self._capacity:
@@ -85,14 +94,18 @@ class Execution:
             self._slots.clear()
         key = (batch.rows, batch.attention_mask is None)
         if key not in self._slots:
-            cache = StaticCache(config=self._loaded.model.config, max_cache_len=self._capacity)
+            cache = self._fixed_cache(self._capacity)
             self._slots[key] = _Slot(self._loaded, self._call, cache, self._capacity, self._capture)
         slot = self._slots[key]
         slot.restart(batch)
         return slot
 
+    def _fixed_cache(self, positions: int) -> StaticCache:
+        return StaticCache(config=self._loaded.model.config, max_cache_len=positions)
+
     def _needed(self, batch: Batch) -> int:
-        return batch.padded_tokens + self._loaded.most_new(batch, self._wanted)
+        # The last token is never read.
+        return batch.padded_tokens + self._loaded.most_new(batch, self._wanted) - 1
 
 
 class _Growing:
@@ -104,7 +117,7 @@ class _Growing:
         self._call = call
         self._cache = loaded.past.fresh()
         recurrent = loaded.past.is_recurrent
-        self._positions = None if recurrent else _first_decoded(batch)
+        self._positions = None if recurrent else loaded.first_decoded(batch)
         self._mask_at = None if recurrent else step_masks(loaded, batch, most_new, self._cache)
         self._length = batch.padded_tokens
         self._made = 0
@@ -145,11 +158,11 @@ class _Slot:
         if self._used:
             self._cache.reset()
         self._used = True
-        self._positions = _into(self._positions, _first_decoded(batch))
+        self._positions = _into(self._positions, self._loaded.first_decoded(batch))
         self._mask = _into(self._mask, _full_mask(batch, self._capacity))
 
     def prefill(self) -> torch.Tensor:
-        return self._loaded.prefill(self._batch, self._cache)
+        return self._loaded.prefill_fixed(self._batch, self._cache)
 
     def step(self, token: torch.Tensor) -> torch.Tensor:
         self._token = _into(self._token, token)
@@ -162,7 +175,7 @@ class _Slot:
 
     def _run(self) -> torch.Tensor:
         assert self._token is not None
-        return self._loaded.decode(self._token, self._cache, self._mask, self._positions, self._call)
+        return self._loaded.decode_fixed(self._token, self._cache, self._mask, self._positions, self._call)
 
     def _captured(self, capture: Capture) -> Replay:
         """The step as a replay; the cache is put back to the end of the prompt afterwards."""
@@ -181,13 +194,8 @@ class _Slot:
                 "use infer.execution: eager or compile",
             ) from error
         self._cache.reset()
-        self._loaded.prefill(self._batch, self._cache)
+        self._loaded.prefill_fixed(self._batch, self._cache)
         return replay
-
-
-def _first_decoded(batch: Batch) -> torch.Tensor | None:
-    """Position ids (…, rows, 1) of the first decoded token."""
-    return None if batch.positions is None else batch.positions[..., -1:] + 1
 
 
 def _into(buffer: torch.Tensor | None, value: torch.Tensor | None) -> torch.Tensor | None:

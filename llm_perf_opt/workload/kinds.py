@@ -37,7 +37,10 @@ def adapter_for(config: Mapping[str, Any], where: str) -> str:
     if model_type in _OWN_ADAPTERS:
         return _OWN_ADAPTERS[model_type]
     kinds = [kind for kind in (IMAGE_TEXT, TEXT) if model_type in _tables()[kind] or _is_remote(config, kind)]
-    reads_images = any(isinstance(value, Mapping) and "vision" in key for key, value in config.items())
+    # Of a type that is in both tables, what is made of parts is the whole model.
+    reads_images = any(
+        isinstance(value, Mapping) and ("vision" in key or key == "text_config") for key, value in config.items()
+    )
     if IMAGE_TEXT in kinds and (reads_images or TEXT not in kinds):
         check_runs(config, IMAGE_TEXT, where)
         return "image_text"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from transformers import StaticCache
 
 from llm_perf_opt.records.inputs import Sample
 from llm_perf_opt.workload.building import Built
@@ -33,7 +34,8 @@ class Batch:
     image_sizes: tuple[tuple[int, int], ...] = ()
     views: tuple[tuple[tuple[int, int], ...], ...] = ()
     positions: torch.Tensor | None = None
-    """Position ids of the prompt, (…, rows, padded_tokens); None where the model may count them from its cache."""
+    """Position ids of the prompt, (…, rows, padded_tokens); None where they are 0, 1, 2, … in every row (given them,
+    FlashAttention looks whether they are, which waits for the device)."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the prefill, such as pixels."""
 
@@ -61,7 +63,11 @@ class LoadedModel(ABC):
         takes = inspect.signature(model.forward).parameters
         self.past = self._past_of(model)
         # Prefill needs the logits of the last token only; models that cannot say so compute them all.
-        self._last_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        prepare = getattr(model, "prepare_inputs_for_generation", None)
+        # Code that came with a model may have one from before caches of fixed length.
+        self._prepares = prepare is not None and "next_sequence_length" in inspect.signature(prepare).parameters
+        self._takes_positions = "position_ids" in takes
+        self.last_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
     def _past_of(self, model: Any) -> Past:
         """How the model takes its past; families that generate nothing have none."""
@@ -91,6 +97,17 @@ class LoadedModel(ABC):
         """New tokens that fit the model's window behind `batch`, at most `wanted`."""
         return wanted if self.window is None else min(wanted, self.window - batch.padded_tokens)
 
+    def first_decoded(self, batch: Batch) -> torch.Tensor | None:
+        """Position ids (…, rows, 1) of the first decoded token; None for a model that takes none.
+
+        Not left to the model: some count from 0 in every step.
+        """
+        if batch.positions is not None:
+            return batch.positions[..., -1:] + 1
+        if not self._takes_positions:
+            return None
+        return torch.full((batch.rows, 1), batch.padded_tokens, device=self.device)
+
     @abstractmethod
     def synthetic(self) -> Batch:
         """A small made-up batch of the same kind as a real one, for warm-up."""
@@ -102,7 +119,7 @@ class LoadedModel(ABC):
     def prefill(self, batch: Batch, cache: Any) -> torch.Tensor:
         """Logits (rows, vocabulary) of the last position of the prompt; fills `cache`."""
         if self.past.is_recurrent:
-            return self._recur(self.model, batch.input_ids, cache, batch.attention_mask, self._last_logits)
+            return self._recur(self.model, batch.input_ids, cache, batch.attention_mask, self.last_logits)
         output = self.model(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
@@ -110,7 +127,7 @@ class LoadedModel(ABC):
             use_cache=True,
             **{self.past.name: cache},
             **batch.extra,
-            **self._last_logits,
+            **self.last_logits,
         )
         return _last(output.logits)
 
@@ -136,6 +153,56 @@ class LoadedModel(ABC):
             **{self.past.name: cache},
         )
         return _last(output.logits)
+
+    def prefill_fixed(self, batch: Batch, cache: StaticCache) -> torch.Tensor:
+        """`prefill` on a cache of fixed length: masks are of that length, as `generate()` hands them over."""
+        if self.past.is_recurrent:
+            return self.prefill(batch, Carried(cache))
+        if not self._prepares or batch.attention_mask is None:
+            # Asked for the masks of a prompt that is not padded, it makes none, and the model asks once more.
+            return self.prefill(batch, cache)
+        given = {**batch.extra, **self.last_logits}
+        inputs = self._prepared(batch.input_ids, cache, batch.attention_mask, batch.positions, first=True, **given)
+        return _last(self.model(**inputs).logits)
+
+    def decode_fixed(
+        self,
+        token: torch.Tensor,
+        cache: StaticCache,
+        mask: torch.Tensor | None,
+        positions: torch.Tensor | None,
+        call: Any = None,
+    ) -> torch.Tensor:
+        """`decode` on a cache of fixed length; `mask` is of that length too."""
+        if self.past.is_recurrent:
+            return self.decode(token, Carried(cache), None, None, call)
+        if not self._prepares:
+            return self.decode(token, cache, mask, positions, call)
+        inputs = self._prepared(token[:, None], cache, mask, positions, first=False)
+        return _last((call or self.model)(**inputs).logits)
+
+    def _prepared(
+        self,
+        ids: torch.Tensor,
+        cache: StaticCache,
+        mask: torch.Tensor | None,
+        positions: torch.Tensor | None,
+        *,
+        first: bool,
+        **given: Any,
+    ) -> dict[str, Any]:
+        if positions is not None and self._takes_positions:
+            given["position_ids"] = positions
+        found: dict[str, Any] = self.model.prepare_inputs_for_generation(
+            ids,
+            next_sequence_length=ids.shape[1],
+            attention_mask=mask,
+            is_first_iteration=first,
+            use_cache=True,
+            **{self.past.name: cache},
+            **given,
+        )
+        return found
 
     def _recur(
         self, call: Any, ids: torch.Tensor, past: Carried, mask: torch.Tensor | None, options: dict[str, Any]

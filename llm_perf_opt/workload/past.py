@@ -10,7 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import CacheLayerMixin
 
 from llm_perf_opt.errors import StageError
-from llm_perf_opt.workload.transformers_private import takes_dynamic_cache
+from llm_perf_opt.workload.transformers_private import can_be_asked, takes_dynamic_cache
 
 CACHE, STATE = "cache", "state"
 NAMES = (CACHE, "past_key_values", "cache_params", STATE)
@@ -28,6 +28,8 @@ class Past:
     """`generate()` gives it an empty one; otherwise the model makes it."""
     is_recurrent: bool = False
     """Whether it is a state of fixed size: no mask and no positions go with a step."""
+    is_own: bool = False
+    """Whether its class alone knows what goes into a step: it is asked, as `generate()` asks it."""
 
     def fresh(self) -> Any:
         """The past of a prompt that has not been read."""
@@ -42,6 +44,10 @@ class Carried:
         self.value = value
 
 
+_OWN_WAY = frozenset({"CpmAntForCausalLM", "Kosmos2_5ForConditionalGeneration"})
+"""Classes of transformers whose steps take something else than their names of arguments say."""
+
+
 def past_of(model: Any) -> Past:
     """How `model` takes its past.
 
@@ -51,7 +57,9 @@ def past_of(model: Any) -> Past:
     takes = inspect.signature(model.forward).parameters
     name = next((name for name in NAMES if name in takes), None)
     made_here = takes_dynamic_cache(model) and name != STATE
-    if name is None or not (made_here or _keeps_no_keys(name, takes)):
+    if name is None or not (made_here or _keeps_no_keys(name, takes)) or type(model).__name__ in _OWN_WAY:
+        if type(model).__module__.startswith("transformers.") and can_be_asked(model):
+            return Past(name or CACHE, model.config, made_here and name is not None, is_own=True)
         raise StageError(
             f"a {type(model).__name__} carries its past from step to step in a way that llmperf does not know",
             "give a model with a KV cache, or a recurrent one that takes cache or state",

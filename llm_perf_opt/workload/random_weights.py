@@ -19,6 +19,7 @@ from llm_perf_opt.workload.joining import local_part, shard_like
 POOL = 1_048_573
 """Numbers drawn; a prime."""
 
+_EMPTY_LIKE = torch.ops.aten.empty_like.default
 _NORMAL, _UNIFORM = torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default
 
 
@@ -32,6 +33,9 @@ class _FromPool(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._next = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is _EMPTY_LIKE:
+            # Some classes leave to their constructor what they do not draw, and that ran without memory.
+            return func(*args, **(kwargs or {})).zero_()
         target = args[0] if func in (_NORMAL, _UNIFORM) else None
         plain = isinstance(target, torch.Tensor) and target.is_contiguous() and target.is_floating_point()
         if target is None or not plain or target.device.type == "meta" or (kwargs or {}).get("generator") is not None:

@@ -64,7 +64,12 @@ CACHE = Private(
     (),
     "models with a cache of their own kind are not told from the others",
 )
-NAMES = (SETTINGS, TOKENS, PROCESSORS, POSITIONS, DECODING, CACHE)
+CARRIED = Private(
+    "_update_model_kwargs_for_generation",
+    ("outputs", "model_kwargs"),
+    "models that carry their past in a way of their own are refused",
+)
+NAMES = (CARRIED, SETTINGS, TOKENS, PROCESSORS, POSITIONS, DECODING, CACHE)
 
 
 def missing() -> tuple[str, ...]:
@@ -120,10 +125,30 @@ def own_positions(
     return found
 
 
+def prompt_positions(model: Any, input_ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
+    """Position ids of a prompt as `generate()` has them; None for a class that is given none."""
+    if not POSITIONS.is_there or "position_ids" not in inspect.signature(model.forward).parameters:
+        return None
+    known = {} if mask is None else {"attention_mask": mask}
+    found: torch.Tensor | None = model._prepare_position_ids_for_generation(input_ids, known)
+    return found
+
+
 def takes_dynamic_cache(model: Any) -> bool:
     """Whether `generate()` would make a `DynamicCache` for this class."""
     asked = getattr(type(model), CACHE.name, None)
     return asked is None or bool(asked())
+
+
+def can_be_asked(model: Any) -> bool:
+    """Whether a class says what goes into its next step."""
+    return CARRIED.is_there and bool(getattr(model, "can_generate", bool)())
+
+
+def carried(model: Any, output: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """What goes with the next step, beside its ids: what went with this one and what came out of it."""
+    found: dict[str, Any] = model._update_model_kwargs_for_generation(output, given)
+    return found
 
 
 def decoding(model: Any) -> AbstractContextManager[None]:

@@ -12,6 +12,7 @@ from llm_perf_opt.analysis.static import analyze
 from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
+from tests.stock_counter import stock_counter, totals
 
 pytestmark = pytest.mark.integration
 PROMPT, CONTEXT = 20, 13
@@ -38,97 +39,6 @@ def traced(config: dict[str, Any], request: StaticRequest, *, deduplicate: bool 
     return analyze(config, request, description=description)
 
 
-# transformers' own kernels of a recurrence multiply in chunks or element by element: their arithmetic is put in by
-# hand, two products an element of the state for a scan and three for the delta rule, each multiply-add two FLOPs.
-def by_hand(home: dict[str, Any], counted: list[int]) -> Iterator[tuple[str, Any]]:
-    import torch
-
-    def convolve(hidden: Any, weight: Any) -> Any:
-        channels, kernel = weight.shape
-        counted[0] += 2 * channels * kernel
-        return torch.empty_like(hidden)
-
-    def scan(hidden: Any, elements: int, state: tuple[int, ...]) -> Any:
-        counted[0] += 4 * elements
-        return torch.empty_like(hidden), torch.empty(state, device="meta")
-
-    def delta(query: Any, key: Any, value: Any, *_: Any, **named: Any) -> Any:
-        batch, _, heads, width = value.shape
-        counted[0] += 6 * heads * width * key.shape[-1]
-        return torch.empty_like(value), torch.empty(batch, heads, key.shape[-1], width, device="meta")
-
-    def scan2(x: Any, dt: Any, A: Any, B: Any, *_: Any, **named: Any) -> Any:
-        batch, _, heads, width = x.shape
-        return scan(x, heads * width * B.shape[-1], (batch, heads, width, B.shape[-1]))
-
-    kernels = {
-        "causal_conv1d_fn": lambda x, weight, *_, **named: convolve(x, weight),
-        "causal_conv1d_update": lambda x, state, weight, *_, **named: convolve(x, weight),
-        "mamba2_chunk_scan": scan2,
-        "mamba2_selective_state_update": lambda state, x, *_, **named: scan(x, state[0].numel(), ())[0],
-        "mamba_selective_scan": lambda x, dt, A, *_, **named: scan(x, A.numel(), (1, *A.shape)),
-        "mamba_selective_state_update": lambda state, x, *_, **named: scan(x, state[0].numel(), ())[0],
-        "torch_chunk_gated_delta_rule": delta,
-        "torch_recurrent_gated_delta_rule": delta,
-    }
-    return ((name, kernel) for name, kernel in kernels.items() if name in home)
-
-
-def stock_counter(config: dict[str, Any]) -> tuple[int, int, int]:
-    """Parameters and FLOPs of prefill and of a decode step, counted by torch over every layer of eager code.
-
-    Written without our tracer, so that the two can disagree.
-    """
-    import sys
-    from unittest.mock import patch
-
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    from llm_perf_opt.workload.past import past_of
-
-    made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
-    seeing = type(made) in AutoModelForImageTextToText._model_mapping
-    factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
-    with torch.device("meta"):
-        model = factory.from_config(made, attn_implementation="eager").eval()
-
-    def grouped(a: list[int], b: list[int], *rest: object, **named: object) -> int:
-        return 2 * a[-2] * a[-1] * b[-1]
-
-    home = vars(sys.modules[type(model).__module__])
-
-    past = past_of(model).name
-
-    def flops(tokens: int, cache: DynamicCache) -> int:
-        counted = [0]
-        with (
-            torch.no_grad(),
-            patch.dict(home, by_hand(home, counted)),
-            FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: grouped}) as counter,
-        ):
-            model(input_ids=torch.ones(1, tokens, dtype=torch.long, device="meta"), use_cache=True, **{past: cache})
-        return int(counter.get_total_flops()) + tokens * counted[0]
-
-    prefill = flops(PROMPT, DynamicCache(config=made))
-    cache = DynamicCache(config=made)
-    flops(CONTEXT, cache)
-    return sum(parameter.numel() for parameter in model.parameters()), prefill, flops(1, cache)
-
-
-def totals(record: StaticRecord) -> tuple[int | None, int, int]:
-    assert record.phases.prefill is not None
-    assert record.phases.decode is not None
-    prefill, decode = record.phases.prefill, record.phases.decode
-    return (
-        record.model.parameters,
-        prefill.implemented_flops or prefill.flops,
-        decode.implemented_flops or decode.flops,
-    )
-
-
 def figures(record: StaticRecord) -> dict[str, object]:
     chosen: dict[str, object] = {"model": record.model}
     phases = record.phases
@@ -148,7 +58,7 @@ def figures(record: StaticRecord) -> dict[str, object]:
 def test_three_counts_of_a_decoder_agree(model_type: str, config: dict[str, Any]) -> None:
     whole = {"model_type": model_type, **config}
     closed = totals(analyze(whole, FULL))
-    assert closed == stock_counter(whole)
+    assert closed == stock_counter(whole, PROMPT, CONTEXT)
     assert closed == totals(traced(whole, FULL))
 
 
@@ -257,7 +167,7 @@ def test_vision_agrees_with_a_real_pass(
 @pytest.mark.parametrize("case", VISION, ids=[case[0] for case in VISION])
 def test_the_decoder_of_a_vision_model_agrees(case: tuple[str, str, dict[str, Any], object]) -> None:
     whole = {"model_type": case[1], **case[2]}
-    assert totals(analyze(whole, FULL)) == stock_counter(whole)
+    assert totals(analyze(whole, FULL)) == stock_counter(whole, PROMPT, CONTEXT)
 
 
 def test_deepseek_ocr2_agrees_on_one_page_with_two_tiles() -> None:
@@ -273,7 +183,7 @@ def test_deepseek_ocr2_agrees_on_one_page_with_two_tiles() -> None:
         model.get_image_features(torch.empty(1, 3, 1024, 1024), torch.empty(2, 3, 768, 768), [2])
     assert closed.phases.vision is not None
     assert closed.phases.vision.flops == counter.get_total_flops()
-    assert totals(analyze(DEEPSEEK_OCR2, FULL)) == stock_counter(DEEPSEEK_OCR2)
+    assert totals(analyze(DEEPSEEK_OCR2, FULL)) == stock_counter(DEEPSEEK_OCR2, PROMPT, CONTEXT)
 
 
 _TINY_TEXT = {
@@ -392,4 +302,4 @@ def test_towers_that_are_not_traced_agree_with_a_real_pass(
     mask = 2 * 96 * 96 if config["model_type"] == "mllama" else 0
     assert closed.phases.vision.flops + mask == counter.get_total_flops()
     assert closed.model.parameters == sum(parameter.numel() for parameter in model.parameters())
-    assert totals(analyze(config, FULL)) == stock_counter(config)
+    assert totals(analyze(config, FULL)) == stock_counter(config, PROMPT, CONTEXT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,16 @@ def _too_deep(value: object) -> bool:
     return True
 
 
+_NO_NUMBERS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+
+
+def _float_of_transformers(holder: dict[str, Any]) -> object:
+    """What transformers writes for a float that JSON has no number for: `{"__float__": "Infinity"}`."""
+    if holder.keys() != {"__float__"}:
+        return holder
+    return _NO_NUMBERS.get(str(holder["__float__"]), holder)
+
+
 def parse_config(text: str, where: str) -> dict[str, Any]:
     """The mapping in the text of a config.json.
 
@@ -37,7 +48,7 @@ def parse_config(text: str, where: str) -> dict[str, Any]:
         ConfigError: no JSON, no object, or nested beyond reason.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_hook=_float_of_transformers)
     except json.JSONDecodeError as error:
         raise ConfigError(
             f"{where}:{error.lineno}:{error.colno}: broken JSON: {error.msg}",

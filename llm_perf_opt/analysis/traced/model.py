@@ -76,7 +76,7 @@ def _instantiate(config: Any, attention: str) -> nn.Module:
     # Weights are tied while they are initialised, which was skipped.
     model.tie_weights()  # type: ignore[operator]
     # Some look for padding in the tokens, which have no values here.
-    model.config.pad_token_id = None  # type: ignore[union-attr]
+    object.__setattr__(model.config, "pad_token_id", None)  # that of some classes refuses null
     return model
 
 

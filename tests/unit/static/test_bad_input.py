@@ -206,3 +206,12 @@ def test_a_header_of_weights_that_is_nested_beyond_reason(tmp_path: Path) -> Non
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(ConfigError, match="its header cannot be read: it is nested too deep"):
         stored_weights(tmp_path)
+
+
+def test_numbers_that_json_has_none_for_as_transformers_writes_them() -> None:
+    written = '{"limit": [0.0, {"__float__": "Infinity"}], "low": {"__float__": "-Infinity"}, "a": {"__float__": "1"}}'
+    assert parse_config(written, "config.json") == {
+        "limit": [0.0, float("inf")],
+        "low": float("-inf"),
+        "a": {"__float__": "1"},
+    }

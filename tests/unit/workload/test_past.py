@@ -11,7 +11,9 @@ import torch
 
 from llm_perf_opt.config.schema import Infer
 from llm_perf_opt.errors import ConfigError, StageError
+from llm_perf_opt.workload.execution import Execution
 from llm_perf_opt.workload.past import past_of
+from llm_perf_opt.workload.ranges import Ranges
 from tests.tiny_models import BOS, EOS, PAD, VOCABULARY, write_text_model
 from tests.unit.workload.models import PROMPTS, load, prompt, reference, run, session
 
@@ -59,10 +61,21 @@ def test_a_step_without_its_past_gives_other_tokens(tmp_path: Path) -> None:
     assert int(loaded.model(input_ids=token).logits[0, -1].argmax()) != generation.tokens[0][1]
 
 
-def test_a_state_is_no_static_cache(tmp_path: Path) -> None:
-    infer = Infer(max_new_tokens=2, cache="static")
-    with pytest.raises(ConfigError, match="Mamba2ForCausalLM keeps a state"):
-        session(load(written(tmp_path / "model", "mamba2"), infer), infer)
+@pytest.mark.parametrize("model_type", ["mamba2", "rwkv"])
+def test_a_state_is_a_fixed_cache_that_begins_anew(model_type: str, tmp_path: Path) -> None:
+    infer = INFER.model_copy(update={"cache": "static"})
+    loaded = load(written(tmp_path / "model", model_type), infer)
+    loop = session(loaded, infer)
+    for text in PROMPTS[:2]:
+        batch = loaded.prepare([prompt(text)])
+        assert loop.generate(batch, Ranges(())).tokens == reference(loaded, batch, infer)
+
+
+def test_what_is_made_anew_in_every_step_is_not_replayed(tmp_path: Path) -> None:
+    infer = Infer(max_new_tokens=2, cache="static", execution="cuda_graph")
+    loaded = load(written(tmp_path / "model", "rwkv"), INFER)
+    with pytest.raises(ConfigError, match="RwkvForCausalLM makes its past anew"):
+        Execution(loaded, infer, capture=lambda run: run)
 
 
 class _Unknown:

@@ -32,9 +32,9 @@ _MIXED_NORMS = ("post_feedforward_layernorm_1", "post_feedforward_layernorm_2", 
 
 
 def _overrides(config: Reader, size: Sizes, windows: Sequence[int | None], same: bool) -> dict[int, Sizes]:
-    """Heads of the layers that differ: as listed, else those of all full layers."""
-    listed: Mapping[str, Any] = config.mapping("per_layer_config")
-    if listed:
+    """Heads of the layers that differ: as listed, also where none is; without a list those of all full layers."""
+    if "per_layer_config" in config.values:
+        listed: Mapping[str, Any] = config.mapping("per_layer_config")
         found = {}
         for index, changes in listed.items():
             if not str(index).isdigit() or not isinstance(changes, Mapping) or set(changes) - _OVERRIDABLE:

@@ -26,10 +26,12 @@ def _tower(vision: Reader, tiles: int, patches: int, hidden: int) -> tuple[tuple
     shuffle = vision.ratio("pixel_shuffle_ratio") ** 2
     each = int(patches * shuffle)
     wide, middle, out = int(width / shuffle), vision.size("projector_input_dim"), vision.size("projector_output_dim")
-    if wide != inner or out != vision.size("vision_output_dim"):
+    if wide != inner:
         raise vision.error(
             "pixel_shuffle_ratio", f"makes {wide} of {width}: the adapter takes {inner}", "correct one of them"
         )
+    if out != (given := vision.size("vision_output_dim")):
+        raise vision.error("projector_output_dim", f"is {out}, and vision_output_dim {given}", "correct one of them")
     layer = encoder_layer(
         width, heads, inner, tiles * (patches + 1), ((tiles, patches + 1),), output="o_proj", norms=BEFORE
     )

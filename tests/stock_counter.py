@@ -1,0 +1,105 @@
+"""What a model computes, counted by torch's own counter over transformers' eager code on the meta device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from llm_perf_opt.records.static import StaticRecord
+
+
+# transformers' own kernels of a recurrence multiply in chunks or element by element: their arithmetic is put in by
+# hand, two products an element of the state for a scan and three for the delta rule, each multiply-add two FLOPs.
+def by_hand(home: dict[str, Any], counted: list[int]) -> Iterator[tuple[str, Any]]:
+    import torch
+
+    def convolve(hidden: Any, weight: Any) -> Any:
+        channels, kernel = weight.shape
+        counted[0] += 2 * channels * kernel
+        return torch.empty_like(hidden)
+
+    def scan(hidden: Any, elements: int, state: tuple[int, ...]) -> Any:
+        counted[0] += 4 * elements
+        return torch.empty_like(hidden), torch.zeros(state, device=hidden.device)
+
+    def delta(query: Any, key: Any, value: Any, *_: Any, **named: Any) -> Any:
+        batch, _, heads, width = value.shape
+        counted[0] += 6 * heads * width * key.shape[-1]
+        return torch.empty_like(value), torch.zeros(batch, heads, key.shape[-1], width, device=value.device)
+
+    def scan2(x: Any, dt: Any, A: Any, B: Any, *_: Any, **named: Any) -> Any:
+        batch, _, heads, width = x.shape
+        return scan(x, heads * width * B.shape[-1], (batch, heads, width, B.shape[-1]))
+
+    kernels = {
+        "causal_conv1d_fn": lambda x, weight, *_, **named: convolve(x, weight),
+        "causal_conv1d_update": lambda x, state, weight, *_, **named: convolve(x, weight),
+        "mamba2_chunk_scan": scan2,
+        "mamba2_selective_state_update": lambda state, x, *_, **named: scan(x, state[0].numel(), ())[0],
+        "mamba_selective_scan": lambda x, dt, A, *_, **named: scan(x, A.numel(), (1, *A.shape)),
+        "mamba_selective_state_update": lambda state, x, *_, **named: scan(x, state[0].numel(), ())[0],
+        "torch_chunk_gated_delta_rule": delta,
+        "torch_recurrent_gated_delta_rule": delta,
+        "chunk_kimi_delta_attention": delta,
+        "recurrent_kimi_delta_attention": delta,
+    }
+    return ((name, kernel) for name, kernel in kernels.items() if name in home)
+
+
+def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str = "meta") -> tuple[int, int, int]:
+    """Parameters and FLOPs of prefill and of a decode step, counted by torch over every layer of eager code.
+
+    Written without our tracer, so that the two can disagree.
+
+    Args:
+        device: cpu for a model that looks into its values, with weights that are drawn.
+    """
+    import sys
+    from unittest.mock import patch
+
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    from llm_perf_opt.workload.past import past_of
+
+    made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
+    seeing = type(made) in AutoModelForImageTextToText._model_mapping
+    factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
+    with torch.device(device):
+        model = factory.from_config(made, attn_implementation="eager").eval()
+
+    def grouped(a: list[int], b: list[int], *rest: object, **named: object) -> int:
+        return 2 * a[-2] * a[-1] * b[-1]
+
+    homes = [vars(sys.modules[name]) for name in {type(module).__module__ for module in model.modules()}]
+    past = past_of(model).name
+
+    def flops(tokens: int, cache: DynamicCache) -> int:
+        counted = [0]
+        counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: grouped})
+        with contextlib.ExitStack() as stack:
+            for home in homes:
+                stack.enter_context(patch.dict(home, by_hand(home, counted)))
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(counter)
+            model(input_ids=torch.ones(1, tokens, dtype=torch.long, device=device), use_cache=True, **{past: cache})
+        return int(counter.get_total_flops()) + tokens * counted[0]
+
+    prefill = flops(prompt, DynamicCache(config=made))
+    cache = DynamicCache(config=made)
+    flops(context, cache)
+    return sum(parameter.numel() for parameter in model.parameters()), prefill, flops(1, cache)
+
+
+def totals(record: StaticRecord) -> tuple[int | None, int, int]:
+    assert record.phases.prefill is not None
+    assert record.phases.decode is not None
+    prefill, decode = record.phases.prefill, record.phases.decode
+    return (
+        record.model.parameters,
+        prefill.implemented_flops or prefill.flops,
+        decode.implemented_flops or decode.flops,
+    )
