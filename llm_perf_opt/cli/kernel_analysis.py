@@ -14,7 +14,7 @@ from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.cli import console
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.records.kernels import KernelAnalysis
-from llm_perf_opt.reports.document import Chart
+from llm_perf_opt.reports.charts.roofline import RooflineChart
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.kernels import NO_CEILINGS, kernel_document, terminal_document
 from llm_perf_opt.reports.markdown import to_markdown
@@ -59,7 +59,8 @@ def write_analysis(analysis: KernelAnalysis, folder: Path) -> list[Path]:
         HTML: to_html(document),
         JSON: analysis.model_dump_json(indent=2) + "\n",
     }
-    if analysis.launches and not any(isinstance(block, Chart) for part in document.sections for block in part.blocks):
+    blocks = (block for part in document.sections for block in part.blocks)
+    if analysis.launches and not any(isinstance(block, RooflineChart) for block in blocks):
         console.note(NO_CEILINGS)
     for name, text in files.items():
         write_text(folder / name, text)
