@@ -37,6 +37,8 @@ from llm_perf_opt.reports.terminal_text import shorten
 
 LONGEST_CELL, LONGEST_LINE, LONGEST_TEXT = 300, 4_000, 20_000
 """Characters shown of one text; a longer one loses its middle."""
+MOST_ROWS = 200
+"""Of a plain table: a page stays below half a megabyte, whatever it is of."""
 
 
 def escape(text: str, longest: int = LONGEST_LINE) -> str:
@@ -176,8 +178,11 @@ def _table(table: Table) -> str:
     head = "".join(
         f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
     )
-    rows = (f"<tr>{''.join(_cells(row, kinds))}</tr>" for row in table.rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    rows = (f"<tr>{''.join(_cells(row, kinds))}</tr>" for row in table.rows[:MOST_ROWS])
+    left = len(table.rows) - MOST_ROWS
+    more = f"<p>{left:,} more rows are in the Markdown beside this page.</p>" if left > 0 else ""
+    found = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return found + more
 
 
 def _cells(row: tuple[str, ...], kinds: list[str]) -> Iterator[str]:

@@ -147,3 +147,10 @@ def test_a_sentence_links_to_the_section_that_shows_its_evidence_where_the_page_
     page = to_html(Document("t", (Section("s", (said,)), Section("Every <step>", ()))))
     assert '<li>one <a href="#every-step">Evidence: Every &lt;step&gt;</a></li><li>two</li><li>three</li>' in page
     assert '<section id="every-step">' in page
+
+
+def test_a_page_stays_small_whatever_a_table_has() -> None:
+    rows = tuple((str(number), "x" * 50) for number in range(10_000))
+    page = to_html(Document("t", (Section("s", (Table(("#", "name"), rows),)),)))
+    assert len(page) < 100_000
+    assert "9,800 more rows are in the Markdown beside this page." in page
