@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from llm_perf_opt.cli.options import GpuOption, given_gpu, load
-from llm_perf_opt.cli.running import RUN_PANEL, JsonOption, OutputOption, command_line, shown_path, summary_of
+from llm_perf_opt.cli.running import RUN_PANEL, JsonOption, OutputOption, command_line, say_answer, summary_of
 from llm_perf_opt.errors import ConfigError
 
 app = typer.Typer()
@@ -90,10 +90,11 @@ def import_files(
         plan = execute.plan_import(files, runs_dir, place, gpu=given_gpu(gpu), rules=rules)
     with Reporter() as reporter:
         ended = execute.import_files(plan, command_line(), reporter, jobs)
+    found = summary_of(ended)
     if as_json:
-        typer.echo(json.dumps(summary_of(ended), indent=2))
+        typer.echo(json.dumps(found, indent=2))
     else:
         for file in ended.manifest.imported:
             typer.echo(f"{file.stored or 'not stored'}: {file.source}")
-        typer.echo(f"run directory: {shown_path(ended.path)}")
+        say_answer(ended, found)
     raise typer.Exit(ended.manifest.exit_code or 0)

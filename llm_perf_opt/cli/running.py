@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from llm_perf_opt.artifacts.layout import SUMMARY
+from llm_perf_opt.artifacts.layout import REPORT_HTML, SUMMARY
 from llm_perf_opt.cli import console
 from llm_perf_opt.cli.lazy import tail
 from llm_perf_opt.cli.options import load
@@ -161,8 +161,17 @@ def _say(ended: Ended, config: Config, as_json: bool) -> None:
                 typer.echo(f"  {name:<22} {_figure(metric)}")
         for reason, names in unknown.items():
             typer.echo(f"  not measured: {', '.join(names)}: {reason}")
+    say_answer(ended, found)
+
+
+def say_answer(ended: Ended, found: Mapping[str, Any]) -> None:
+    """The answer of a run, where it is, and last the page to open."""
+    if answer := found.get("answer"):
+        typer.echo(answer)
     if ended.path.is_dir():
         typer.echo(f"run directory: {shown_path(ended.path)}")
+    if REPORT_HTML in ended.manifest.artifacts:
+        typer.echo(f"page: {shown_path(ended.path / REPORT_HTML)}")
 
 
 def shown_path(path: Path) -> Path:

@@ -68,7 +68,7 @@ def test_runs_that_start_together_get_a_directory_each(tmp_path: Path) -> None:
     processes = [start(["import", "raw.csv"], tmp_path) for _ in range(24)]
     outputs = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [0] * 24, outputs
-    said = [stdout.splitlines()[-1].removeprefix("run directory: ") for stdout, _ in outputs]
+    said = [stdout.splitlines()[-2].removeprefix("run directory: ") for stdout, _ in outputs]
     runs = sorted((tmp_path / "tmp" / "profile-output").iterdir())
     assert sorted(tmp_path / path for path in said) == runs
     assert len(runs) == 24

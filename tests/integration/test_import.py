@@ -45,7 +45,10 @@ def test_import_then_report(tmp_path: Path) -> None:
         made(tmp_path, "raw.csv", RAW).name,
     ]
     finished = llmperf(["import", *files, "--output", "out"], tmp_path)
-    assert (finished.returncode, finished.stdout.splitlines()[-1]) == (0, "run directory: out")
+    assert (finished.returncode, finished.stdout.splitlines()[-2:]) == (
+        0,
+        ["run directory: out", "page: out/report.html"],
+    )
     assert f"nsys/run.sqlite: {tmp_path / 'x.sqlite'}" in finished.stdout
     assert "torch_profiler: completed" in finished.stderr
     pages = {name: (tmp_path / "out" / name).read_bytes() for name in ("report.md", "report.html", "summary.json")}
