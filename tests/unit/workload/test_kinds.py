@@ -116,3 +116,8 @@ def test_the_real_ones(shared_data: Path) -> None:
 @pytest.mark.parametrize("architectures", [3.5, "LlamaForCausalLM", {"a": 1}, None])
 def test_architectures_that_are_no_list_name_none(architectures: object) -> None:
     assert adapter_for({"model_type": "llama", "architectures": architectures}, "config.json") == "causal_lm"
+
+
+def test_of_a_type_in_both_tables_what_is_made_of_parts_reads_images() -> None:
+    """Emu3 keeps its image part in `vq_config`; its text class does not take the whole configuration."""
+    assert adapter_for({"model_type": "emu3", "vq_config": {}, "text_config": {}}, "config.json") == "image_text"
