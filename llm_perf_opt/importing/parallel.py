@@ -7,13 +7,15 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from llm_perf_opt.errors import StageError
 
+GRACE_S = 5.0
+"""After an interrupt, for calls that have begun."""
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -32,7 +34,7 @@ def each(call: Callable[[A], R], arguments: Sequence[A], workers: int) -> Iterat
         workers: processes; with one, or for one argument, this process does it.
 
     Raises:
-        KeyboardInterrupt: again, after what had begun has ended and was given out.
+        KeyboardInterrupt: again, after what had begun has ended and was given out, or was killed.
     """
     workers = min(workers, len(arguments))
     if workers < 2:
@@ -71,14 +73,26 @@ def _in_pool(
         except BrokenProcessPool:
             yield positions[0], None
         except GeneratorExit:  # nobody asks for more
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            _wait_for_begun(futures)
             raise
         except KeyboardInterrupt:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            _wait_for_begun(futures)
             for future in [future for future in futures if future.cancelled()]:
                 del futures[future]
             yield from _ended(futures)
             raise
+
+
+def _wait_for_begun(futures: Collection[Future[R]]) -> None:
+    """Let what has begun end, for a while; then, or when interrupted again, its processes are killed."""
+    left = {future for future in futures if not future.cancelled()}
+    try:
+        left = wait(left, timeout=GRACE_S).not_done
+    finally:
+        for process in multiprocessing.active_children() if left else ():
+            process.kill()
 
 
 def _ended(futures: dict[Future[R], int]) -> Iterator[tuple[int, R | None]]:

@@ -47,8 +47,9 @@ class _Pattern:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    # Tools break their lines at any space.
-    return re.compile(text.replace(" ", r"\s+"), re.IGNORECASE)
+    # Tools break their lines at any space. What takes a whole line begins at its start: a search from every place in
+    # every line of a program's output has no end.
+    return re.compile(text.replace(" ", r"\s+"), re.IGNORECASE | re.MULTILINE)
 
 
 # In the order they are looked for: the first one says what the others follow from. `{found}` is what matched.
@@ -101,9 +102,9 @@ _PATTERNS = (
     _Pattern(
         "range-replay-unsupported",
         _pattern(
-            r"[^\n]*unsupported (?:cuda )?api[^\n]*"
-            r"|[^\n]*not supported (?:during|with|in) range(?:-based)? replay[^\n]*"
-            r"|[^\n]*only supported with kernel replay[^\n]*"
+            r"^[^\n]*unsupported (?:cuda )?api[^\n]*"
+            r"|^[^\n]*not supported (?:during|with|in) range(?:-based)? replay[^\n]*"
+            r"|^[^\n]*only supported with kernel replay[^\n]*"
         ),
         "this replay mode cannot do what was asked of it: {found}",
         "for a call that cannot be replayed set pipeline.ncu.ncu_cli.replay_mode: app-range, which runs the workload "
@@ -122,7 +123,8 @@ _PATTERNS = (
     _Pattern(
         "option-refused",
         _pattern(
-            r"unrecogni[sz]ed option[^\n]*|illegal --[^\n]*|ambiguous option[^\n]*|[^\n]*option [^\n]* is invalid[^\n]*"
+            r"unrecogni[sz]ed option[^\n]*|illegal --[^\n]*|ambiguous option[^\n]*"
+            r"|^[^\n]*option [^\n]* is invalid[^\n]*"
             r"|option [^\n]* cannot be specified more than once|option [^\n]* did not match any section"
             r"|option [^\n]* is not supported with[^\n]*|the --\S+ option is only allowed [^\n]*"
             r"|invalid configuration for nvtx-(?:in|ex)clude[^\n]*"
@@ -133,6 +135,9 @@ _PATTERNS = (
     ),
 )
 
+SEARCHED_CHARS = 1 << 18
+"""At either end of a log."""
+_LONG_LINE = re.compile(r"^([^\n]{500})[^\n]{100,}([^\n]{500})$", re.MULTILINE)
 _NOTHING_PROFILED = _pattern(r"no (kernels|ranges) were profiled")
 _AVAILABLE_KERNELS = re.compile(r"Available Kernels:\n((?:\s*\d+\.[^\n]*\n?)+)")
 _APPLICATION_ERROR = _pattern(r"the application returned an error code \((\d+)\)")
@@ -141,10 +146,18 @@ _NSYS_AT_ITS_END = re.compile(r"^Generated:", re.MULTILINE)
 _RANGE_STARTED = "Capture range started in the application"
 
 
+def _searched(output: str) -> str:
+    """What a tool's words are looked for in: it speaks at the ends of a log and in short lines, its program anyhow."""
+    if len(output) > 2 * SEARCHED_CHARS:
+        output = f"{output[:SEARCHED_CHARS]}\n{output[-SEARCHED_CHARS:]}"
+    return _LONG_LINE.sub(r"\1 … \2", output)
+
+
 def find_message(tool: Literal["nsys", "ncu"], output: str, *, but: str | None = None) -> Failure | None:
     """The failure that the tool's own words name (one other than `but`), or None."""
+    searched = _searched(output)
     for pattern in _PATTERNS:
-        found = pattern.text.search(output) if tool in pattern.tools and pattern.code != but else None
+        found = pattern.text.search(searched) if tool in pattern.tools and pattern.code != but else None
         if found is not None:
             words = " ".join(found[0].split()).removeprefix("==ERROR== ")
             message = pattern.message.replace("{found}", words)

@@ -91,7 +91,7 @@ def interrupt(campaign: Campaign, fault: Fault, command: Command, folder: Path, 
     twice = chance.random() < 0.25
     fault.what = f"{number.name} to parent{', twice' if twice else ''}"
     running = Running(campaign.bench, fault, command.argv, folder)
-    if running.wait_until(chance.uniform(0, bout.seconds)) and running.listens(number) and running.alive():
+    if running.wait_until(chance.uniform(0, bout.seconds)) and running.listens() and running.alive():
         running.process.send_signal(number)
         fault.injected = True
         if twice:
@@ -182,7 +182,7 @@ def stop(campaign: Campaign, fault: Fault, command: Command, folder: Path, chanc
     running = Running(campaign.bench, fault, command.argv, folder)
     running.wait_until(chance.uniform(0, bout.seconds))
     pid = running.target(role, chance)
-    if pid is not None and running.listens(signal.SIGTERM) and running.alive():
+    if pid is not None and running.listens() and running.alive():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
             fault.injected = True

@@ -74,15 +74,18 @@ class Running:
             time.sleep(STEP_S)
         return None
 
-    def listens(self, number: int) -> bool:
-        """Whether the parent has begun to take that signal for an interrupt; waits until it has, or has made a run."""
+    def listens(self) -> bool:
+        """Whether the parent has begun to take signals for interrupts: waits until it has, has made a run, or is old.
+
+        Python itself catches SIGINT from its start; SIGTERM is caught by llmperf alone.
+        """
         deadline = time.monotonic() + 1.0
         while self.alive():
             caught = next(line for line in _status(self.process.pid) if line.startswith("SigCgt"))
-            if int(caught.split()[1], 16) >> (number - 1) & 1 or any(self.folder.rglob("run.json")):
+            if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1 or any(self.folder.rglob("run.json")):
                 return True
             if time.monotonic() > deadline:
-                return number != signal.SIGINT
+                return True
             time.sleep(STEP_S)
         return False
 

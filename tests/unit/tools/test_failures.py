@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,14 @@ def test_a_status_that_nsys_passes_on_is_the_workloads() -> None:
     assert code(failure) == "workload-crashed"
     assert failure is not None
     assert "had not come by then" in failure.message
+
+
+@pytest.mark.parametrize("line", ["x" * 65_535, "option " * 9_000, "a line of a program", ""])
+def test_a_program_that_floods_its_output_hides_no_message_and_costs_no_minutes(line: str) -> None:
+    flood = f"{line}\n" * (4_000_000 // (len(line) + 1))
+    before = time.process_time()
+    for words in ("==ERROR== Option --set is invalid.", "==ERROR== No space left on device"):
+        assert find_message("ncu", f"{words}\n{flood}") is not None
+        assert find_message("ncu", f"{flood}{words}\n") is not None
+        assert find_message("ncu", flood) is None
+    assert time.process_time() - before < 60
