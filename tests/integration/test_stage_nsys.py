@@ -41,7 +41,7 @@ def test_a_command_of_ones_own(nsight: Nsight, tmp_path: Path) -> None:
         *("run.nsys-rep", "run.sqlite", "summary_cuda_gpu_kern_sum.csv", "kernels.md", "facts.json", "cmd.txt"),
         *("timeline.json", "timeline.parquet", "drill_down.json"),
     }
-    assert "| load | 1 |" in (folder / "kernels.md").read_text()
+    assert "| load | other | 1 |" in (folder / "kernels.md").read_text()
     commands = (folder / "cmd.txt").read_text()
     assert "nsys profile --trace=cuda,nvtx,osrt --sample=none -o" in commands
     assert "nsys export --type sqlite" in commands
