@@ -3,6 +3,7 @@ other."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -63,9 +64,7 @@ def _in_pool(
     call: Callable[[A], R], arguments: Sequence[A], positions: Sequence[int], workers: int
 ) -> Iterator[tuple[int, R | None]]:
     """(position, result) as they end; None for a result that was lost with its process."""
-    # Spawned: the threads of this process and what it has imported stay out of them.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare) as pool:
+    with _pool(workers) as pool:
         futures: dict[Future[R], int] = {}
         try:
             futures = {pool.submit(call, arguments[position]): position for position in positions}
@@ -85,14 +84,30 @@ def _in_pool(
             raise
 
 
-def _wait_for_begun(futures: Collection[Future[R]]) -> None:
-    """Let what has begun end, for a while; then, or when interrupted again, its processes are killed."""
-    left = {future for future in futures if not future.cancelled()}
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    # Spawned: the threads of this process and what it has imported stay out of them.
+    context = multiprocessing.get_context("spawn")
     try:
-        left = wait(left, timeout=GRACE_S).not_done
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare) as pool:
+            yield pool
+    except KeyboardInterrupt:  # while it was closed, too
+        _kill_all()
+        raise
+
+
+def _wait_for_begun(futures: Collection[Future[R]]) -> None:
+    """Let what has begun end, for a while; then, or when interrupted again, the processes are killed, idle ones too:
+    one that hangs would be waited for when the pool is closed."""
+    try:
+        wait([future for future in futures if not future.cancelled()], timeout=GRACE_S)
     finally:
-        for process in multiprocessing.active_children() if left else ():
-            process.kill()
+        _kill_all()
+
+
+def _kill_all() -> None:
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def _ended(futures: dict[Future[R], int]) -> Iterator[tuple[int, R | None]]:

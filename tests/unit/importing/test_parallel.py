@@ -31,4 +31,4 @@ def test_a_call_that_does_not_end_is_killed_after_an_interrupt(monkeypatch: pyte
     if ended:
         begun.set_result(1)
     parallel._wait_for_begun([begun, cancelled])
-    assert process.killed is not ended
+    assert process.killed, "an idle one may hang as well"
