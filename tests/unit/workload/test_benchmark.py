@@ -21,6 +21,7 @@ class Ticking(HostClock):
     """A clock that goes on by so many nanoseconds between two marks, and a millisecond at every look."""
 
     def __init__(self, *steps_ns: int) -> None:
+        super().__init__()
         self._steps = iter(steps_ns)
         self._marked = self._now = 0
         self._open = False
