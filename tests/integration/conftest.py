@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser import CHROMIUM, FIREFOX, Browser, browser, missing
+from tests.browser import CHROMIUM, FIREFOX, Browser, missing
+from tests.browser import browser as start
 from tests.real_model import smollm2
 from tests.standins.fixtures import ncu_tool, nsight, nsys_for_own, nsys_tool, nvtx_recorder, plain_nvtx
 
@@ -15,7 +16,7 @@ def _browser(name: str, factory: pytest.TempPathFactory) -> Iterator[Browser]:
     lacking = missing(name)
     if lacking is not None:
         pytest.skip(f"{lacking}; apt-get install chromium chromium-driver firefox-esr")
-    with browser(name, factory.mktemp("browser")) as found:
+    with start(name, factory.mktemp("browser")) as found:
         yield found
 
 
@@ -30,3 +31,11 @@ def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 __all__ = ["ncu_tool", "nsight", "nsys_for_own", "nsys_tool", "nvtx_recorder", "plain_nvtx", "smollm2"]
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """Each in turn, at the width of a laptop."""
+    found = request.getfixturevalue(request.param)
+    found.resize(1280)
+    yield found

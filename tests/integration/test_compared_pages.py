@@ -28,29 +28,29 @@ def side(path: Path, scale: float, place: int) -> RunFacts:
     return read_run(run, read_manifest(run))
 
 
-def test_a_comparison_has_strips_and_intervals(chromium: Browser, tmp_path: Path) -> None:
+def test_a_comparison_has_strips_and_intervals(browser: Browser, tmp_path: Path) -> None:
     comparison = compare_sides([side(tmp_path / "a", 1.0, 0)], [side(tmp_path / "b", 1.3, 1)])
     assert comparison.outcome == "slower"
     page = tmp_path / "comparison.html"
     page.write_text(to_html(comparison_document(comparison)), encoding="utf-8")
     compared = sum(bool(figure.a.values) for figure in comparison.stages[0].figures)
     for width in (400, 1280):
-        chromium.resize(width)
-        chromium.open(page)
-        assert chromium.faults == []
-        assert chromium.eval("document.querySelector('.lead').textContent") == comparison.verdict
+        browser.resize(width)
+        browser.open(page)
+        assert browser.faults == []
+        assert browser.eval("document.querySelector('.lead').textContent") == comparison.verdict
         chart = "document.querySelector('figure[data-kind=changes] .stage svg:not([width=\"11\"])')"
         # A bold name a figure; six dots a side; one dot more is the change itself.
-        assert chromium.eval(f"{chart}.querySelectorAll('text[font-weight]').length") == compared
+        assert browser.eval(f"{chart}.querySelectorAll('text[font-weight]').length") == compared
         names = [figure.name for figure in comparison.stages[0].figures if figure.a.values]
-        shown = chromium.eval(f"[...{chart}.querySelectorAll('text[font-weight]')].map(n => n.textContent)")
+        shown = browser.eval(f"[...{chart}.querySelectorAll('text[font-weight]')].map(n => n.textContent)")
         assert [name[:4] for name in shown] == [name[:4] for name in names]
-        assert chromium.eval(f"{chart}.querySelectorAll('circle').length") >= 12 * compared
-        assert chromium.eval("document.documentElement.scrollWidth <= innerWidth")
-        assert chromium.eval(CONTRAST) == []
+        assert browser.eval(f"{chart}.querySelectorAll('circle').length") >= 12 * compared
+        assert browser.eval("document.documentElement.scrollWidth <= innerWidth")
+        assert browser.eval(CONTRAST) == []
 
 
-def test_a_kernel_is_isolated_by_keyboard(chromium: Browser, tmp_path: Path) -> None:
+def test_a_kernel_is_isolated_by_keyboard(browser: Browser, tmp_path: Path) -> None:
     evil = "</script><img src=x onerror=alert(1)>"
     launches = [
         replace(made({**MEASURED, "gpu__time_duration.sum": ns}, gpu), kernel=name)
@@ -58,26 +58,26 @@ def test_a_kernel_is_isolated_by_keyboard(chromium: Browser, tmp_path: Path) -> 
     ]
     page = tmp_path / "kernels.html"
     page.write_text(to_html(kernel_document(analyze_kernels(launches))), encoding="utf-8")
-    chromium.resize(1280)
-    chromium.open(page)
-    assert chromium.faults == []
+    browser.resize(1280)
+    browser.open(page)
+    assert browser.faults == []
     figure = "document.querySelector('figure[data-kind=roofline]')"
     rows = f"[...{figure}.querySelectorAll('.listed tbody tr')].map(row => row.cells[1].textContent)"
-    assert chromium.eval(rows) == ["1", "1", "2"], "the longest first: long, the evil one, short twice"
+    assert browser.eval(rows) == ["1", "1", "2"], "the longest first: long, the evil one, short twice"
     faded = f"[...{figure}.querySelectorAll('circle')].map(dot => dot.getAttribute('opacity') !== '1')"
-    assert chromium.eval(faded) == [False] * 4
-    chromium.eval(f"{figure}.querySelectorAll('.listed button')[0].focus()")
-    chromium.press("Enter")
+    assert browser.eval(faded) == [False] * 4
+    browser.eval(f"{figure}.querySelectorAll('.listed button')[0].focus()")
+    browser.press("Enter")
     said = f"{figure}.querySelector('[role=status]').textContent"
-    assert chromium.eval(said).startswith("long: fp32, L4, 44.44 MFLOP/s at 4.000 FLOP/B, launch 4")
-    assert sum(chromium.eval(faded)) == 3
-    chromium.press("Down", "Down")
-    assert chromium.eval(said).startswith("short: fp32, L4, 800 MFLOP/s at 4.000 FLOP/B, launch 1")
-    assert sum(chromium.eval(faded)) == 2
-    assert chromium.eval(f"{figure}.querySelectorAll('.listed [aria-pressed=true]').length") == 1
-    chromium.press("Escape")
-    assert chromium.eval(faded) == [False] * 4
-    chromium.resize(400)
-    assert chromium.eval("document.documentElement.scrollWidth <= innerWidth")
-    assert chromium.eval(CONTRAST) == []
-    assert chromium.faults == []
+    assert browser.eval(said).startswith("long: fp32, L4, 44.44 MFLOP/s at 4.000 FLOP/B, launch 4")
+    assert sum(browser.eval(faded)) == 3
+    browser.press("Down", "Down")
+    assert browser.eval(said).startswith("short: fp32, L4, 800 MFLOP/s at 4.000 FLOP/B, launch 1")
+    assert sum(browser.eval(faded)) == 2
+    assert browser.eval(f"{figure}.querySelectorAll('.listed [aria-pressed=true]').length") == 1
+    browser.press("Escape")
+    assert browser.eval(faded) == [False] * 4
+    browser.resize(400)
+    assert browser.eval("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.eval(CONTRAST) == []
+    assert browser.faults == []

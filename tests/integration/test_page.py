@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,14 +29,6 @@ RECORDED = (
     *("nsys/rtx5060ti-no-kernels-nsys2025.1.sqlite", "nsys/dsocr-rtx5090-decode-cuda_gpu_kern_sum.csv"),
     *("ncu/gtx1660ti-ncu2022.4.ncu-rep", "ncu/rtx3070-ncu2020.3.ncu-rep"),
 )
-
-
-@pytest.fixture(params=["chromium", "firefox"])
-def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """Each in turn, at the width of a laptop."""
-    found = request.getfixturevalue(request.param)
-    found.resize(1280)
-    yield found
 
 
 def page_of(facts: RunFacts, folder: Path) -> Path:
