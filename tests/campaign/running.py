@@ -115,7 +115,8 @@ class Running:
         if command.leaves is not None:
             for run in runs_below(self.folder / command.leaves):
                 alone = run == self.folder / RUN
-                check_run(found, run, code if alone else _own_code(run), killed=killed)
+                noted = not alone and is_noted(self.folder / command.leaves, run)
+                check_run(found, run, code if alone else _own_code(run), killed=killed or noted)
 
 
 def _status(pid: int) -> list[str]:
@@ -128,6 +129,11 @@ def _own_code(run: Path) -> int:
     """What a run among several says itself: the command's own exit code is that of all of them."""
     code = json.loads((run / "run.json").read_bytes()).get("exit_code")
     return -1 if code is None else int(code)
+
+
+def is_noted(sweep: Path, run: Path) -> bool:
+    """Whether the sweep says of a point's run that it ended before it could say so itself."""
+    return (sweep / "control" / f"{run.name}.json").exists() and _own_code(run) == -1
 
 
 def runs_below(folder: Path) -> list[Path]:
