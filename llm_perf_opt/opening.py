@@ -136,6 +136,9 @@ def open_database(path: Path) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(
                 f"it holds the {kind} {ascii(name.decode(errors='replace'))[:100]}, and not data alone"
             )
+    except UnicodeDecodeError as error:  # what sqlite says of the schema quotes it
+        connection.close()
+        raise sqlite3.DatabaseError("its schema is damaged, and not UTF-8") from error
     except BaseException:
         connection.close()
         raise

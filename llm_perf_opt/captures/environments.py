@@ -39,7 +39,7 @@ def drop_environments(path: Path) -> None:
             # Pages that were freed before this: no release leaves any, whoever worked on the file since may have.
             if connection.execute("PRAGMA freelist_count").fetchone()[0]:
                 connection.execute("VACUUM")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
 
 

@@ -45,7 +45,7 @@ def open_export(path: Path) -> Iterator[sqlite3.Connection]:
         raise unreadable(path, error) from error
 
 
-def unreadable(path: Path, error: sqlite3.Error | OSError) -> StageError:
+def unreadable(path: Path, error: sqlite3.Error | OSError | UnicodeDecodeError) -> StageError:
     return StageError(f"{path} is not a readable nsys export: {error}", "export the report again with nsys export")
 
 
