@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llm_perf_opt.analysis.statistics import summarize, unmeasured
-from llm_perf_opt.analysis.sweep import Mark, launch_interval, on_front
-from llm_perf_opt.artifacts.layout import METRICS, WORKLOAD
+from llm_perf_opt.analysis.front import Mark, on_front
+from llm_perf_opt.analysis.statistics import launch_interval, summarize, unmeasured
+from llm_perf_opt.artifacts.layout import METRICS, WORKLOAD, record_dirs
 from llm_perf_opt.errors import MissingError
 from llm_perf_opt.opening import parse_json, read_file
 from llm_perf_opt.records.metrics import Metric, Metrics
@@ -24,7 +24,6 @@ from llm_perf_opt.records.sweep import (
     Figure,
     PointResult,
     SweepPoint,
-    SweepRequest,
     SweepResults,
 )
 from llm_perf_opt.sweep.directory import OPEN, State, SweepDirectory, out_of_memory_at, skipped
@@ -35,12 +34,17 @@ BOUNDED = {"prefill.latency_ms": ("prefill.mfu",), "decode.tpot_ms": ("decode.mb
 
 
 @dataclass(frozen=True)
-class Launch:
-    """What one run measured."""
+class MeasuredRun:
+    """What one run measured, in one launch or several."""
 
     metrics: Metrics
-    workload: Mapping[str, Any]
-    """`workload.json` as it is: one run of hundreds, of which a few keys are wanted."""
+    workloads: tuple[Mapping[str, Any], ...]
+    """`workload.json` of each launch as it is: one run of hundreds, of which a few keys are wanted."""
+
+    @property
+    def repeats(self) -> list[list[Mapping[str, Any]]]:
+        """The timed repeats of each launch, batch by batch."""
+        return [[repeat for batch in found["batches"] for repeat in batch["repeats"]] for found in self.workloads]
 
 
 def read_results(directory: SweepDirectory) -> SweepResults:
@@ -64,7 +68,7 @@ def read_results(directory: SweepDirectory) -> SweepResults:
         keys=tuple(request.points[0].settings) if request.points else (),
         launches=request.launches,
         points=tuple(_with_front(rows)),
-        notes=_notes(request, rows),
+        notes=_notes(rows),
     )
 
 
@@ -74,13 +78,13 @@ def _state(task: Task, known: State, too_large: dict[str, int]) -> State:
 
 def _row(directory: SweepDirectory, point: SweepPoint, tasks: Sequence[Task], states: Sequence[State]) -> PointResult:
     worst = next((state for kind in ("failed", "skipped", "open") for state in states if state.status == kind), None)
-    launches = []
+    measured = []
     unread = None
     for task, state in zip(tasks, states, strict=True):
         if state.status == "completed":
-            found = read_launch(directory.run_path(task))
-            if isinstance(found, Launch):
-                launches.append(found)
+            found = read_measured(directory.run_path(task))
+            if isinstance(found, MeasuredRun):
+                measured.append(found)
             else:
                 unread = found
     runs = [directory.run_path(task) for task in tasks]
@@ -91,12 +95,12 @@ def _row(directory: SweepDirectory, point: SweepPoint, tasks: Sequence[Task], st
         reason=unread if worst is None else worst.reason,
         remedy=None if worst is None else worst.remedy,
         runs=tuple(path.relative_to(directory.path).as_posix() for path in runs if path.is_dir()),
-        launches=len(launches),
+        launches=sum(len(run.workloads) for run in measured),
     )
-    return _measured(row, launches) if launches else row
+    return _measured(row, measured) if measured else row
 
 
-def read_launch(run_path: Path) -> Launch | str:
+def read_measured(run_path: Path) -> MeasuredRun | str:
     """The timings to quote of a run: those of a stage that did nothing else, where there is one; or why there are none.
 
     They are those of `metrics.json`, which every run leaves.
@@ -104,68 +108,75 @@ def read_launch(run_path: Path) -> Launch | str:
     found = []
     for file in sorted(run_path.glob(f"*/{METRICS}")):
         try:
-            workload = parse_json(read_file(file.with_name(WORKLOAD)))
-            found.append(Launch(Metrics.read(file), workload))
+            places = [place / WORKLOAD for place in record_dirs(file.parent)]
+            workloads = tuple(parse_json(read_file(place)) for place in places if place.exists())
+            found.append(MeasuredRun(Metrics.read(file), workloads))
         except (OSError, ValidationError, ValueError) as error:
             return f"{file.parent} cannot be read: {error}"
+    found = [run for run in found if run.workloads]
     if not found:
         return "no stage timed the model, or its metrics are gone: llmperf report RUN writes them again"
-    return min(found, key=lambda launch: not launch.workload["timings_only"])
+    return min(found, key=lambda run: not run.workloads[0]["timings_only"])
 
 
-def _measured(row: PointResult, launches: Sequence[Launch]) -> PointResult:
-    first = launches[0].workload
+def _measured(row: PointResult, runs: Sequence[MeasuredRun]) -> PointResult:
+    first = runs[0].workloads[0]
     batch = first["batches"][0] if first["batches"] else None
-    figures = {name: _figure([_metric(launch, name) for launch in launches]) for name in FIGURES}
     return row.model_copy(
         update={
-            "stage": launches[0].metrics.stage,
+            "stage": runs[0].metrics.stage,
             "device": f"{first['device']['name']} ({first['device']['device']})",
             "prompt_tokens": batch and batch["padded_tokens"],
             "new_tokens": batch and max(max(repeat["new_tokens"]) for repeat in batch["repeats"]),
-            "figures": figures,
-            "bounds": {name: _bound(launches, name, shares) for name, shares in BOUNDED.items()},
+            "figures": {name: _figure([_metric(run, name) for run in runs]) for name in FIGURES},
+            "bounds": {name: _bound(runs[0], name, shares) for name, shares in BOUNDED.items()},
         }
     )
 
 
-def _metric(launch: Launch, name: str) -> Metric:
+def _metric(run: MeasuredRun, name: str) -> Metric:
     if name != THROUGHPUT:
-        known = launch.metrics.metrics.get(name)
+        known = run.metrics.metrics.get(name)
         return known or unmeasured(FIGURES[name], "the llmperf that made this run had no such figure")
-    repeats = [repeat for batch in launch.workload["batches"] for repeat in batch["repeats"]]
-    return summarize("tokens/s", [sum(repeat["new_tokens"]) / repeat["e2e_ms"] * 1e3 for repeat in repeats])
+    repeats = [(number, repeat) for number, of_launch in enumerate(run.repeats) for repeat in of_launch]
+    rates = [sum(repeat["new_tokens"]) / repeat["e2e_ms"] * 1e3 for _, repeat in repeats]
+    return summarize(FIGURES[name], rates, launches=[number for number, _ in repeats])
 
 
 def _figure(metrics: Sequence[Metric]) -> Figure:
     """Of one launch its median and the interval over repeats; of several the median and interval of their medians."""
-    medians = [metric.median for metric in metrics if metric.median is not None]
-    if not medians:
+    measured = [metric for metric in metrics if metric.median is not None]
+    if not measured:
         return Figure(unit=metrics[0].unit, value=None, reason=metrics[0].reason)
-    value = statistics.median(medians)
-    unit = next(metric.unit for metric in metrics if metric.median is not None)
-    if len(medians) > 1:
-        between = launch_interval(medians)
-        low, high = between or (None, None)
-        kind = "launches" if between else None
-    else:
-        within = next(metric for metric in metrics if metric.median is not None).ci95
-        low, high = within or (None, None)
-        kind = "within one launch" if within else None
-    return Figure(unit=unit, value=value, low=low, high=high, interval=kind, launches=tuple(medians))
+    medians = [
+        median
+        for metric in measured
+        if metric.median is not None
+        for median in metric.launch_medians or (metric.median,)  # none in a run of an earlier version
+    ]
+    several = len(medians) > 1
+    interval = launch_interval(medians) if several else measured[0].ci95
+    low, high = interval or (None, None)
+    return Figure(
+        unit=measured[0].unit,
+        value=statistics.median(medians),
+        low=low,
+        high=high,
+        interval=None if interval is None else "launches" if several else "within one launch",
+        launches=tuple(medians),
+    )
 
 
-def _bound(launches: Sequence[Launch], name: str, shares: Sequence[str]) -> Bound:
+def _bound(run: MeasuredRun, name: str, shares: Sequence[str]) -> Bound:
     """The least time that static analysis and the peaks allow the same work: a share of the peak × the time it is of.
 
     A decode step's is the larger of what its arithmetic and its memory traffic take.
     """
-    metrics = launches[0].metrics.metrics
-    known = [metrics[share] for share in shares if share in metrics]
+    known = [run.metrics.metrics[share] for share in shares if share in run.metrics.metrics]
     missing = next((metric.reason for metric in known if metric.median is None), None)
     if missing is not None or not known:
         return Bound(value_ms=None, reason=missing or "no share of a peak was measured")
-    repeats = [repeat for batch in launches[0].workload["batches"] for repeat in batch["repeats"]]
+    repeats = [repeat for of_launch in run.repeats for repeat in of_launch]
     if name == "prefill.latency_ms":
         times = [repeat["prefill_ms"] for repeat in repeats]
     else:
@@ -186,14 +197,14 @@ def _with_front(rows: Sequence[PointResult]) -> list[PointResult]:
     return [row.model_copy(update={"on_front": row.id in front if row.id in measured else None}) for row in rows]
 
 
-def _notes(request: SweepRequest, rows: Sequence[PointResult]) -> tuple[str, ...]:
+def _notes(rows: Sequence[PointResult]) -> tuple[str, ...]:
     notes = []
     devices = sorted({row.device for row in rows if row.device is not None})
     if len(devices) > 1:
         notes.append(f"Points ran on different devices: {', '.join(devices)}. Their times are not comparable.")
-    if request.launches == 1 and any(row.figures for row in rows):
+    if any(row.launches == 1 for row in rows):
         notes.append(
-            "Each point was launched once: its interval is over the repeats within one launch and says nothing of how "
-            "far another launch would lie. --launches 5 gives an interval over launches."
+            "An interval of a point that was launched once is over the repeats within that launch and says nothing of "
+            "how far another would lie. --launches 5 gives intervals over launches."
         )
     return tuple(notes)

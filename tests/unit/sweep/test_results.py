@@ -5,21 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import statistics
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.analysis.statistics import median_interval
-from llm_perf_opt.analysis.sweep import Mark, launch_interval, on_front
+from llm_perf_opt.analysis.front import Mark, on_front
+from llm_perf_opt.analysis.launches import over_launches
 from llm_perf_opt.records.sweep import LATENCY, THROUGHPUT, SweepResults
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.sweep import sweep_document, to_csv, write_sweep
 from llm_perf_opt.sweep.directory import SweepDirectory
 from llm_perf_opt.sweep.results import read_results
-from tests.records import batch, repeat, workload
+from tests.records import batch, measured, repeat, workload
 from tests.unit.sweep.leaving import OOM, leave, leave_figures, point, task
 
 MARKS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 4), st.integers(0, 4)), max_size=12)
@@ -34,15 +34,6 @@ def test_the_front_is_what_no_other_beats(found: list[tuple[str, int, int]]) -> 
         return one.work == other.work and better and one.latency <= other.latency and one.throughput >= other.throughput
 
     assert on_front(marks) == {mark.id for mark in marks if not any(beats(other, mark) for other in marks)}
-
-
-def test_the_interval_over_launches_is_named_by_how_many_there_are() -> None:
-    assert launch_interval([5.0]) is None
-    assert launch_interval([0.0, 1.0]) is None
-    low, high = launch_interval([10.0, 11.0, 12.0]) or (0.0, 0.0)
-    assert (low < 10.0, high > 12.0) == (True, True), "t(0.975, 2) is 4.30"
-    six = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert launch_interval(six) == median_interval(six) == (1.0, 6.0)
 
 
 @pytest.fixture
@@ -121,8 +112,19 @@ def test_a_run_whose_figures_are_gone_is_said(swept: SweepDirectory) -> None:
     assert "cannot be read" in (row.reason or "")
 
 
-@given(st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=9))
-def test_the_interval_holds_the_middle(medians: list[float]) -> None:
-    low, high = launch_interval(medians) or (0.0, float("inf"))
-    assert low <= statistics.geometric_mean(medians) * (1 + 1e-9) or len(medians) >= 6
-    assert low <= high
+def test_launches_within_a_run_count_like_those_in_turn(swept: SweepDirectory) -> None:
+    """`measure.launches`: a level for each below the stage, and figures that know of them."""
+    stage = swept.run_path(task(1)) / "direct_inference"
+    shutil.rmtree(stage)
+    records = [workload(batch(repeat(e2e_ms=ms)), stage="direct_inference", timings_only=True) for ms in (70.0, 90.0)]
+    for number, record in enumerate(records):
+        (stage / f"launch-{number:02d}").mkdir(parents=True)
+        (stage / f"launch-{number:02d}" / "workload.json").write_text(record.model_dump_json())
+    pooled = over_launches([(number, measured(record).metrics) for number, record in enumerate(records)])
+    (stage / "metrics.json").write_text(pooled.model_dump_json())
+    row = read_results(swept).points[0]
+    assert row.launches == 2
+    assert row.figures[LATENCY].launches == (70.0, 90.0)
+    assert (row.figures[LATENCY].value, row.figures[LATENCY].interval) == (80.0, "launches")
+    assert row.figures[THROUGHPUT].launches == pytest.approx((5 / 0.070, 5 / 0.090))
+    assert row.bounds["prefill.latency_ms"].value_ms == pytest.approx(10.0)
