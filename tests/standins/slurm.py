@@ -23,6 +23,8 @@ from typing import NoReturn
 
 import yaml
 
+ASKED, ENDED = 1, 2
+"""Of a job that is to be requeued: whether what it was is gone."""
 NAMES = ("sbatch", "srun", "sacct", "scancel", "scontrol")
 HOME = "SLURM_STANDIN_HOME"
 KILL_WAIT_S = 1.0
@@ -175,6 +177,8 @@ def node(job: str) -> None:
         shell = ["bash", "-c", script]
         code = subprocess.run(shell, cwd=cwd, env=env, start_new_session=True, stdin=subprocess.DEVNULL).returncode
         kill_all(job, signal.SIGKILL)
+        while requeued(job) == ASKED:  # no job begins again before slurmctld has ended it
+            time.sleep(0.05)
         with database() as connection:
             row = connection.execute("SELECT state, requeued FROM jobs WHERE id = ?", (job,)).fetchone()
             if row is None:
@@ -187,6 +191,18 @@ def node(job: str) -> None:
                 )
         if not row[1]:
             return
+
+
+def requeued(job: str) -> int:
+    with database() as connection:
+        row = connection.execute("SELECT requeued FROM jobs WHERE id = ?", (job,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def end_requeued(job: str) -> None:
+    end(job)
+    with database() as connection:
+        connection.execute("UPDATE jobs SET requeued = ? WHERE id = ?", (ENDED, job))
 
 
 def processes(job: str, *, steps_only: bool = False) -> list[int]:
@@ -285,7 +301,9 @@ def scontrol(words: Sequence[str]) -> None:
         refuse("scontrol", f"invalid keyword: {words[0] if words else ''}")
     job = words[1]
     with database() as connection:
-        changed = connection.execute("UPDATE jobs SET requeued = 1 WHERE id = ? AND state = 'RUNNING'", (job,)).rowcount
+        changed = connection.execute(
+            "UPDATE jobs SET requeued = ? WHERE id = ? AND state = 'RUNNING'", (ASKED, job)
+        ).rowcount
     if not changed:
         refuse("scontrol", f"Invalid job id specified for job {job}")
     # slurmctld ends it from outside of the job, which may itself have asked.
@@ -320,6 +338,6 @@ def install(folder: Path) -> Path:
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
     if kind in ("node", "end"):
-        {"node": node, "end": end}[kind](arguments[0])
+        {"node": node, "end": end_requeued}[kind](arguments[0])
     else:
         {"sbatch": sbatch, "srun": srun, "sacct": sacct, "scancel": scancel, "scontrol": scontrol}[kind](arguments)
