@@ -142,8 +142,13 @@ def test_a_run_is_not_gone_on_with_for_a_stage_that_it_never_had(tmp_path: Path)
 
 def test_what_cannot_be_written_beside_any_stage_is_no_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Quiet, "problem", lambda *_: None)
-    reported = []
-    monkeypatch.setattr(runner, "write_reports", lambda path, _: reported.append(path) or SimpleNamespace(defects=()))
+    reported: list[Path] = []
+
+    def write_reports(path: Path, _manifest: object) -> SimpleNamespace:
+        reported.append(path)
+        return SimpleNamespace(defects=())
+
+    monkeypatch.setattr(runner, "write_reports", write_reports)
     directory = RunDirectory.create(tmp_path / "run", argv=["llmperf"], stages=["a"])
     with ending(directory, Quiet()):
         directory.begin("a")
