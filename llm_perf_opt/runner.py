@@ -90,6 +90,9 @@ def ending(
             _write_reports(directory)
         except KeyboardInterrupt:
             directory.problem("the reports were not written: the run was interrupted again", 0)
+    except LlmperfError as error:  # beside any stage, such as a disk that fills up between two launches
+        directory.problem(str(error), error.exit_code)
+        _write_reports(directory)
     except BaseException as error:  # noqa: BLE001 - a defect outside of any stage: what was measured is not lost by it
         directory.log(traceback.format_exc())
         directory.problem(f"{type(error).__name__}: {error}: a defect of llmperf, its traceback is in {RUN_LOG}")

@@ -41,7 +41,7 @@ def open_export(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with contextlib.closing(open_database(path)) as connection:
             yield connection
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
 
 

@@ -98,7 +98,7 @@ def _rows(path: Path, kind: type[Row], table: str, order: str) -> list[Row]:
     try:
         with contextlib.closing(open_database(path)) as database:
             rows = database.execute(f"SELECT {names} FROM {table} ORDER BY {order}").fetchall()
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         raise MissingError(f"{path} cannot be read: {error}", "restore the file, or run again") from error
     for row in rows:
         for field, kept, value in zip(fields, types, row, strict=True):

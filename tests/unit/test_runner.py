@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,14 +15,14 @@ from llm_perf_opt.artifacts.run_directory import RunDirectory, read_manifest
 from llm_perf_opt.cli.main import main
 from llm_perf_opt.config.dump import to_yaml
 from llm_perf_opt.config.load import load_config
-from llm_perf_opt.errors import MissingError
+from llm_perf_opt.errors import MissingError, StageError
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.reports.document import Section, Table
 from llm_perf_opt.reports.facts import RunFacts
 from llm_perf_opt.reports.section import ReportSection
 from llm_perf_opt.reports.sections import outcome as outcome_section
 from llm_perf_opt.run import plan_resumption
-from llm_perf_opt.runner import StageAction, run_stages
+from llm_perf_opt.runner import StageAction, ending, run_stages
 from llm_perf_opt.stages.base import Progress
 from tests.unit.importing.test_import import RAW, Quiet, made
 
@@ -137,3 +138,26 @@ def test_a_run_is_not_gone_on_with_for_a_stage_that_it_never_had(tmp_path: Path)
     directory.close()
     with pytest.raises(MissingError, match=r"config\.yaml asks for torch_profiler, which is not in it"):
         plan_resumption(directory.path)
+
+
+def test_what_cannot_be_written_beside_any_stage_is_no_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Quiet, "problem", lambda *_: None)
+    reported: list[Path] = []
+
+    def write_reports(path: Path, _manifest: object) -> SimpleNamespace:
+        reported.append(path)
+        return SimpleNamespace(defects=())
+
+    monkeypatch.setattr(runner, "write_reports", write_reports)
+    directory = RunDirectory.create(tmp_path / "run", argv=["llmperf"], stages=["a"])
+    with ending(directory, Quiet()):
+        directory.begin("a")
+        directory.end("a", Outcome.completed())
+        raise StageError("cannot write launches.json: No space left on device", "free space")
+    manifest = read_manifest(directory.path)
+    assert (manifest.status, manifest.exit_code) == ("failed", 1)
+    assert [problem.partition("\n")[0] for problem in manifest.problems] == [
+        "cannot write launches.json: No space left on device"
+    ]
+    assert "defect" not in (directory.path / "llmperf.log").read_text()
+    assert reported == [directory.path], "what was measured is reported"
