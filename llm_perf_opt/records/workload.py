@@ -97,8 +97,6 @@ class BatchResult(Record):
     """(width, height) of each row's image file, pixels."""
     views: tuple[tuple[tuple[int, int], ...], ...] = ()
     """For each row, (width, height) of every view that went through the vision tower, pixels."""
-    new_ids: tuple[tuple[int, ...], ...] = ()
-    """The tokens of each row in the last repeat; empty in records of earlier releases."""
     repeats: tuple[Repeat, ...]
 
 

@@ -21,6 +21,7 @@ from llm_perf_opt.artifacts.layout import (
     INPUTS,
     PRED_DIR,
     PREDICTIONS,
+    TOKENS,
     VIZ_DIR,
     WORKLOAD,
     headline_dir,
@@ -126,6 +127,14 @@ class Found:
 
 
 @dataclass(frozen=True)
+class RankRecords:
+    """What one rank of a sharded model left."""
+
+    workload: Workload
+    tokens: Tokens | None
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """A run; what it does not hold is None or empty."""
 
@@ -137,7 +146,7 @@ class RunFacts:
     """What the stages and observers left, in the order of the stages."""
     measured: dict[str, Measured] = field(default_factory=dict)
     """What was timed, by stage."""
-    ranks: dict[str, tuple[Workload, ...]] = field(default_factory=dict)
+    ranks: dict[str, tuple[RankRecords, ...]] = field(default_factory=dict)
     """What each rank of a sharded model measured, by stage; without stages that ran in one process."""
     unread: dict[str, str] = field(default_factory=dict)
     """Stage → why its records were not read: its plug-in is not installed any more."""
@@ -191,11 +200,16 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
     return replace(facts, measured=measured, ranks=dict(_ranks(path, manifest)))
 
 
-def _ranks(path: Path, manifest: Manifest) -> Iterator[tuple[str, tuple[Workload, ...]]]:
+def _ranks(path: Path, manifest: Manifest) -> Iterator[tuple[str, tuple[RankRecords, ...]]]:
+    def records(own: Path) -> RankRecords:
+        tokens = own / TOKENS
+        return RankRecords(
+            _read(own / WORKLOAD, Workload.read), _read(tokens, Tokens.read) if tokens.exists() else None
+        )
+
     for stage in manifest.stages:
         for folder in record_dirs(stage_dir(path, stage)):
-            files = [own / WORKLOAD for own in rank_dirs(folder)]
-            found = tuple(_read(file, Workload.read) for file in files if file.exists())
+            found = tuple(records(own) for own in rank_dirs(folder) if (own / WORKLOAD).exists())
             if found:
                 yield folder.relative_to(path).as_posix(), found
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from llm_perf_opt.analysis.front import Mark, on_front
 from llm_perf_opt.analysis.statistics import launch_interval, summarize, unmeasured
-from llm_perf_opt.artifacts.layout import METRICS, WORKLOAD, record_dirs
+from llm_perf_opt.artifacts.layout import METRICS, WORKLOAD, headline_dir, record_dirs
 from llm_perf_opt.errors import MissingError
 from llm_perf_opt.opening import parse_json, read_file
 from llm_perf_opt.records.metrics import Metric, Metrics
@@ -108,7 +108,7 @@ def read_measured(run_path: Path) -> MeasuredRun | str:
     found = []
     for file in sorted(run_path.glob(f"*/{METRICS}")):
         try:
-            places = [place / WORKLOAD for place in record_dirs(file.parent)]
+            places = [headline_dir(place) / WORKLOAD for place in record_dirs(file.parent)]
             workloads = tuple(parse_json(read_file(place)) for place in places if place.exists())
             found.append(MeasuredRun(Metrics.read(file), workloads))
         except (OSError, ValidationError, ValueError) as error:

@@ -187,7 +187,6 @@ class Session:
                 image_tokens=last.batch.image_tokens,
                 image_sizes=last.batch.image_sizes,
                 views=last.batch.views,
-                new_ids=tuple(map(tuple, last.generation.tokens)),
                 repeats=tuple(run.repeat for run in runs),
             )
         )

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from llm_perf_opt.analysis.sharding.figures import sharding
-from llm_perf_opt.analysis.sharding.ranks import first_difference, rank_figures
+from llm_perf_opt.analysis.sharding.ranks import rank_figures
 from llm_perf_opt.analysis.sharding.shares import Split
-from llm_perf_opt.artifacts.layout import WORKLOAD, headline_dir, rank_dir, rank_dirs
+from llm_perf_opt.artifacts.layout import TOKENS, WORKLOAD, headline_dir, rank_dir, rank_dirs
 from llm_perf_opt.config.schema import Config, Dataset, Infer, Measure, Model, Parallel, Synthetic
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.inputs import Inputs, MadeUp, Sample
+from llm_perf_opt.records.launches import Tokens
 from llm_perf_opt.records.static import StaticRequest
 from llm_perf_opt.records.workload import Workload
 from llm_perf_opt.stages.child import run_child
@@ -89,9 +90,10 @@ def test_ranks_make_the_tokens_of_one_process_and_what_the_plan_says(model: str,
     one = alone(order_of(tmp_path, model, 1))
 
     assert headline_dir(order.output_dir) == rank_dir(order.output_dir, 0)
+    alones = Tokens.read(order_of(tmp_path, model, 1).output_dir / TOKENS)
+    assert [Tokens.read(folder / TOKENS) for folder in folders] == [alones] * tensor
     assert len(ranks) == tensor
     for found in ranks:
-        assert first_difference(one.batches, found.batches) is None
         assert found.work_fingerprint == one.work_fingerprint
         assert found.model.parameters == one.model.parameters
     figures = rank_figures(ranks)

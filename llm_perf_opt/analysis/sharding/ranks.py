@@ -1,4 +1,4 @@
-"""What the ranks of one stage measured, side by side, and whether they did the same work."""
+"""What the ranks of one stage measured, side by side."""
 
 from __future__ import annotations
 
@@ -6,43 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llm_perf_opt.records.workload import BatchResult, Workload
-
-
-@dataclass(frozen=True)
-class TokenDifference:
-    """The first place where two runs of the same samples generated different tokens."""
-
-    batch: int
-    row: int
-    position: int
-    """Of the new token, from 0."""
-    first: int | None
-    """The token of the first run; None where its text had ended."""
-    second: int | None
-
-
-def first_difference(first: Sequence[BatchResult], second: Sequence[BatchResult]) -> TokenDifference | None:
-    """Where two runs part, by batch, row and position; None where all tokens are the same.
-
-    Batches are paired in their order; what only one run has is no difference of tokens.
-    """
-    for number, (one, other) in enumerate(zip(first, second, strict=False)):
-        for row, (ours, theirs) in enumerate(zip(one.new_ids, other.new_ids, strict=False)):
-            if ours == theirs:
-                continue
-            position = next(
-                (at for at, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]),
-                min(len(ours), len(theirs)),
-            )
-            return TokenDifference(
-                number,
-                row,
-                position,
-                ours[position] if position < len(ours) else None,
-                theirs[position] if position < len(theirs) else None,
-            )
-    return None
+from llm_perf_opt.records.workload import Workload
 
 
 @dataclass(frozen=True)

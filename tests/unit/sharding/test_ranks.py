@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from hypothesis import given
-from hypothesis import strategies as st
 
-from llm_perf_opt.analysis.sharding.ranks import first_difference
 from llm_perf_opt.analysis.sharding.tp_plan import tensor_plan
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.config.problems import InvalidConfig
 from llm_perf_opt.config.schema import Config, Model, Parallel
 from llm_perf_opt.errors import ConfigError, StageError
-from llm_perf_opt.records.workload import BatchResult
+from llm_perf_opt.records.inputs import Sample
+from llm_perf_opt.records.launches import SampleTokens, Tokens
+from llm_perf_opt.records.workload import RankFacts
+from llm_perf_opt.reports.facts import RankRecords
+from llm_perf_opt.reports.sections.sharded import remarks_on
 from llm_perf_opt.run import plan_run
 from llm_perf_opt.stages.given import with_ranks_given
 from llm_perf_opt.stages.ncu import argv as ncu_argv
@@ -29,6 +30,7 @@ from llm_perf_opt.workload.joining import meet
 from llm_perf_opt.workload.order import captured_argv, child_argv
 from llm_perf_opt.workload.rank_entry import chosen_command
 from llm_perf_opt.workload.ranks import Ranks, ranks_of
+from tests.records import workload
 
 ORDER = Path("/run/order.json")
 CHILD = [sys.executable, "-m", "llm_perf_opt.workload", "/run/order.json"]
@@ -93,36 +95,26 @@ def test_ranks_meet() -> None:
         meet(Met(), ranks, ours)
 
 
-def batch(ids: list[list[int]]) -> BatchResult:
-    return BatchResult(
-        epoch=0,
-        samples=(0,),
-        prompt_tokens=(1,),
-        padded_tokens=1,
-        image_tokens=(0,),
-        new_ids=tuple(map(tuple, ids)),
-        repeats=(),
-    )
+def rank_left(rank: int, tokens: list[int] | None) -> RankRecords:
+    facts = RankFacts(rank=rank, world_size=2, host="here", backend="gloo", weight_bytes=1)
+    made = None if tokens is None else Tokens(samples=(SampleTokens(sample=0, tokens=tuple(tokens)),))
+    return RankRecords(workload().model_copy(update={"rank": facts}), made)
 
 
-@given(
-    ids=st.lists(st.lists(st.lists(st.integers(0, 3), max_size=5), min_size=1, max_size=3), max_size=3), data=st.data()
+@pytest.mark.parametrize(
+    ("other", "remark"),
+    [
+        ([1, 2, 3], "All ranks made the same tokens."),
+        ([1, 9, 3], "new token 1: 2 on rank 0, 9 there."),
+        ([1, 2], "new token 2: 3 on rank 0, None there."),
+        (None, "Whether all made the same tokens is not known: rank 1 left none."),
+    ],
 )
-def test_the_first_difference_is_found(ids: list[list[list[int]]], data: st.DataObject) -> None:
-    first = [batch(rows) for rows in ids]
-    assert first_difference(first, first) is None
-    places = [(b, r, p) for b, rows in enumerate(ids) for r, row in enumerate(rows) for p in range(len(row))]
-    if not places:
-        return
-    changed = data.draw(st.lists(st.sampled_from(places), min_size=1, unique=True))
-    other = [[list(row) for row in rows] for rows in ids]
-    for b, r, p in changed:
-        other[b][r][p] = 9
-    found = first_difference(first, [batch(rows) for rows in other])
-    assert found is not None
-    assert (found.batch, found.row, found.position) == min(changed)
-    b, r, p = min(changed)
-    assert (found.first, found.second) == (ids[b][r][p], 9)
+def test_the_first_token_that_differs_is_named(other: list[int] | None, remark: str) -> None:
+    samples = [Sample(kind="prompt", path=None, text="hi", size_bytes=2, sha256="0")]
+    remarks = remarks_on("torch_profiler", [rank_left(0, [1, 2, 3]), rank_left(1, other)], samples)
+    assert remarks[-1].endswith(remark)
+    assert len(remarks) == 2
 
 
 def model(folder: Path, **changes: Any) -> str:

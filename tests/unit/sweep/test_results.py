@@ -112,14 +112,16 @@ def test_a_run_whose_figures_are_gone_is_said(swept: SweepDirectory) -> None:
     assert "cannot be read" in (row.reason or "")
 
 
-def test_launches_within_a_run_count_like_those_in_turn(swept: SweepDirectory) -> None:
-    """`measure.launches`: a level for each below the stage, and figures that know of them."""
+@pytest.mark.parametrize("rank", ["", "rank-0"], ids=["one process", "ranks"])
+def test_launches_within_a_run_count_like_those_in_turn(swept: SweepDirectory, rank: str) -> None:
+    """`measure.launches`: a level for each below the stage, then one for each rank; figures know of them."""
     stage = swept.run_path(task(1)) / "direct_inference"
     shutil.rmtree(stage)
     records = [workload(batch(repeat(e2e_ms=ms)), stage="direct_inference", timings_only=True) for ms in (70.0, 90.0)]
     for number, record in enumerate(records):
-        (stage / f"launch-{number:02d}").mkdir(parents=True)
-        (stage / f"launch-{number:02d}" / "workload.json").write_text(record.model_dump_json())
+        place = stage / f"launch-{number:02d}" / rank
+        place.mkdir(parents=True)
+        (place / "workload.json").write_text(record.model_dump_json())
     pooled = over_launches([(number, measured(record).metrics) for number, record in enumerate(records)])
     (stage / "metrics.json").write_text(pooled.model_dump_json())
     row = read_results(swept).points[0]
