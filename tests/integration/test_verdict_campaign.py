@@ -115,10 +115,10 @@ def test_a_decode_loop_that_takes_a_fifth_longer_is_found(tmp_path: Path) -> Non
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
 def test_two_percent_more_arithmetic_is_found(tmp_path: Path) -> None:
-    prefixes = ("--prefix-a", prefix("fixed_work.py", "1000000"), "--prefix-b", prefix("fixed_work.py", "1020000"))
+    prefixes = ("--prefix-a", prefix("fixed_work.py", "5000"), "--prefix-b", prefix("fixed_work.py", "5100"))
     found = judged(tmp_path, "ab", *prefixes)
     scatter = figure(found, found.headline_figure).scatter_percent
     print(found.verdict, f"scatter {scatter} %")
-    if scatter is None or scatter > 0.5:
+    if found.outcome != "slower" and (scatter is None or scatter > 0.5):
         pytest.skip(f"launches of fixed arithmetic scatter by {scatter} % here: it takes a machine with 0.5 %")
     assert found.outcome == "slower"
