@@ -166,8 +166,9 @@ def _say(ended: Ended, config: Config, as_json: bool) -> None:
 
 def say_answer(ended: Ended, found: Mapping[str, Any]) -> None:
     """The answer of a run, where it is, and last the page to open."""
-    if answer := found.get("answer"):
-        typer.echo(answer)
+    for said in ("answer", "trust"):
+        if words := found.get(said):
+            typer.echo(words)
     if ended.path.is_dir():
         typer.echo(f"run directory: {shown_path(ended.path)}")
     if REPORT_HTML in ended.manifest.artifacts:
@@ -186,8 +187,10 @@ def _figure(metric: Mapping[str, Any]) -> str:
     median = float(metric["median"])
     if metric["unit"] == "bytes":
         return in_bytes(median)
-    if metric["unit"] == "ratio":
+    if metric["unit"] in ("ratio", "share"):
         return percent(median)
+    if metric["n"] == 1:
+        return f"{significant(median)} {metric['unit']}"
     launches = len(metric["launch_medians"])
     made = f"{metric['n']} in {launches} launches" if launches > 1 else str(metric["n"])
     return f"{significant(median)} {metric['unit']} (median of {made})"

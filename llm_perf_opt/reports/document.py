@@ -48,6 +48,8 @@ class Table:
     """Columns of names (kernels, modules, paths) that a narrow terminal shortens in the middle."""
     important: tuple[int, ...] = ()
     """Columns that stay side by side on a narrow terminal, the most important first; if empty, as they stand."""
+    folded: str = ""
+    """What it is called where a page folds it away until it is asked for; empty: a page shows it."""
 
 
 @dataclass(frozen=True)

@@ -181,8 +181,8 @@ def _table(table: Table) -> str:
     rows = (f"<tr>{''.join(_cells(row, kinds))}</tr>" for row in table.rows[:MOST_ROWS])
     left = len(table.rows) - MOST_ROWS
     more = f"<p>{left:,} more rows are in the Markdown beside this page.</p>" if left > 0 else ""
-    found = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    return found + more
+    found = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{more}'
+    return f"<details><summary>{escape(table.folded)}</summary>{found}</details>" if table.folded else found
 
 
 def _cells(row: tuple[str, ...], kinds: list[str]) -> Iterator[str]:

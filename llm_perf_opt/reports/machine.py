@@ -22,11 +22,11 @@ def compare_machines_of(
 def _side(runs: Sequence[RunFacts], stage: str) -> Side:
     return Side(
         identity=[_identity(run, run.measured[stage]) for run in runs],
-        states=[_state(item) for run in runs for item in run.measured[stage].launches],
+        states=[state_of(item) for run in runs for item in run.measured[stage].launches],
     )
 
 
-def _state(item: Launched) -> LaunchState:
+def state_of(item: Launched) -> LaunchState:
     """Of a model on several ranks, what its own other ranks do cannot be told from what others do."""
     state = launch_state(item.machine, item.hardware)
     rank = item.workload.rank
@@ -65,7 +65,7 @@ def machine_remarks(measured: Measured) -> list[str]:
     for item in measured.launches:
         lead = f"launch {item.number}: " if several else ""
         said += [f"{lead}{text}" for text in (*drift_within(item.machine, item.hardware), *_repeats(item))]
-    states = [(item.number, _state(item)) for item in measured.launches]
+    states = [(item.number, state_of(item)) for item in measured.launches]
     return [*said, *odd_launches(states)]
 
 

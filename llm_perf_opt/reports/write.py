@@ -27,6 +27,7 @@ from llm_perf_opt.reports.facts import Measured, RunFacts, read_run
 from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.markdown import to_markdown
 from llm_perf_opt.reports.section import ReportSection
+from llm_perf_opt.reports.trust import trust_of
 from llm_perf_opt.reports.waterfall import waterfalls, whole_answer, without_capture
 
 T = TypeVar("T")
@@ -194,6 +195,7 @@ def summary(facts: RunFacts, defects: list[Defect] | None = None) -> dict[str, A
         "llmperf_version": manifest.llmperf_version,
         "created": manifest.created,
         "answer": answer_of(facts),
+        "trust": trust_of(facts),
         "imported": [file.model_dump(mode="json") for file in manifest.imported],
         "stages": {name: entry.model_dump(mode="json") for name, entry in manifest.stages.items()},
         "advice": None if advice is None else [found.model_dump(mode="json") for found in advice],

@@ -49,7 +49,8 @@ kinds.roofline = (stage, data) => {
       if (bandwidth) {
         const start = Math.max(10 ** x0, lowest / bandwidth), stop = Math.min(ridge ?? Infinity, 10 ** x1, 10 ** y1 / bandwidth);
         if (stop > start) roof(x(start), y(start * bandwidth), x(stop), y(stop * bandwidth));
-        if (!several) svg.append(draw("text", { x: x(start) + 8, y: Math.max(y(start * bandwidth) - 10, head + 12) }, bandwidthWords));
+        // Above its upper end, where nothing is: no work is faster than its roof.
+        if (!several) svg.append(draw("text", { x: Math.max(x(stop) - 18, left + 4 + ruler.measureText(bandwidthWords).width), y: Math.max(y(stop * bandwidth) - 6, head + 12), "text-anchor": "end" }, bandwidthWords));
       }
       if (peak) {
         roof(x(Math.max(ridge ?? 0, 10 ** x0)), y(peak), width - right, y(peak));

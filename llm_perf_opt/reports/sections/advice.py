@@ -80,7 +80,13 @@ def _figures(shown: Sequence[Advice]) -> Table:
     rows = tuple(
         (advice.rule, figure.name, _value(figure), figure.source) for advice in shown for figure in advice.figures
     )
-    return Table(("rule", "figure", "value", "from"), rows, numeric=frozenset({2}), important=(1, 2, 3, 0))
+    return Table(
+        ("rule", "figure", "value", "from"),
+        rows,
+        numeric=frozenset({2}),
+        important=(1, 2, 3, 0),
+        folded="As a table: the figures that these rules fire on",
+    )
 
 
 def _value(figure: AdviceFigure) -> str:

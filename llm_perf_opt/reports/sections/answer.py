@@ -5,9 +5,10 @@ from __future__ import annotations
 from llm_perf_opt.records.metrics import Metric
 from llm_perf_opt.reports.answer import answer_of
 from llm_perf_opt.reports.charts.tiles import Tile, Tiles, left_out
-from llm_perf_opt.reports.document import Block, Items, Lead, Section
+from llm_perf_opt.reports.document import Block, Items, Lead, Paragraph, Section
 from llm_perf_opt.reports.facts import Measured, RunFacts
 from llm_perf_opt.reports.section import ReportSection
+from llm_perf_opt.reports.trust import trust_of
 
 QUOTED = {
     "e2e.latency_ms": "end to end",
@@ -25,6 +26,8 @@ def section(facts: RunFacts) -> Section:
     measured = facts.headline
     if measured is not None and measured.workload.batches:
         blocks.append(tiles_of(measured))
+    if (trust := trust_of(facts)) is not None:
+        blocks.append(Paragraph(trust))
     return Section("Answer", tuple(blocks))
 
 
