@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llm_perf_opt.artifacts.layout import BUNDLE, REPORT_HTML, TRACE
+from llm_perf_opt.artifacts.layout import BUNDLE, REPORT_HTML, TRACE, rank_dirs, record_dirs, stage_dir
 from llm_perf_opt.cli import console
 from llm_perf_opt.errors import ConfigError, MissingError
 
@@ -24,6 +24,7 @@ Examples:
   llmperf report runs/first --open
   llmperf report runs/first --bundle --output .
   llmperf report runs/first --trace
+  llmperf report runs/ranks --trace --rank 3
 """
 
 
@@ -50,13 +51,18 @@ def report(  # noqa: PLR0917 - a command, whose options all have names
             help="Serve the run's trace on this machine to ui.perfetto.dev, until it is fetched; write nothing.",
         ),
     ] = False,
+    rank: Annotated[
+        int | None, typer.Option("--rank", metavar="N", help="With --trace: of which rank of several; the first.")
+    ] = None,
 ) -> None:
     """Write the reports of a run again, on any machine, from its directory alone."""
     from llm_perf_opt.reports.write import FORMATS
 
     if trace:
-        _serve_trace(run, open_page=open_page)
+        _serve_trace(run, rank, open_page=open_page)
         return
+    if rank is not None:
+        raise ConfigError("--rank needs --trace", "pages show the first rank and the straggler")
     wanted = tuple(name.strip() for name in formats.split(","))
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown:
@@ -83,14 +89,38 @@ def report(  # noqa: PLR0917 - a command, whose options all have names
     raise typer.Exit(max((defect.exit_code for defect in written.defects), default=0))
 
 
-def _serve_trace(run: Path, *, open_page: bool) -> None:
+def _trace_of(run: Path, rank: int | None) -> Path:
+    """The trace of a run's first stage that has one; of several ranks that of `rank`, else of the first.
+
+    Raises:
+        MissingError: there is none; the message says of which ranks there are some.
+    """
     from llm_perf_opt.artifacts.run_directory import read_manifest
+
+    folders = [folder for stage in read_manifest(run).stages for folder in record_dirs(stage_dir(run, stage))]
+    whole = [file for folder in folders if (file := folder / TRACE).is_file()]
+    of_ranks = {
+        int(place.name.removeprefix("rank-")): file
+        for folder in reversed(folders)
+        for place in rank_dirs(folder)
+        if (file := place / TRACE).is_file()
+    }
+    if rank is None and (whole or of_ranks):
+        return whole[0] if whole else of_ranks[min(of_ranks)]
+    if rank is not None and rank in of_ranks:
+        return of_ranks[rank]
+    if of_ranks:
+        there = ", ".join(map(str, sorted(of_ranks)))
+        raise MissingError(f"{run} holds no {TRACE} of rank {rank}", f"name one of ranks {there}")
+    if whole:
+        raise MissingError(f"{run} has no ranks: it ran in one process", "leave --rank out")
+    raise MissingError(f"{run} holds no {TRACE}", "run with pipeline.torch_profiler.enable=true, or import a trace")
+
+
+def _serve_trace(run: Path, rank: int | None, *, open_page: bool) -> None:
     from llm_perf_opt.cli.trace_server import address_of, serve_once
 
-    stages = read_manifest(run).stages
-    found = next((file for stage in stages if (file := run / stage / TRACE).is_file()), None)
-    if found is None:
-        raise MissingError(f"{run} holds no {TRACE}", "run with pipeline.torch_profiler.enable=true, or import a trace")
+    found = _trace_of(run, rank)
 
     def ready() -> None:
         address = address_of(found)

@@ -24,8 +24,10 @@ from llm_perf_opt.artifacts.layout import (
     TOKENS,
     VIZ_DIR,
     WORKLOAD,
+    drill_down_file,
     headline_dir,
     launch_of,
+    rank_dir,
     rank_dirs,
     record_dirs,
     save_dir,
@@ -36,6 +38,8 @@ from llm_perf_opt.config.pipeline import PLUGINS_AS_WRITTEN
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import LlmperfError, MissingError
 from llm_perf_opt.opening import read_file
+from llm_perf_opt.records.device_timeline import DeviceTimeline
+from llm_perf_opt.records.drill_down import DrillDown
 from llm_perf_opt.records.environment import EnvironmentRecord
 from llm_perf_opt.records.hardware import HardwareState
 from llm_perf_opt.records.inputs import Inputs
@@ -192,6 +196,7 @@ def read_run(path: Path, manifest: Manifest) -> RunFacts:
             unread[stage] = error.message
             continue
         found += _records(path, stage, kinds, imported=bool(manifest.imported))
+    found += list(_drilled_ranks(path, found))
     facts = RunFacts(path, manifest, setup, tuple(found), unread=unread)
     if setup is None:
         return facts
@@ -238,6 +243,19 @@ def _records(path: Path, stage: str, kinds: dict[str, str], *, imported: bool) -
             for pattern, reference in kinds.items():
                 for file in sorted(place.glob(pattern)):
                     yield Found(stage, file, _read(file, load(reference).read))
+
+
+def _drilled_ranks(path: Path, found: list[Found]) -> Iterator[Found]:
+    """What of ranks that were compared is drilled into: the first one, and the straggler where there is one."""
+    seen = {item.file for item in found}
+    for line in [item for item in found if isinstance(item.record, DeviceTimeline)]:
+        compared = line.record.rank_comparison
+        if compared is None:
+            continue
+        for rank in dict.fromkeys((line.record.ranks[0].rank, compared.straggler)):
+            file = None if rank is None else rank_dir(line.file.parent, rank) / drill_down_file()
+            if file is not None and file not in seen and file.exists():
+                yield Found(line.stage, file, _read(file, DrillDown.read))
 
 
 def _setup(path: Path) -> Setup:

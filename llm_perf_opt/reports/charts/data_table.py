@@ -12,7 +12,7 @@ from llm_perf_opt.reports.units import percent, signed, significant
 SHOWN = 10
 """Rows where nothing can be sorted."""
 
-TEXTS = ("text", "prose", "choice")
+TEXTS = ("text", "line", "prose", "choice")
 Cell = str | float | int | None
 
 
@@ -21,9 +21,9 @@ class Column:
     """One column."""
 
     name: str
-    kind: Literal["text", "prose", "choice", "number", "count", "share", "change", "hundredths"] = "text"
-    """A text may lose its middle, prose is shown whole, a choice is one of few texts, to filter by; a share is drawn as
-    a bar too; a change has its sign; hundredths are as ncu prints percentages."""
+    kind: Literal["text", "line", "prose", "choice", "number", "count", "share", "change", "hundredths"] = "text"
+    """A text may lose its middle, a line its end, prose is shown whole, a choice is one of few texts, to filter by; a
+    share is drawn as a bar too; a change has its sign; hundredths are as ncu prints percentages."""
 
     def words(self, cell: Cell) -> str:
         if cell is None:

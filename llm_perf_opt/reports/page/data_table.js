@@ -5,7 +5,7 @@ const PRINTED = 30; // as in the style for paper
 kinds.data_table = (stage, data) => {
   const { columns } = data;
   const rows = columns.length ? columns[0].cells.length : 0;
-  const texts = columns.map((column) => ["text", "prose", "choice"].includes(column.kind));
+  const texts = columns.map((column) => ["text", "line", "prose", "choice"].includes(column.kind));
   const lower = columns.map((column, at) => (texts[at] ? column.names.map((name) => name.toLowerCase()) : null));
   const word = (at, row) => {
     const column = columns[at], cell = column.cells[row];
@@ -16,7 +16,7 @@ kinds.data_table = (stage, data) => {
     if (column.kind === "hundredths") return cell.toFixed(2);
     return column.kind === "count" ? count(cell) : significant(cell);
   };
-  const kindOf = (at) => (!texts[at] ? "n" : columns[at].kind === "choice" ? "c" : columns[at].kind === "prose" ? "p" : "");
+  const kindOf = (at) => (!texts[at] ? "n" : { choice: "c", prose: "p", line: "l" }[columns[at].kind] ?? "");
   let order = Uint32Array.from({ length: rows }, (_, row) => row);
   let sorted = data.sorted_by, falling = true, shown = STEP, found = order;
   const chosen = new Map();
@@ -86,7 +86,7 @@ kinds.data_table = (stage, data) => {
         const words = word(at, row), cell = make("td", { className: kindOf(at) });
         const short = texts[at] && columns[at].kind !== "prose" ? middle(words, 160) : words;
         cell.textContent = short;
-        if (short !== words) cell.title = words.slice(0, 4000);
+        if (short !== words || columns[at].kind === "line") cell.title = words.slice(0, 4000);
         if (column.kind === "share" && largest[at]) {
           const long = (column.cells[row] || 0) / largest[at] * 56;
           cell.append(" ", draw("svg", { width: 56, height: 9, "aria-hidden": "true" }, draw("rect", { width: long, height: 9, fill: fill("in-prefill") })));

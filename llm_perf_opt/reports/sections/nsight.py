@@ -145,7 +145,7 @@ def nsys_kernel_data(capture: NsysCapture) -> DataTable:
         Column("launches", "count"),
         *(Column(name, "number") for name in ("total ms", "mean µs", "median µs", "max µs")),
         Column("share", "share"),
-        Column("full name"),
+        Column("full name", "line"),
     )
     return DataTable(
         title="Kernels of the capture",

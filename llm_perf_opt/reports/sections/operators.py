@@ -131,7 +131,7 @@ def kernel_data(rows: Sequence[KernelRow]) -> DataTable:
         Column("mean µs", "number"),
         Column("max µs", "number"),
         Column("share", "share"),
-        Column("full name"),
+        Column("full name", "line"),
     )
     return DataTable(title="Kernels", columns=columns, rows=cells, sorted_by=4, elsewhere=f"{TABLES} of the stage")
 

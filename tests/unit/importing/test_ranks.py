@@ -71,6 +71,8 @@ def test_two_ranks(tmp_path: Path) -> None:
     assert [row["calls"] for row in summary["torch"]["kernels"]] == [20, 20]
     page = (tmp_path / "run" / "report.md").read_text()
     assert page.split("## Ranks\n\n")[1].startswith("Rank 1 is the straggler: it came last for 1 of 10 collectives")
+    drilled = page.split("## Drill-down and time line")[1]
+    assert [rank for rank in range(2) if f"llmperf report run --trace --rank {rank}" in drilled] == [0, 1]
     assert "rank 1, GPU 0" in page
 
 

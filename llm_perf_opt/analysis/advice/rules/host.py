@@ -27,6 +27,7 @@ OF_IMPORT = "Launch less from the host: CUDA graphs for the part that repeats, t
 LOOKING = "share of decode in which the host looks at tokens"
 WAITS = ", the wait for the step included, in which nothing is launched"
 OVERLAPPED = "that wait and the rest of the step overlapped"
+LAUNCH_CALL = "launch_call"
 WELL_USED = 0.8
 """A device that is busy for so much of the time is not held up."""
 
@@ -50,6 +51,7 @@ def _case(
 ) -> Iterator[Case]:
     wall, idle = sum(part.wall_ns for part in parts), sum(part.idle_ns for part in parts)
     late = sum(part.idle_by_cause.get(cause, 0) for part in parts for cause in _causes(part))
+    calls = sum(part.idle_by_cause.get(LAUNCH_CALL, 0) for part in parts)
     busy = sum(part.busy_ns for part in parts)
     if not wall or not idle or busy >= WELL_USED * wall:
         return
@@ -64,9 +66,9 @@ def _case(
         ),
     )
     yield Case(
-        sentence=f"Host-bound: in {window} the device is busy {percent(busy / wall)} of the time, and "
-        f"{percent(late / idle)} of its idle time it waits for the host to launch the next work (while something "
-        "records, which slows the host).",
+        sentence=f"Host-bound: in {window} the device is busy {percent(busy / wall)} of the time; in "
+        f"{percent((late - calls) / idle)} of its idle time the host is late with the next launch, and in "
+        f"{percent(calls / idle)} the launch call itself runs (while something records, which slows the host).",
         figures=figures if phase is None else (*figures, phase),
         change=OF_IMPORT if phase is None else OF_RUN,
         saving=amdahl(
@@ -76,7 +78,7 @@ def _case(
 
 
 def _causes(part: Parts) -> list[str]:
-    return [cause for cause in part.idle_by_cause if cause.startswith("host_") or cause == "launch_call"]
+    return [cause for cause in part.idle_by_cause if cause.startswith("host_") or cause == LAUNCH_CALL]
 
 
 def synchronised(evidence: Evidence) -> Iterator[Case]:
