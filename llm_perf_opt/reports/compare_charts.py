@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
+
 from llm_perf_opt.records.comparison import FigureChange, Replicate, StageComparison
 from llm_perf_opt.reports.charts.changes import Change, Changes
 from llm_perf_opt.reports.document import Table
@@ -27,6 +30,11 @@ def changes_chart(
     )
 
 
+def _middle(values: Sequence[float]) -> float | None:
+    """Of the dots: that of all repeats is another number where batches differ."""
+    return statistics.median(values) if values else None
+
+
 def _change(figure: FigureChange) -> Change:
     show = in_bytes if figure.unit == "bytes" else significant
     unit = "" if figure.unit in ("bytes", "ratio") else f" {figure.unit}"
@@ -38,7 +46,7 @@ def _change(figure: FigureChange) -> Change:
         words=f"{show(figure.a.median)} → {show(figure.b.median)}{unit}",
         a=figure.a.values,
         b=figure.b.values,
-        medians=(figure.a.median, figure.b.median),
+        medians=(_middle(figure.a.values), _middle(figure.b.values)),
         percent=percent,
         interval=figure.change_percent_interval,
         said=f"{said}, interval {interval}" if interval else said,

@@ -29,7 +29,9 @@ def sentence(comparison: Comparison) -> str:
         return "A and B are the same run: no change."
     if stage.work.rates and (rate := _rate(stage)) is not None:
         said = change_in_words(rate, comparison.replicate)
-        return f"Different numbers of tokens, so only rates are compared: {said} ({stage.work.reason})."
+        return (
+            f"Different numbers of tokens, so only rates are compared, without a verdict: {said} ({stage.work.reason})."
+        )
     if stage.work.reason is not None:
         return f"Different work, so no change is computed: {stage.work.reason}.{_different_answers(stage.answers)}"
     if figure.outcome == "unknown":

@@ -97,7 +97,7 @@ const painters = new Set();
 const drawn = (stage, paint) => {
   let before = 0;
   const again = (force) => {
-    const width = Math.floor(root.classList.contains("print") ? 700 : stage.clientWidth);
+    const width = Math.floor(root.classList.contains("print") ? 680 : stage.clientWidth);
     if (width < 40 || (!force && width === before)) return;
     before = width;
     paint(width);

@@ -326,7 +326,7 @@ def test_of_other_numbers_of_tokens_rates_alone_are_compared(
     assert (stage.work.relation, stage.work.rates) == ("different", True)
     changed = {figure.name for figure in stage.figures if figure.change_percent is not None}
     assert changed == {"decode.tpot_ms", "decode.tokens_per_s"}
-    assert found.verdict.startswith("Different numbers of tokens, so only rates are compared: ")
+    assert found.verdict.startswith("Different numbers of tokens, so only rates are compared, without a verdict: ")
     assert "batch 0 made 5 new tokens in A, 9 in B" in found.verdict
 
 
