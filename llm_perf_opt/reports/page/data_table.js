@@ -16,7 +16,7 @@ kinds.data_table = (stage, data) => {
     if (column.kind === "hundredths") return cell.toFixed(2);
     return column.kind === "count" ? count(cell) : significant(cell);
   };
-  const kindOf = (at) => (!texts[at] ? "n" : { choice: "c", prose: "p", line: "l" }[columns[at].kind] ?? "");
+  const kindOf = (at) => (!texts[at] ? "n" : { choice: "c", prose: "p", line: "l", text: "t" }[columns[at].kind]);
   let order = Uint32Array.from({ length: rows }, (_, row) => row);
   let sorted = data.sorted_by, falling = true, shown = STEP, found = order;
   const chosen = new Map();
