@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from llm_perf_opt.analysis.shift import hodges_lehmann_shift
+from llm_perf_opt.analysis.shift import hodges_lehmann_shift, shows_shift
 from llm_perf_opt.analysis.verdict import as_percent
 
 DRIFT_CONFIDENCE = 0.99
@@ -32,10 +32,9 @@ def drift_of(batches: Sequence[Sequence[float]]) -> float | None:
     halves = [(times[: len(times) // 2], times[-(len(times) // 2) :]) for times in logs]
     if not halves:
         return None
-    shift = hodges_lehmann_shift(halves, DRIFT_CONFIDENCE)
-    if shift.interval is None or shift.interval[0] <= 0 <= shift.interval[1]:
+    if not shows_shift(halves, DRIFT_CONFIDENCE):
         return None
-    percent = as_percent(shift.estimate)
+    percent = as_percent(hodges_lehmann_shift(halves, DRIFT_CONFIDENCE).estimate)
     return percent if abs(percent) >= DRIFT_PERCENT else None
 
 

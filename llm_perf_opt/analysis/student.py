@@ -125,4 +125,4 @@ def variance(values: Sequence[float]) -> float:
     if min(values) == max(values):
         return 0.0
     mean = statistics.fmean(values)
-    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return math.fsum([(value - mean) ** 2 for value in values]) / (len(values) - 1)

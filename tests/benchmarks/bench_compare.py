@@ -56,7 +56,7 @@ def main() -> None:
             write_run(folder / side, *[launch(rng) for _ in range(LAUNCHES)], block="one")
         compared = sorted(cpu_s(["compare", "a", "b", "--json"], folder)[0] for _ in range(5))
         print(f"compare, {REPEATS:,} repeats x {LAUNCHES} launches a side: {compared[2]:.2f} CPU s (limit 1)")
-        options = ["--prefix-a", f"{CHILD} 100000", "--prefix-b", f"{CHILD} 200000", "--output", "ab", "--json"]
+        options = ["--prefix-a", f"{CHILD} 500", "--prefix-b", f"{CHILD} 1000", "--output", "ab", "--json"]
         _, wall_s = cpu_s(["ab", *options], folder)
         inside = sum(launches_s(folder / "ab" / side) for side in ("a", "b"))
         beside = wall_s - inside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import statistics
 from collections import Counter
 from fractions import Fraction
@@ -21,6 +22,7 @@ from llm_perf_opt.analysis.shift import (
     null_counts,
     rank_confidence,
     repeats_needed,
+    shows_shift,
 )
 
 SIZES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=3).filter(
@@ -87,6 +89,16 @@ def test_shift_against_all_differences(strata: list[tuple[list[float], list[floa
         assert found.interval[0] <= found.estimate <= found.interval[1]
         assert sum(1 for value in differences if value < found.interval[0]) <= rank - 1
         assert found.interval == (differences[rank - 1], differences[len(differences) - rank])
+    left_out = found.interval is not None and not found.interval[0] <= 0 <= found.interval[1]
+    assert shows_shift(strata) == left_out
+
+
+def test_many_differences_are_those_that_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(8)
+    strata = [([rng.gauss(0, 1) for _ in range(9)], [rng.gauss(0.5, 1) for _ in range(11)]) for _ in range(3)]
+    few = hodges_lehmann_shift(strata)
+    monkeypatch.setattr(module, "MANY_PAIRS", 0)
+    assert hodges_lehmann_shift(strata) == few
 
 
 @settings(deadline=None)
