@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from llm_perf_opt.analysis.vision import vision_times
 from llm_perf_opt.records.device_timeline import DeviceTimeline
@@ -116,6 +117,23 @@ def _on_devices(facts: RunFacts) -> Iterator[str]:
     for record, _ in seen[:1]:
         if record.rank_comparison is not None:
             yield record.rank_comparison.answer
+    yield from _first_kernel(record for record, _ in seen)
+
+
+def _first_kernel(records: Iterable[DeviceTimeline]) -> Iterator[str]:
+    """Of the first capture that holds kernels, the one that took longest in all."""
+    record = next((record for record in records if record.kernels), None)
+    if record is None:
+        return
+    times: Counter[tuple[str, str]] = Counter()
+    calls: Counter[tuple[str, str]] = Counter()
+    for row in record.kernels:
+        times[row.short_name, row.category] += row.total_ns
+        calls[row.short_name, row.category] += row.calls
+    (kernel, time_ns), *_ = times.most_common(1)
+    share = time_ns / total if (total := sum(times.values())) else 0.0
+    launches = f"{calls[kernel]:,} launch{'es' * (calls[kernel] != 1)}"
+    yield f"Of the time in kernels the most is {kernel[0]} ({kernel[1]}): {percent(share)}, in {launches}."
 
 
 def _untimed(facts: RunFacts) -> Iterator[str]:

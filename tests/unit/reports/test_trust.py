@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from llm_perf_opt.artifacts.run_directory import read_manifest
+from llm_perf_opt.captures.timeline import analyse
 from llm_perf_opt.records.machine import MachineMoment, MachineState
+from llm_perf_opt.reports.answer import answer_of
 from llm_perf_opt.reports.facts import Measured, read_run
 from llm_perf_opt.reports.trust import trust_of
 from llm_perf_opt.reports.write import summary
 from tests import records
 from tests.launching import timed, write_run
+from tests.unit.timeline.build import Piece, Rows
 
 
 def said_of(measured: Measured) -> str:
@@ -72,3 +75,16 @@ def test_several_launches_speak_of_launches(tmp_path: Path) -> None:
 def test_what_others_did_meanwhile(state: MachineState | None, expected: str) -> None:
     measured = records.measured(timed())
     assert expected in said_of(measured if state is None else with_machine(measured, state))
+
+
+def test_of_a_capture_alone() -> None:
+    work = [Piece(0, 5), Piece(8, 10), Piece(20, 24, name="relu"), Piece(30, 29, name="late")]
+    line = analyse(Rows(work=work).events(), "x.json").record
+    imported = records.facts(setup=None, records=(records.found("torch_profiler", line),))
+    said = trust_of(imported)
+    assert said is not None
+    assert "this is one recording" in said
+    assert "for 100 % of the idle time no launch is recorded" in said
+    assert "1 event with times that cannot be is left out" in said
+    assert "not known, since imported files come without the model" in said
+    assert "Of the time in kernels the most is gemm (GEMM): 63.6 %, in 2 launches." in answer_of(imported)
