@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -67,12 +68,13 @@ def explain(
 
 
 def phase_parts(figure: str, run: Profiled) -> PhaseParts | None:
-    """The phase of a figure in one profiled sample, part by part."""
+    """The phase of a figure in one profiled sample, part by part; of several ranks the mean of theirs."""
     phase = PHASES[figure]
-    share = run.profile.decode_steps if phase == "decode" else 1
+    steps = run.profile.decode_steps if phase == "decode" else 1
     total_ms = run.profile.phase_ms.get(phase)
-    if total_ms is None or not share:
+    if total_ms is None or not steps:
         return None
+    share = steps * _ranks(run.timeline)
     operators: dict[str, float] = {}
     for row in run.tables.operators:
         if row.phase == phase:
@@ -85,9 +87,19 @@ def phase_parts(figure: str, run: Profiled) -> PhaseParts | None:
 
 
 def _device_ns(phase: str, timeline: DeviceTimeline | None) -> dict[str, int]:
-    """Of the one device that the model ran on: its wall time, which these parts add up to."""
+    """Of the one device of each rank: their wall time, which these parts add up to."""
     times = [] if timeline is None else [found for found in timeline.phases if found.name == phase]
-    return device_parts(times[0]) if len(times) == 1 else {}
+    if len(times) != _ranks(timeline):
+        return {}
+    total: Counter[str] = Counter()
+    for parts in map(device_parts, times):
+        total.update(parts)
+    return dict(total)
+
+
+def _ranks(timeline: DeviceTimeline | None) -> int:
+    """Ranks whose times are added up."""
+    return 1 if timeline is None else max(1, len(timeline.ranks))
 
 
 def device_parts(time: PhaseTime) -> dict[str, int]:

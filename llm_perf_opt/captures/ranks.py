@@ -12,13 +12,17 @@ import numpy as np
 
 from llm_perf_opt.analysis.timeline.before import LOOKS, SHORTEST_NS, Before
 from llm_perf_opt.analysis.timeline.collectives import CollectiveRows, Collectives, Key, collectives_of
+from llm_perf_opt.analysis.timeline.host_collectives import host_collectives
 from llm_perf_opt.analysis.timeline.joined import joined
 from llm_perf_opt.analysis.timeline.ranks import Member, compare
+from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.analysis.timeline.steps import PhaseRule
+from llm_perf_opt.analysis.timeline.summary import analysed_file
 from llm_perf_opt.artifacts.files import replacing, write_text, writing
-from llm_perf_opt.artifacts.layout import COLLECTIVES, PROFILE, TABLES, timeline_file
+from llm_perf_opt.artifacts.layout import COLLECTIVES, PROFILE, TABLES, TRACE, timeline_file
 from llm_perf_opt.captures.trace import analysed_trace, write_profile_facts, write_profile_tables
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.formats.torch_events import read_events
 from llm_perf_opt.records.columns import NONE, Events
 from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.tables import KernelRow, OperatorRow, ProfileTables, write_tables
@@ -60,7 +64,22 @@ def write_rank(
     captured = analysed_trace(events, source, rules, gpu)
     write_profile_tables(captured, folder)
     write_profile_facts(captured, folder)
-    write_collectives(collectives_of(captured.state), folder)
+    write_collectives(_collectives_of(captured.state), folder)
+
+
+def write_collectives_of_trace(folder: Path) -> None:
+    """Write the collectives of a rank from the trace in its folder: only the trace says their communicators.
+
+    Raises:
+        MissingError, StageError: it cannot be read.
+    """
+    write_collectives(_collectives_of(analysed_file(read_events(folder / TRACE))), folder)
+
+
+def _collectives_of(state: State) -> Collectives:
+    """Those of the devices; where no kernel communicates those of the host."""
+    host = None if state.communicates.any() else host_collectives(state)
+    return collectives_of(state) if host is None else host
 
 
 def write_collectives(found: Collectives, folder: Path) -> None:
@@ -125,15 +144,25 @@ def read_collectives(path: Path) -> Collectives:
     return Collectives(rows, tuple(found), Before(looks, tuple(words)), int((end - start).sum()))
 
 
-def write_ranks(folder: Path, ranks: Sequence[RankFolder], world_size: int | None) -> DeviceTimeline:
-    """Compare ranks that were read, and write the record of all of them into `folder`.
+def write_ranks(
+    folder: Path, ranks: Sequence[RankFolder], world_size: int | None, notes: Sequence[str] = ()
+) -> DeviceTimeline:
+    """Compare ranks that were read, and write the records and tables of all of them into `folder`.
 
     Args:
-        ranks: at least one; each folder holds its time line and its collectives.
+        ranks: at least one; each folder holds its time line, tables, facts and collectives.
+        notes: to know of them all.
 
     Raises:
-        StageError: what one left cannot be read back.
+        MissingError, StageError: what one left cannot be read back, or there is no room.
     """
+    record = _write_comparison(folder, ranks, world_size)
+    assert record.rank_comparison is not None
+    write_rank_tables(folder, ranks, (*notes, *record.rank_comparison.notes))
+    return record
+
+
+def _write_comparison(folder: Path, ranks: Sequence[RankFolder], world_size: int | None) -> DeviceTimeline:
     lines, members = [], []
     for rank in ranks:
         try:
@@ -152,7 +181,7 @@ def write_ranks(folder: Path, ranks: Sequence[RankFolder], world_size: int | Non
 
 
 def write_rank_tables(folder: Path, ranks: Sequence[RankFolder], notes: Iterable[str]) -> Profile:
-    """Add up what the ranks' traces hold: the tables of operators and kernels, and the facts.
+    """Add up what the ranks hold: the tables of operators and kernels, and the facts.
 
     Raises:
         MissingError, StageError: a table cannot be read or written.
@@ -182,14 +211,17 @@ def write_rank_tables(folder: Path, ranks: Sequence[RankFolder], notes: Iterable
             write_tables(folder / TABLES, operators.values(), kernels.values())
     except sqlite3.Error as error:
         raise StageError(f"cannot write {folder / TABLES}: {error}", "free space there, or use --output") from error
-    profile = Profile(
-        sample=None,
-        activities=tuple(dict.fromkeys(name for found in profiles for name in found.activities)),
-        events=sum(found.events for found in profiles),
-        wall_ms=None,
-        phase_ms=_added(found.phase_ms for found in profiles),
-        warmup_runs=None,
-        notes=tuple(dict.fromkeys((*notes, *(note for found in profiles for note in found.notes)))),
+    added_up = [f"Operators, kernels and host times are those of {len(ranks)} ranks added up."][: len(ranks) - 1]
+    # What was profiled is the same on all ranks; what it took is in the folder of each.
+    profile = profiles[0].model_copy(
+        update={
+            "activities": tuple(dict.fromkeys(name for found in profiles for name in found.activities)),
+            "events": sum(found.events for found in profiles),
+            "phase_ms": _added(found.phase_ms for found in profiles),
+            "predicted": None,
+            "taken": None,
+            "notes": tuple(dict.fromkeys((*added_up, *notes, *(note for found in profiles for note in found.notes)))),
+        }
     )
     write_text(folder / PROFILE, profile.model_dump_json(indent=2) + "\n")
     return profile

@@ -114,9 +114,8 @@ def _on_devices(facts: RunFacts) -> Iterator[str]:
     """What the captures say of the devices; of several that say it, the first of each stage."""
     seen = [(record, whole_answer(record, found)) for _, record, found in waterfalls(facts) if record.devices]
     yield from list(dict.fromkeys(answer for _, answer in seen))[:2]
-    for record, _ in seen[:1]:
-        if record.rank_comparison is not None:
-            yield record.rank_comparison.answer
+    compared = (record.rank_comparison for _, record in facts.all(DeviceTimeline) if record.rank_comparison is not None)
+    yield from [found.answer for found in compared][:1]
     yield from _first_kernel(record for record, _ in seen)
 
 

@@ -237,12 +237,12 @@ def _observed() -> dict[str, str]:
 
 def _records(path: Path, stage: str, kinds: dict[str, str], *, imported: bool) -> Iterator[Found]:
     for folder in record_dirs(stage_dir(path, stage)):
-        # What imported ranks left is read through the record that joins them.
-        places = [folder] if imported else dict.fromkeys((folder, headline_dir(folder)))
-        for place in places:
-            for pattern, reference in kinds.items():
-                for file in sorted(place.glob(pattern)):
-                    yield Found(stage, file, _read(file, load(reference).read))
+        # What imported ranks left is read through the record that joins them; of other ranks that of the first, where
+        # there is none that joins them.
+        first = folder if imported else headline_dir(folder)
+        for pattern, reference in kinds.items():
+            for file in sorted(folder.glob(pattern)) or sorted(first.glob(pattern)):
+                yield Found(stage, file, _read(file, load(reference).read))
 
 
 def _drilled_ranks(path: Path, found: list[Found]) -> Iterator[Found]:

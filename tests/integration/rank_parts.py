@@ -11,6 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from llm_perf_opt.analysis.traced.counter import add_missing_formulas
 from llm_perf_opt.analysis.traced.dispatch import TorchDispatchMode
+from llm_perf_opt.stages.torch_profiler.child import profile
+from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 from llm_perf_opt.workload.part import PartContext
 
 _COLLECTIVES = {
@@ -37,6 +39,12 @@ class _Handed(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif str(func).startswith(("c10d.", "_c10d_functional.")) and not _BESIDE.search(str(func)):
             raise AssertionError(f"a collective that is not counted: {func}")
         return func(*args, **(kwargs or {}))
+
+
+def count_and_profile(context: PartContext[Any]) -> None:
+    """`count`, then what the torch profiler's stage does in the child."""
+    count(context)
+    profile(PartContext(context.session, TorchProfiler(warmup_rounds=0), context.measured, context.output_dir))
 
 
 def count(context: PartContext[Any]) -> None:

@@ -11,15 +11,17 @@ import pytest
 from llm_perf_opt.analysis.sharding.figures import sharding
 from llm_perf_opt.analysis.sharding.ranks import rank_figures
 from llm_perf_opt.analysis.sharding.shares import Split
-from llm_perf_opt.artifacts.layout import TOKENS, WORKLOAD, headline_dir, rank_dir, rank_dirs
+from llm_perf_opt.artifacts.layout import TOKENS, WORKLOAD, headline_dir, rank_dir, rank_dirs, timeline_file
 from llm_perf_opt.config.schema import Config, Dataset, Infer, Measure, Model, Parallel, Synthetic
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.inputs import Inputs, MadeUp, Sample
 from llm_perf_opt.records.launches import Tokens
 from llm_perf_opt.records.static import StaticRequest
 from llm_perf_opt.records.workload import Workload
 from llm_perf_opt.stages.child import run_child
 from llm_perf_opt.stages.ranks import run_ranks
+from llm_perf_opt.stages.torch_profiler.execute import compare_ranks
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.job import execute
 from llm_perf_opt.workload.order import MODULE, WorkOrder, child_argv
@@ -28,7 +30,7 @@ from tests.integration.test_child import Quiet
 pytestmark = pytest.mark.integration
 
 PROMPT, NEW = 12, 8
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 500,
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -83,8 +85,11 @@ def alone(order: WorkOrder) -> Workload:
 
 @pytest.mark.parametrize(("model", "tensor"), [("llama", 2), ("mixtral", 4)])
 def test_ranks_make_the_tokens_of_one_process_and_what_the_plan_says(model: str, tensor: int, tmp_path: Path) -> None:
-    order = order_of(tmp_path, model, tensor, "tests.integration.rank_parts:count")
+    part = "count_and_profile" if tensor == 2 else "count"
+    order = order_of(tmp_path, model, tensor, f"tests.integration.rank_parts:{part}")
     run_child(order, Quiet())
+    if tensor == 2:
+        check_comparison(order.output_dir)
     folders = rank_dirs(order.output_dir)
     ranks = [Workload.read(folder / WORKLOAD) for folder in folders]
     one = alone(order_of(tmp_path, model, 1))
@@ -110,6 +115,23 @@ def test_ranks_make_the_tokens_of_one_process_and_what_the_plan_says(model: str,
     for collectives, phase in ((plan.prefill_collectives, "prefill"), (plan.decode_collectives, "decode")):
         for kind, calls in counted[0][phase]["collectives"].items():
             assert len(calls) == sum(found.calls for found in collectives if found.kind == kind)
+
+
+def check_comparison(folder: Path) -> None:
+    """All that gloo exchanged, on both ranks, told by the one clock of this machine."""
+    compare_ranks(folder, 2, Quiet())
+    line = DeviceTimeline.read(folder / timeline_file())
+    assert line.rank_comparison is not None
+    assert (line.rank_comparison.clocks, line.rank_comparison.missing) == (1, ())
+    for rank in line.ranks:
+        assert rank.reason is None
+        # Of one layer two sums, of every step one gathering of logits and one sum of embeddings, and some of ids.
+        assert NEW * (2 * SIZES["num_hidden_layers"] + 1) <= rank.compared < rank.collectives
+        assert rank.skew_ns is not None
+        assert rank.transfer_ns is not None
+        assert rank.untold_ns is not None
+        assert rank.skew_ns + rank.transfer_ns + rank.untold_ns <= rank.collectives_ns
+    assert len({rank.compared for rank in line.ranks}) == 1
 
 
 FAULTS = {

@@ -6,6 +6,7 @@ is looked at over 1, 2, 4, … µs before each collective, back to the last one 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,28 +52,46 @@ class Before:
         return self.words[int(known[-1])] if len(known) else None
 
 
+Doing = Callable[[Int, Int, Int, dict[str, int]], NDArray[np.int64]]
+"""What took most of the windows (of these rows, from, to), as positions in words, which grow."""
+
+
 def before(state: State, rows: Int, holds: NDArray[np.bool_]) -> Before:
     """Look at the time before these works, which are sorted by start.
 
     Args:
         holds: which of them end at one time on all ranks: nothing before that is of interest to the next.
     """
-    looks = np.full((len(rows), LOOKS), NONE, np.int32)
-    words: dict[str, int] = {}
     if not len(rows):
-        return Before(looks, ())
+        return nothing_before(0)
     work = state.events.work
-    start, device = work.start_ns[rows], work.device[rows].astype(np.int64)
-    ended = np.maximum.accumulate(np.where(holds, work.end_ns[rows], start[0]))
-    free_from = np.append(start[:1] - (SHORTEST_NS << LOOKS), ended[:-1])
+    device = work.device[rows].astype(np.int64)
     looking = _Looking(state)
+
+    def doing(chosen: Int, start: Int, end: Int, words: dict[str, int]) -> NDArray[np.int64]:
+        return looking.doing(device[chosen], start, end, words)
+
+    return looked_back(work.start_ns[rows], work.end_ns[rows], holds, doing)
+
+
+def nothing_before(rows: int) -> Before:
+    """What is known where nobody looked."""
+    return Before(np.full((rows, LOOKS), NONE, np.int32), ())
+
+
+def looked_back(start: Int, end: Int, holds: NDArray[np.bool_], doing: Doing) -> Before:
+    """Look at the time before each of these, one at least, which are sorted by start; `holds` is that of `before`."""
+    found = nothing_before(len(start))
+    words: dict[str, int] = {}
+    ended = np.maximum.accumulate(np.where(holds, end, start[0]))
+    free_from = np.append(start[:1] - (SHORTEST_NS << LOOKS), ended[:-1])
     for column in range(LOOKS):
         length = SHORTEST_NS << column
         chosen = np.flatnonzero((start - free_from >= length) | (column == 0))
         if not len(chosen):
             break
-        looks[chosen, column] = looking.doing(device[chosen], start[chosen] - length, start[chosen], words)
-    return Before(looks, tuple(words))
+        found.looks[chosen, column] = doing(chosen, start[chosen] - length, start[chosen], words)
+    return Before(found.looks, tuple(words))
 
 
 class _Looking:
@@ -124,8 +143,12 @@ def _words(state: State, kind: int, name: int) -> str:
     cause = CAUSES[kind - len(BUSY)]
     if cause not in _HOST:
         return WAITED[cause]
-    where = "nothing that was recorded" if name == NONE else _short(events.names[name])
-    return f"its host was in {where}"
+    return host_words(None if name == NONE else events.names[name])
+
+
+def host_words(name: str | None) -> str:
+    """What a rank did whose host was in this; None: in nothing that was recorded."""
+    return f"its host was in {'nothing that was recorded' if name is None else _short(name)}"
 
 
 def _short(name: str) -> str:

@@ -12,6 +12,8 @@ from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.records.columns import NONE, Columns, Int, Kind, Small
 from llm_perf_opt.records.factor import factorized
 
+GLOO = "gloo"
+"""Where collectives of the host are."""
 IN_A_CALL = 1 << 10
 """More than the kernels of one call of a collective."""
 
@@ -38,7 +40,7 @@ class Key:
     what: str
     """As a reader calls it."""
     where: str
-    """The communicator, or `stream 0` for the first stream that runs such kernels, …"""
+    """The communicator, or `stream 0` for the first stream that runs such kernels, …, or gloo."""
     recorded: bool
     """The file says the communicator."""
     numbered: bool
@@ -125,11 +127,11 @@ def _numbers(key: Small, call: Int, numbered: np.ndarray[tuple[int], np.dtype[np
         return np.empty(0, np.int64)
     by_call = numbered[key]
     groups, group = factorized(np.where(by_call, call, 0))
-    within = _counted(key * np.int64(len(groups)) + group)
+    within = counted(key * np.int64(len(groups)) + group)
     return np.where(by_call, call * IN_A_CALL + within, within)
 
 
-def _counted(group: Int) -> Int:
+def counted(group: Int) -> Int:
     """How many rows of the same group stand before each."""
     order = np.argsort(group, kind="stable")
     ordered = group[order]
@@ -138,6 +140,13 @@ def _counted(group: Int) -> Int:
     counted = np.empty(len(group), np.int64)
     counted[order] = np.arange(len(group)) - np.repeat(heads, lengths)
     return counted
+
+
+def told_by(key: Key) -> str:
+    """What says that two collectives of a key are the same, beside being counted alike."""
+    if key.recorded:
+        return "communicator"
+    return "name of the call" if key.where == GLOO else "name and stream of the kernel"
 
 
 def shown(key: Key) -> str:

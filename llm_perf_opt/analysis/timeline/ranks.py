@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.timeline.clocks import FEWEST, ROUNDED_NS, Clock, lay
-from llm_perf_opt.analysis.timeline.collectives import Collectives, shown
+from llm_perf_opt.analysis.timeline.collectives import Collectives, shown, told_by
 from llm_perf_opt.analysis.timeline.devices import ranked
 from llm_perf_opt.analysis.timeline.intervals import Int, runs
 from llm_perf_opt.analysis.timeline.matching import Matched, match
@@ -94,7 +94,7 @@ def compare(members: Sequence[Member], world_size: int | None = None) -> tuple[l
     largest = [] if arrivals is None else _largest(members, matched, table, arrivals)
     who, doing = (None, ()) if arrivals is None else _straggler(skews, members, table, arrivals)
     keys = {matched.keys[number] for number in table.numbers.tolist()}
-    by = sorted({"communicator" if key.recorded else "name and stream of the kernel" for key in keys})
+    by = sorted(set(map(told_by, keys)))
     comparison = RankComparison(
         answer="",
         straggler=who,

@@ -131,7 +131,7 @@ def _read_ranks(context: ImportContext) -> Outcome:
     notes = _read_left(context, left)
     done = [item for item in context.items if item.problem is None]
     if done:
-        from llm_perf_opt.captures.ranks import RankFolder, write_rank_tables, write_ranks
+        from llm_perf_opt.captures.ranks import RankFolder, write_ranks
 
         context.progress.update("comparing the ranks", 0, 1, 0)
         ranks = [
@@ -139,9 +139,8 @@ def _read_ranks(context: ImportContext) -> Outcome:
             for number, item in enumerate(sorted(done, key=_rank_of))
             if item.rank is not None
         ]
-        record = write_ranks(context.folder, ranks, context.world_size)
+        record = write_ranks(context.folder, ranks, context.world_size, notes)
         assert record.rank_comparison is not None
-        write_rank_tables(context.folder, ranks, (*notes, *record.rank_comparison.notes))
         notes += record.rank_comparison.notes
     return outcome_of(context.items, Outcome(status="completed", reason=" ".join(notes) or None))
 

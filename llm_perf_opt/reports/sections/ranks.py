@@ -14,7 +14,8 @@ READING = (
     "Time in collectives that end at one time on all ranks is split at the arrival of the last rank: until then a rank "
     "waited (skew), from then on it exchanged (transfer). Late is how much later a rank came than the middle one. "
     "Where arrivals differ by no more than the clocks agree, the time is neither: cannot tell. The other parts of a "
-    "rank are those of its devices added up, as in the device time line. Clocks are against that of the first rank."
+    "rank are those of its devices added up, as in the device time line; ranks on CPUs have none. Clocks are against "
+    "that of the first rank."
 )
 
 
@@ -28,7 +29,9 @@ def section(facts: RunFacts) -> Section | None:
 
 def rank_blocks(ranks: tuple[RankTime, ...], found: RankComparison) -> list[Block]:
     """The answer first, then what it is made of."""
-    blocks: list[Block] = [Paragraph(found.answer), _times(ranks), _collectives(ranks)]
+    blocks: list[Block] = [Paragraph(found.answer)]
+    blocks += [_times(ranks)] if any(rank.devices for rank in ranks) else []
+    blocks.append(_collectives(ranks))
     if found.doing:
         who = f"for rank {found.straggler}"
         did = (f"While others waited {_ms(row.late_ns)} ms {who}: {row.what}." for row in found.doing[:LARGEST])

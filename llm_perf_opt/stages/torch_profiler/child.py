@@ -33,7 +33,7 @@ from llm_perf_opt.stages.torch_profiler.child_bounds import (
 from llm_perf_opt.stages.torch_profiler.child_events import live_events
 from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 from llm_perf_opt.workload.instrument import instrumented_run
-from llm_perf_opt.workload.joining import least_of_ranks
+from llm_perf_opt.workload.joining import is_sharded, least_of_ranks
 from llm_perf_opt.workload.measure import Session
 from llm_perf_opt.workload.memory import MemoryWatch
 from llm_perf_opt.workload.part import PartContext
@@ -50,6 +50,10 @@ def profile(context: PartContext[TorchProfiler]) -> None:
     write_text(context.output_dir / MODULES, instrumented.model_dump_json(indent=2) + "\n")
     record = profile_sample(session, context.settings, samples[0], context.output_dir)
     write_text(context.output_dir / PROFILE, record.model_dump_json(indent=2) + "\n")
+    if is_sharded():
+        from llm_perf_opt.captures.ranks import write_collectives_of_trace
+
+        write_collectives_of_trace(context.output_dir)
 
 
 def usable_activities(settings: TorchProfiler, device: torch.device) -> tuple[list[str], str | None]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+from llm_perf_opt.artifacts.layout import COLLECTIVES, PROFILE, TABLES, WORKLOAD, rank_dir, record_dirs, timeline_file
 from llm_perf_opt.plan.model import PlannedStage
 from llm_perf_opt.records.outcome import Outcome
-from llm_perf_opt.stages.base import PlanContext, StageContext
+from llm_perf_opt.records.workload import Workload
+from llm_perf_opt.stages.base import PlanContext, Progress, StageContext
 from llm_perf_opt.stages.timed import plan_timed, run_timed
 from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 
 PART = "llm_perf_opt.stages.torch_profiler.child:profile"
+LEFT = (WORKLOAD, PROFILE, TABLES, timeline_file(), COLLECTIVES)
+"""By a rank, for the comparison with the others."""
 
 
 def plan(context: PlanContext[TorchProfiler]) -> PlannedStage:
@@ -25,4 +30,32 @@ def plan(context: PlanContext[TorchProfiler]) -> PlannedStage:
 
 
 def execute(context: StageContext[TorchProfiler]) -> Outcome:
-    return run_timed(context, PART)
+    outcome = run_timed(context, PART)
+    if (world := context.config.parallel.tensor) > 1:
+        compare_ranks(context.output_dir, world, context.progress)
+    return outcome
+
+
+def compare_ranks(output_dir: Path, world: int, progress: Progress) -> None:
+    """Write the record of all ranks of a sharded model, where they left their profile.
+
+    Raises:
+        StageError: what one left cannot be read back, or there is no room.
+    """
+    from llm_perf_opt.captures.ranks import RankFolder, write_ranks
+
+    for folder in record_dirs(output_dir):
+        own = {rank: rank_dir(folder, rank) for rank in range(world)}
+        left = {rank: one for rank, one in own.items() if all((one / name).exists() for name in LEFT)}
+        if left:
+            progress.update("comparing the ranks", 0, 1, 0)
+            clocks: dict[str, int] = {}
+            # Ranks of one machine share its clock.
+            on = {rank: clocks.setdefault(_host(one), len(clocks)) for rank, one in left.items()}
+            write_ranks(folder, [RankFolder(rank, one, on[rank]) for rank, one in left.items()], world)
+
+
+def _host(folder: Path) -> str:
+    """The machine of a rank."""
+    found = Workload.read(folder / WORKLOAD).rank
+    return "" if found is None else found.host

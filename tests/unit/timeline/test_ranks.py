@@ -16,11 +16,13 @@ from llm_perf_opt.analysis.kernel_names import synchronises
 from llm_perf_opt.analysis.timeline.before import Before
 from llm_perf_opt.analysis.timeline.clocks import fit
 from llm_perf_opt.analysis.timeline.collectives import CollectiveRows, Collectives, Key, collectives_of
+from llm_perf_opt.analysis.timeline.host_collectives import host_collectives
 from llm_perf_opt.analysis.timeline.intervals import Int
 from llm_perf_opt.analysis.timeline.ranks import NOT_LAID, NOTHING, Member, compare
 from llm_perf_opt.analysis.timeline.state import analysed
 from llm_perf_opt.analysis.timeline.straggler import listed
 from llm_perf_opt.formats.torch_events import read_events
+from llm_perf_opt.records.columns import ANNOTATION
 from tests.unit.timeline.build import Call, Piece, Rows, Span
 from tests.unit.timeline.rank_truth import (
     ALL_REDUCE,
@@ -272,6 +274,39 @@ def test_the_straggler_is_named_with_what_it_did() -> None:
     )
     assert found.answer.endswith("most of that time its host was in aten::item.")
     assert (found.largest[0].transfer_ns, found.largest[0].last) == (4 * MS, 2)
+
+
+def gloo_rows(wait_ns: int) -> Rows:
+    """Three all-reduces of gloo that two of its threads take in turn, and the meeting before them, for which every rank
+    comes as late as it likes; before the last one the host spends `wait_ns` in `aten::item`."""
+    spans = [Span(-50 * MS + 7 * wait_ns, 0, thread=1, name="gloo:barrier", kind=ANNOTATION)]
+    for number in range(3):
+        start = number * 10 * MS + (wait_ns if number == 2 else 0)
+        spans += [
+            Span(start - 5000, start - 1000, name="c10d::allreduce_"),
+            Span(start, number * 10 * MS + 9 * MS, thread=1 + number % 2, name="gloo:all_reduce", kind=ANNOTATION),
+        ]
+    spans.append(Span(19 * MS + 100, 20 * MS + wait_ns - 6000, name="aten::item"))
+    return Rows(spans=spans, threads=[0, 0, 0], devices=0)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_ranks_on_cpus_are_compared_by_what_gloo_did_on_the_host(seed: int | None) -> None:
+    read = [host_collectives(analysed(gloo_rows(wait).events(seed))) for wait in (0, 5 * MS)]
+    found = [one for one in read if one is not None]
+    assert [len(one.rows) for one in found] == [4, 4]
+    skews, comparison = compare([Member(rank, f"r{rank}", 0, one) for rank, one in enumerate(found)])
+    assert (comparison.straggler, comparison.matched_by, comparison.collectives) == (1, ("name of the call",), 3)
+    assert [(skew.compared, skew.skew_ns, skew.transfer_ns, skew.late_ns) for skew in skews] == [
+        (3, 5 * MS, 22 * MS, 0),
+        (3, 0, 22 * MS, 5 * MS),
+    ]
+    assert [(row.what, row.late_ns) for row in comparison.doing] == [("its host was in aten::item", 5 * MS)]
+    assert comparison.largest[0].collective == "all_reduce on gloo"
+
+
+def test_a_file_without_gloo_has_no_collectives_of_the_host() -> None:
+    assert host_collectives(analysed(rank_rows(0).events())) is None
 
 
 def test_numbers_of_calls_match_recordings_of_different_parts(tmp_path: Path) -> None:
