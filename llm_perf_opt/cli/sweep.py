@@ -60,8 +60,11 @@ def sweep(
         _option("--zip", metavar="KEY=V1,V2", text="Settings that advance together, not each with each; repeatable."),
     ] = None,
     launches: Annotated[
-        int, _option("--launches", metavar="N", min=1, text="Run every point N times, all points in turn.")
-    ] = 1,
+        int | None,
+        _option(
+            "--launches", metavar="N", min=1, text="Run every point N times, all points in turn (measure.launches)."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, _option("--output", metavar="DIR", text="The sweep's directory, new or one to go on with.")
     ] = None,
@@ -104,7 +107,8 @@ def sweep(
     points = plan_points(combinations, options=options, config_dirs=tuple(config_dirs or ()))
     if len(points) < len(combinations):
         console.note(f"{len(combinations) - len(points)} points are the same as others, and run once")
-    tasks = tasks_of(points, launches)
+    number = launches or points[0].launches
+    tasks = tasks_of(points, number)
     directory = _directory(output, points)
     if dry_run:
         _list(directory, tasks, as_json=as_json)
@@ -112,7 +116,7 @@ def sweep(
     board = Board(tasks, directory, retry=retry_failed, workers=jobs or 1)
     slurm = {"partition": partition, "time_min": time_min, "prefix": prefix}
     work = _place(board, directory, on=on, jobs=jobs, gpus_each=gpus_each, slurm=slurm)
-    directory.open([point.record for point in points], launches=launches, argv=command_line())
+    directory.open([point.record for point in points], launches=number, argv=command_line())
     try:
         work()
     except KeyboardInterrupt:

@@ -38,7 +38,9 @@ class Point:
 
     record: SweepPoint
     config: Config
-    """With everything resolved."""
+    """With everything resolved; of one launch."""
+    launches: int = 1
+    """That its configuration asks for, `measure.launches`."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def plan_points(
     """
     keys = varied(combinations)
     found: dict[str, Point] = {}
+    launches: set[int] = set()
     wrong: dict[str, tuple[LlmperfError, list[str]]] = {}
     for settings in combinations:
         shown = tuple(choice for choice in settings if choice.key in keys)
@@ -87,8 +90,14 @@ def plan_points(
             wrong.setdefault(said, (error, []))[1].append(" ".join(choice.override for choice in shown))
         else:
             found.setdefault(point.record.id, point)
+            launches.add(point.launches)
     if wrong:
         raise _refusal(list(wrong.values()), len(combinations))
+    if len(launches) > 1:
+        raise ConfigError(
+            f"measure.launches is {' and '.join(map(str, sorted(launches)))}, and all points of a sweep take turns",
+            "set one number for all: measure.launches=N",
+        )
     return list(found.values())
 
 
@@ -118,8 +127,8 @@ def _point(
 ) -> Point:
     file = next((Path(choice.value) for choice in settings if choice.key == FILES), None)
     overrides = [choice.override for choice in settings if choice.key != FILES]
-    config = load_config(file, overrides, options=options, config_dirs=config_dirs).config
-    plan = plan_at(config, Path("/"))
+    asked = load_config(file, overrides, options=options, config_dirs=config_dirs).config
+    plan = plan_at(_of_one_launch(asked), Path("/"))
     config = plan.config
     values = to_dict(config)
     if config.hardware.gpu != "auto":
@@ -142,7 +151,12 @@ def _point(
         group=_digest([values, weights])[:ID_LENGTH],
         batch=batch,
     )
-    return Point(record, config)
+    return Point(record, config, asked.measure.launches)
+
+
+def _of_one_launch(config: Config) -> Config:
+    """A run of several launches makes them one after the other; the sweep has those of all points take turns."""
+    return config.model_copy(update={"measure": config.measure.model_copy(update={"launches": 1})})
 
 
 @functools.cache
@@ -176,7 +190,7 @@ def tasks_of(points: Sequence[Point], launches: int) -> list[Task]:
     first = [Task(point.record, 1, point.config) for point in order]
     again = [timed_only(point.config) for point in order] if launches > 1 else []
     if not all(map(enabled_stages, again)):
-        raise ConfigError("--launches repeats stages that time the model, and none is on", "add --infer")
+        raise ConfigError("several launches repeat stages that time the model, and none is on", "add --infer")
     later = [
         Task(point.record, launch, config)
         for launch in range(2, launches + 1)

@@ -50,6 +50,17 @@ def test_points_are_listed_with_what_has_become_of_them(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize(
+    ("words", "launches"), [((), 1), (("measure.launches=2",), 2), (("measure.launches=2", "--launches", "3"), 3)]
+)
+def test_launches_are_those_of_the_option_else_of_the_configuration(
+    words: tuple[str, ...], launches: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("infer.batch_size=1,2", *words, "--dry-run", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["points"]
+    assert [row["launch"] for row in rows] == [number for number in range(1, launches + 1) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (("infer.batch_size=1,0",), 2, "1 of 2 points cannot be run, so none was started"),

@@ -111,6 +111,15 @@ def test_launches_after_the_first_only_time() -> None:
         tasks_of([static], 2)
 
 
+def test_launches_of_a_configuration_are_those_of_the_sweep() -> None:
+    (once,), (often,) = planned("infer.seed=1"), planned("infer.seed=1", "measure.launches=5")
+    assert (once.launches, often.launches) == (1, 5)
+    assert once.record == often.record, "the number is no part of what a point is"
+    assert often.config.measure.launches == 1
+    with pytest.raises(ConfigError, match=r"measure\.launches is 1 and 5, and all points"):
+        planned("measure.launches=1,5")
+
+
 @given(st.lists(st.tuples(st.integers(1, 9), st.sampled_from("abc")), unique=True, max_size=12), st.integers(1, 3))
 def test_launches_take_turns_and_smaller_batches_go_first(asked: list[tuple[int, str]], launches: int) -> None:
     config = planned("infer.batch_size=1")[0].config
