@@ -75,7 +75,7 @@ def plan_resumption(run_path: Path) -> Resumption:
     if manifest.imported:
         raise ConfigError(f"{run_path} holds imported files", f"go on with it: llmperf import --resume {run_path}")
     damaged = _damaged(run_path, manifest)
-    config = load_config(run_path / CONFIG, environ={}).config
+    config = config_of(run_path)
     if manifest.hidden:
         raise ConfigError(
             f"{run_path} cannot be resumed: {', '.join(manifest.hidden)} held a secret, which was not kept",
@@ -96,6 +96,15 @@ def plan_resumption(run_path: Path) -> Resumption:
         elif manifest.stages[stage.name].status != "completed":
             pending.append(stage)
     return Resumption(replace(plan, stages=tuple(pending)), damaged)
+
+
+def config_of(run_path: Path) -> Config:
+    """The configuration that a run was started with.
+
+    Raises:
+        ConfigError, MissingError: it cannot be read.
+    """
+    return load_config(run_path / CONFIG, environ={}).config
 
 
 def _damaged(run_path: Path, manifest: Manifest) -> tuple[Damage, ...]:
@@ -177,7 +186,8 @@ def resume(resumption: Resumption, listener: Listener) -> Ended:
     pending = [stage.name for stage in stages]
     directory = RunDirectory.reopen(plan.run_path, again=pending, damaged=resumption.damaged)
     actions = _actions(directory.path, plan, stages)
-    return run_stages(directory, actions, listener, write_facts=lambda: _restore_facts(directory, plan))
+    with announced(plan.config, ranks_of(os.environ), directory.path):
+        return run_stages(directory, actions, listener, write_facts=lambda: _restore_facts(directory, plan))
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,16 @@ def resume_run(run_path: Path, *, dry_run: bool, as_json: bool) -> None:
         typer.Exit: with the run's exit code.
     """
     from llm_perf_opt import run
+    from llm_perf_opt.stages.given import check_resumed, follow
+    from llm_perf_opt.workload.ranks import ranks_of
 
+    ranks = ranks_of(os.environ)
+    if ranks is not None and ranks.rank > 0 and not dry_run:
+        config = run.config_of(run_path.absolute())
+        check_resumed(config, ranks)
+        raise typer.Exit(follow(config, ranks))
     left = run.plan_resumption(run_path.absolute())
+    check_resumed(left.plan.config, ranks)
     run_or_print(left.plan, lambda listener: run.resume(left, listener), dry_run=dry_run, as_json=as_json)
 
 

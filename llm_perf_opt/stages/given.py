@@ -7,21 +7,23 @@ own child there and puts down how that ended.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.artifacts.layout import ORDER, rank_dir
+from llm_perf_opt.artifacts.files import write_text, writing
+from llm_perf_opt.artifacts.layout import ORDER, rank_dir, record_dirs
 from llm_perf_opt.artifacts.run_directory import read_manifest
 from llm_perf_opt.config.schema import Config
-from llm_perf_opt.errors import ConfigError, MissingError, StageError
+from llm_perf_opt.errors import ConfigError, StageError
 from llm_perf_opt.stages.child import child_environment, rank_environment
 from llm_perf_opt.tools.process import run
 from llm_perf_opt.workload.order import one_child_argv
@@ -64,6 +66,20 @@ def with_ranks_given(config: Config, ranks: Ranks | None) -> Config:
     )
 
 
+def check_resumed(config: Config, ranks: Ranks | None) -> None:
+    """Refuse ranks with which a run of this configuration cannot go on.
+
+    Raises:
+        ConfigError: the run has another number of them.
+    """
+    if ranks is not None and config.parallel.tensor != ranks.world:
+        raise ConfigError(
+            f"{ranks.launcher} started {ranks.world} ranks, and the run to resume has {config.parallel.tensor}",
+            f"start as many, or resume it without {ranks.launcher}",
+        )
+    with_ranks_given(config, ranks)
+
+
 def meeting_file(config: Config, environ: Mapping[str, str]) -> Path:
     """Where the first rank of a launch announces its run."""
     torchrun = ["MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"]
@@ -74,17 +90,57 @@ def meeting_file(config: Config, environ: Mapping[str, str]) -> Path:
 
 @contextmanager
 def announced(config: Config, ranks: Ranks | None, run_path: Path) -> Iterator[None]:
-    """While the first rank carries out its run, the others find it."""
+    """While the first rank carries out its run, the others find it; it ends when all of them have."""
     if ranks is None:
         yield
         return
+    # What a killed run left there was ordered from ranks that are gone.
+    for old in _starts(run_path):
+        old.unlink()
+    before = read_manifest(run_path).ended
+    announcement = Announcement(run_path.absolute(), uuid.uuid4().hex, before)
     file = meeting_file(config, os.environ)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps({"run": str(run_path.absolute())}))
+    write_text(file, json.dumps({"run": str(announcement.run), "token": announcement.token, "before": before}))
     try:
         yield
+        until = time.monotonic() + LATE_LIMIT_S
+        while time.monotonic() < until and len(_found_by(file, announcement)) < ranks.world - 1:
+            time.sleep(POLL_S)
     finally:
+        for mark in _found_by(file, announcement):
+            mark.unlink(missing_ok=True)
         file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """The run of a launch, as its first rank says."""
+
+    run: Path
+    token: str
+    """Of this attempt: a launch that is started once more has the same file."""
+    before: str | None
+    """When the run ended that is resumed: what its manifest says until there is something new."""
+
+
+def _read(file: Path) -> Announcement | None:
+    try:
+        found = json.loads(file.read_text())
+        return Announcement(Path(found["run"]), found["token"], found["before"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _found_by(file: Path, announcement: Announcement) -> list[Path]:
+    """The marks of the ranks that found it."""
+    return list(file.parent.glob(f"{file.name}.{announcement.token}.*"))
+
+
+def _starts(run_path: Path) -> list[Path]:
+    """The start files of all children, of several launches too."""
+    stages = run_path.glob("tmp/workload/*/")
+    return sorted(start for stage in stages for folder in record_dirs(stage) for start in folder.glob(f"{START}.*"))
 
 
 def follow(config: Config, ranks: Ranks) -> int:
@@ -93,33 +149,52 @@ def follow(config: Config, ranks: Ranks) -> int:
     Raises:
         StageError: the first rank began no run.
     """
-    began = datetime.now(UTC).timestamp()
-    run_path = _announced(config, ranks, began)
-    done: set[Path] = set()
+    file = meeting_file(config, os.environ)
+    file.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        for start in sorted(run_path.glob(f"tmp/workload/*/{START}.*")):
+        announcement = _announced(file, ranks)
+        write_text(file.parent / f"{file.name}.{announcement.token}.{ranks.rank}", "")
+        code = _follow(announcement, file, config, ranks)
+        if code is not None:
+            return code
+
+
+def _follow(announcement: Announcement, file: Path, config: Config, ranks: Ranks) -> int | None:
+    """The exit code of the run; None where another was announced in its place, as the first rank was killed.
+
+    Raises:
+        MissingError: the run is gone.
+    """
+    done: set[Path] = set()
+
+    def replaced() -> bool:
+        said = _read(file)
+        return said is not None and said != announcement
+
+    while True:
+        withdrawn = not file.exists()
+        for start in _starts(announcement.run):
             if start not in done:
                 done.add(start)
-                _carry_out(start, config, ranks)
-        manifest = read_manifest(run_path)
-        if manifest.status != "running":
-            return manifest.exit_code or 0
+                _carry_out(start, config, ranks, replaced)
+        manifest = read_manifest(announcement.run)
+        ended = manifest.status != "running"
+        if withdrawn or (ended and manifest.ended != announcement.before):
+            return (manifest.exit_code or 0) if ended else StageError.exit_code
+        if replaced():
+            return None
         time.sleep(POLL_S)
 
 
-def _announced(config: Config, ranks: Ranks, began: float) -> Path:
-    file = meeting_file(config, os.environ)
+def _announced(file: Path, ranks: Ranks) -> Announcement:
+    """The run that the first rank has begun about now, by the clock of the storage alone: machines may differ."""
+    began = _time_at(file.parent)
     until = time.monotonic() + ANNOUNCE_LIMIT_S
     while time.monotonic() < until:
-        try:
-            path = Path(json.loads(file.read_text())["run"])
-            manifest = read_manifest(path)
-        except (OSError, ValueError, KeyError, MissingError):
-            time.sleep(POLL_S)
-            continue
-        created = datetime.fromisoformat(manifest.created.replace("Z", "+00:00")).timestamp()
-        if manifest.status == "running" and created > began - ANNOUNCE_LIMIT_S:
-            return path
+        found = _read(file)
+        with contextlib.suppress(OSError):
+            if found is not None and file.stat().st_mtime > began - ANNOUNCE_LIMIT_S:
+                return found
         time.sleep(POLL_S)
     raise StageError(
         f"rank {ranks.rank} waited {ANNOUNCE_LIMIT_S:.0f} s for the run of rank 0",
@@ -127,7 +202,13 @@ def _announced(config: Config, ranks: Ranks, began: float) -> Path:
     )
 
 
-def _carry_out(start: Path, config: Config, ranks: Ranks) -> None:
+def _time_at(folder: Path) -> float:
+    """What the clock of the storage says."""
+    with writing(folder), tempfile.NamedTemporaryFile(dir=folder, prefix=".ranks-") as file:
+        return os.fstat(file.fileno()).st_mtime
+
+
+def _carry_out(start: Path, config: Config, ranks: Ranks, replaced: Callable[[], bool]) -> None:
     scratch, meeting = start.parent, start.suffix
     stop = scratch / f"{STOP}{meeting}"
     if stop.exists():
@@ -137,7 +218,7 @@ def _carry_out(start: Path, config: Config, ranks: Ranks) -> None:
         log=rank_dir(scratch, ranks.rank) / "start.log",
         cwd=Path.cwd(),
         env=given_environment(config, ranks),
-        on_tick=lambda: not stop.exists(),
+        on_tick=lambda: not stop.exists() and not replaced(),
     )
     write_text(scratch / f"{ENDED}{meeting}.{ranks.rank}", json.dumps({"ok": finished.ok}))
 
