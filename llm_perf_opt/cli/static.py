@@ -270,7 +270,10 @@ def static(
     request = _with_views(request, model)
     split = _split(tensor, expert, layout)
     if sweep and split is not None:
-        raise ConfigError("--sweep and --tensor do not go together yet", "ask for one of them at a time")
+        raise ConfigError(
+            "--sweep bounds each point on one GPU, and --tensor counts the ranks of one point",
+            "ask for one of them at a time; points on ranks one by one: --batch, --prompt-tokens, --new-tokens",
+        )
     if split is not None:
         _run_sharded(
             config, request, gpus, split, layout=layout, method=method, where=where, output=output, as_json=as_json

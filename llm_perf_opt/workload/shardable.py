@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from llm_perf_opt.analysis.sharding.tp_plan import tensor_plan, text_type
+from llm_perf_opt.analysis.sharding.tp_plan import image_type_with_plan, tensor_plan, text_type
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.workload.adapter import Adapter
@@ -40,13 +40,20 @@ def check_sharding(config: Config, adapter: Adapter, model_config: Mapping[str, 
         what = "a .gguf file" if path.suffix == ".gguf" else "code of its own" if adapter.shards else config.model.name
         raise ConfigError(
             f"parallel.tensor: {parallel.tensor}: a model from {what} is not sharded",
-            "give a directory of a model that transformers has a class for, or set parallel.tensor: 1",
+            "give a directory of a model that transformers has a class for (causal_lm, image_text), or set "
+            "parallel.tensor: 1",
         )
     model_type = text_type(model_config)
     plan = tensor_plan(model_type)
     if plan is None:
         raise ConfigError(
             f"parallel.tensor: {parallel.tensor}: transformers has no plan to shard a {model_type} model by",
+            "set parallel.tensor: 1",
+        )
+    if (images := image_type_with_plan(model_config)) is not None:
+        raise ConfigError(
+            f"parallel.tensor: {parallel.tensor}: transformers' plan shards the image path of this model too: "
+            f"{images} is not covered",
             "set parallel.tensor: 1",
         )
     for key, size in sizes_cut(plan, model_config):

@@ -25,7 +25,10 @@ from llm_perf_opt.stages.torch_profiler.execute import compare_ranks
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.job import execute
 from llm_perf_opt.workload.order import MODULE, WorkOrder, child_argv
+from tests.cli_process import llmperf
 from tests.integration.test_child import Quiet
+from tests.tiny_models import IMAGE_TEXT, write_image_text_model
+from tests.walk.small import small
 
 pytestmark = pytest.mark.integration
 
@@ -132,6 +135,31 @@ def check_comparison(folder: Path) -> None:
         assert rank.untold_ns is not None
         assert rank.skew_ns + rank.transfer_ns + rank.untold_ns <= rank.collectives_ns
     assert len({rank.compared for rank in line.ranks}) == 1
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "llava", "gemma3", "jamba", "qwen3_next", "minimax", "olmo_hybrid"])
+def test_images_and_recurrent_states_make_the_tokens_of_one_process(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    if name in IMAGE_TEXT:
+        write_image_text_model(path, name)
+        asked = ["--image", "64x64"]
+    else:
+        from transformers import CONFIG_MAPPING
+
+        path.mkdir()
+        (path / "config.json").write_text(json.dumps(small(CONFIG_MAPPING[name]().to_dict(), name)))
+        asked = ["--prompt-tokens", str(PROMPT)]
+    asked += ["--max-new-tokens", str(NEW), "device=cpu", "model.weights=random", "model.dtype=float32"]
+    asked += ["infer.stop_on_eos=false", "measure.warmup=0", "measure.repeats=1", "hardware.peaks=catalogue"]
+    made = []
+    for tensor in (1, 2):
+        run = tmp_path / f"run-{tensor}"
+        words = ["infer", str(path), *asked, f"parallel.tensor={tensor}", "--output", str(run)]
+        finished = llmperf(words, tmp_path)
+        assert finished.returncode == 0, finished.stderr
+        made.append(Tokens.read(headline_dir(run / "direct_inference") / TOKENS))
+    assert made[0] == made[1]
 
 
 FAULTS = {

@@ -9,7 +9,7 @@ from typing import Any
 from llm_perf_opt.analysis.sharding.joint import PhaseWork, on_gpus, sent_bytes
 from llm_perf_opt.analysis.sharding.layout import Laid, LayoutName, lay_out, path_of
 from llm_perf_opt.analysis.sharding.shares import Routing, Split
-from llm_perf_opt.analysis.sharding.tp_plan import tensor_plan, text_type
+from llm_perf_opt.analysis.sharding.tp_plan import image_type_with_plan, tensor_plan, text_type
 from llm_perf_opt.analysis.static import walk
 from llm_perf_opt.analysis.static.analyze import (
     DescribedModel,
@@ -121,7 +121,7 @@ def sharding(
         layout=layout,
         tensor=split.tensor,
         expert=split.expert,
-        assumptions=tuple(_assumptions(whole, layout, plan, split)),
+        assumptions=(*_assumptions(whole, layout, plan, split), *_of_images(model_config, whole, layout)),
         ranks=shares,
         prefill=_sum([found.prefill for found in shares], prefill_rows(whole, request)),
         decode=_sum([found.decode for found in shares], decode_rows(whole, request)),
@@ -255,10 +255,16 @@ def _assumptions(
             f"experts are dealt out to {split.expert} groups; every rank sees all tokens, computes the choices that "
             "fall on its own experts, and the ranks' outputs are summed"
         )
-    if whole.encoders:
-        yield "the image path is whole on every rank"
     yield (
         "collectives in the type of the activations; sent bytes are those of rings over all ranks, without reduction "
         "in the switches, which can halve them"
     )
     yield "communication bounds leave latency aside, which decides at small batches"
+
+
+def _of_images(model_config: Mapping[str, Any], whole: DescribedModel, layout: LayoutName) -> Iterator[str]:
+    if not whole.encoders:
+        return
+    cut = image_type_with_plan(model_config) if layout == "plan" else None
+    also = "" if cut is None else f": that transformers' plan shards it too ({cut}) is not covered"
+    yield f"the image path is counted whole on every rank{also}"

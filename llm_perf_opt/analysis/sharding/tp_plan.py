@@ -34,6 +34,13 @@ def text_type(config: Mapping[str, Any]) -> str:
     return str(config["model_type"])
 
 
+def image_type_with_plan(config: Mapping[str, Any]) -> str | None:
+    """The model type of the image path of a `config.json`, where transformers' plan shards that too."""
+    images = config.get("vision_config")
+    found = images.get("model_type") if isinstance(images, Mapping) else None
+    return found if isinstance(found, str) and tensor_plan(found) is not None else None
+
+
 @functools.cache
 def _plan(model_type: str) -> tuple[tuple[str, str], ...] | None:
     for folder in _folders(model_type):

@@ -48,5 +48,6 @@ ADAPTER = Adapter(
     load=load,
     sizes=sizes,
     modules=("vision", "projector"),
+    shards=True,
     anybodys_code=True,
 )

@@ -137,6 +137,11 @@ def model(folder: Path, **changes: Any) -> str:
         (8, {}, "8 does not divide num_key_value_heads 4"),
         (4, {"intermediate_size": 126}, "4 does not divide intermediate_size 126"),
         (2, {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, "no plan to shard a gpt2 model"),
+        (
+            2,
+            {"vision_config": {"model_type": "llama4_vision_model"}},
+            "image path of this model too: llama4_vision_model",
+        ),
     ],
 )
 def test_what_cannot_be_spread_is_refused_before_it_loads(
