@@ -140,7 +140,7 @@ def model(folder: Path, **changes: Any) -> str:
         (
             2,
             {"vision_config": {"model_type": "llama4_vision_model"}},
-            "image path of this model too: llama4_vision_model",
+            "model too: llama4_vision_model",
         ),
     ],
 )
