@@ -22,6 +22,7 @@ from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import MODULES, PROFILE, TRACE
 from llm_perf_opt.captures.timeline import analyse
 from llm_perf_opt.captures.trace import event_count, phase_ms, write_profile_tables
+from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.workload import Profile, ProfileSize
 from llm_perf_opt.stages.torch_profiler.child_bounds import (
     PROBE_STEPS,
@@ -198,6 +199,12 @@ def _export_trace(profiler: torch.profiler.profile, path: Path) -> None:
     with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         plain = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(plain), cuda_graph_annotations=get_kernel_annotations())
+        if not plain.exists():  # the profiler says why in its log alone
+            free = shutil.disk_usage(folder).free
+            raise StageError(
+                f"the profiler could not write its trace into {path.parent}, where {free:,} bytes are free",
+                "free space there, choose another place with --output, or lower pipeline.torch_profiler.steps",
+            )
         packed = Path(folder) / TRACE
         with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=3) as target:
             shutil.copyfileobj(source, target, 1 << 20)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,3 +53,16 @@ def test_a_text_that_ends_within_the_probe_takes_what_the_probe_took() -> None:
     probe = Probe(size(3, 10, 5), size(3, 10, 5))
     assert probe.of(100) == size(3, 10, 5)
     assert probe.most_steps(100, 10**9, None) == (100, None)
+
+
+def test_a_trace_that_the_profiler_could_not_write_is_said_with_the_room_there_is(tmp_path: Path) -> None:
+    """On a full disk Kineto leaves nothing and raises nothing."""
+    from llm_perf_opt.stages.torch_profiler.child import _export_trace
+
+    class Full:
+        def export_chrome_trace(self, path: str, **_: object) -> None:
+            return None
+
+    with pytest.raises(StageError, match=r"could not write its trace into .*, where [\d,]+ bytes are free"):
+        _export_trace(Full(), tmp_path / "trace.json.gz")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
