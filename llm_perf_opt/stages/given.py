@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import tempfile
 import time
 import uuid
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llm_perf_opt.artifacts.files import write_text, writing
 from llm_perf_opt.artifacts.layout import ORDER, rank_dir, record_dirs
@@ -25,7 +27,7 @@ from llm_perf_opt.artifacts.run_directory import read_manifest
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError, StageError
 from llm_perf_opt.stages.child import child_environment, rank_environment
-from llm_perf_opt.tools.process import run
+from llm_perf_opt.tools.process import Finished, run
 from llm_perf_opt.workload.order import one_child_argv
 from llm_perf_opt.workload.ranks import Ranks
 
@@ -33,6 +35,8 @@ ANNOUNCE_LIMIT_S = 300.0
 """How long a rank waits for the first one's run, whose start may be as much earlier than its own."""
 LATE_LIMIT_S = 60.0
 """How long the first rank waits, after its own child, for those of the others."""
+STOPPED_LIMIT_S = 3.0
+"""How long it waits for those that it has stopped."""
 POLL_S = 0.2
 START, STOP, ENDED = "start", "stop", "ended"
 
@@ -220,7 +224,14 @@ def _carry_out(start: Path, config: Config, ranks: Ranks, replaced: Callable[[],
         env=given_environment(config, ranks),
         on_tick=lambda: not stop.exists() and not replaced(),
     )
-    write_text(scratch / f"{ENDED}{meeting}.{ranks.rank}", json.dumps({"ok": finished.ok}))
+    write_text(scratch / f"{ENDED}{meeting}.{ranks.rank}", json.dumps({"ok": finished.ok, "code": own_code(finished)}))
+
+
+def own_code(finished: Finished) -> int:
+    """The exit code of a child, below 0 the signal that ended it; 0 where it was stopped by us."""
+    if finished.stopped_by_caller:
+        return 0
+    return -signal.Signals[finished.signal] if finished.signal else finished.returncode or 0
 
 
 def given_environment(config: Config, ranks: Ranks) -> dict[str, str]:
@@ -249,15 +260,23 @@ class Others:
 
     def well(self) -> bool:
         """Whether none has ended badly."""
-        return all(self._ended().values())
+        return all(found["ok"] for found in self._ended().values())
+
+    def own_codes(self) -> dict[int, int]:
+        """Rank → what its child ended with of itself; of those that ended."""
+        return {int(file.suffix[1:]): int(found["code"]) for file, found in self._ended().items()}
 
     def finish(self, *, wait: bool) -> None:
-        """Wait for them a while, then have those stopped that are left."""
-        until = time.monotonic() + (LATE_LIMIT_S if wait else 0.0)
+        """Wait for them a while, then have those stopped that are left, which say soon how they ended."""
+        self._wait(LATE_LIMIT_S if wait else 0.0)
+        write_text(self.scratch_dir / f"{STOP}.{self.meeting}", "")
+        self._wait(STOPPED_LIMIT_S)
+
+    def _wait(self, limit_s: float) -> None:
+        until = time.monotonic() + limit_s
         while time.monotonic() < until and len(self._ended()) < self.world - 1:
             time.sleep(POLL_S)
-        write_text(self.scratch_dir / f"{STOP}.{self.meeting}", "")
 
-    def _ended(self) -> dict[Path, bool]:
+    def _ended(self) -> dict[Path, dict[str, Any]]:
         found = self.scratch_dir.glob(f"{ENDED}.{self.meeting}.*")
-        return {file: bool(json.loads(file.read_text())["ok"]) for file in found}
+        return {file: json.loads(file.read_text()) for file in found}

@@ -45,23 +45,25 @@ def run_ranks(
     log, world = order.scratch_dir / CHILD_LOG, order.config.parallel.tensor
     watch = watch_ranks(order.scratch_dir, world, progress, stall_limit_s)
     given = ranks_of(os.environ)
+    endings = None
     with secrets_for_child(order):
         if given is None:
             environment = {**child_environment(prefix), **rank_environment(order.config)}
             finished = run(argv, log=log, cwd=Path.cwd(), env=environment, on_tick=watch.tick)
         else:
-            finished = _run_given(order, given, watch, log)
+            finished, endings = _run_given(order, given, watch, log)
     watch.tick()
     for file in (log, *watch.logs):
         hide_in_log(file)
-    error = error_of_ranks(watch, finished, log)
+    error = error_of_ranks(watch, finished, log, endings)
     if error is not None:
         raise error
 
 
-def _run_given(order: WorkOrder, given: Ranks, watch: RankWatch, log: Path) -> Finished:
-    """The child of the first of the ranks that a launcher has started; the others start theirs."""
-    from llm_perf_opt.stages.given import Others, given_environment
+def _run_given(order: WorkOrder, given: Ranks, watch: RankWatch, log: Path) -> tuple[Finished, list[tuple[int, int]]]:
+    """The child of the first of the ranks that a launcher has started, while the others start theirs; how it ended, and
+    the (rank, exit code) of those that ended badly of themselves."""
+    from llm_perf_opt.stages.given import Others, given_environment, own_code
 
     others = Others(order.scratch_dir, order.meeting, given.world)
     others.begin()
@@ -77,7 +79,8 @@ def _run_given(order: WorkOrder, given: Ranks, watch: RankWatch, log: Path) -> F
         wait = finished.ok
     finally:
         others.finish(wait=wait)
-    return finished
+    codes = {given.rank: own_code(finished), **others.own_codes()}
+    return finished, [(rank, code) for rank, code in sorted(codes.items()) if code]
 
 
 class _Unseen:
@@ -122,11 +125,15 @@ def watch_ranks(
     )
 
 
-def error_of_ranks(watch: RankWatch, finished: Finished, log: Path) -> LlmperfError | None:
+def error_of_ranks(
+    watch: RankWatch, finished: Finished, log: Path, endings: Sequence[tuple[int, int]] | None = None
+) -> LlmperfError | None:
     """Why the ranks did not all come to their end; None where they did.
 
     Args:
         log: of what started them.
+        endings: (rank, exit code) of those that ended badly, the code of one that a signal ended below 0; None: the log
+            is torchrun's and says it.
     """
     if all(rank.done for rank in watch.ranks) and finished.returncode == 0:
         return None
@@ -138,8 +145,7 @@ def error_of_ranks(watch: RankWatch, finished: Finished, log: Path) -> LlmperfEr
     if watch.stalled:
         return _hung(watch)
     text = tail(log, 400)
-    for found in _ENDED.finditer(text[text.rfind("Root Cause") :] if "Root Cause" in text else text):
-        number, code = int(found[1]), int(found[2])
+    for number, code in _said_by_torchrun(text) if endings is None else endings:
         if number < len(watch.ranks) and watch.ranks[number].failure is None:
             return _ended(watch, number, code)
     if _IN_USE.search(text):
@@ -150,6 +156,11 @@ def error_of_ranks(watch: RankWatch, finished: Finished, log: Path) -> LlmperfEr
     lost = [number for number, rank in enumerate(watch.ranks) if rank.failure is None and not rank.done]
     who = f"rank {', '.join(map(str, lost))}" if lost else "a rank"
     return StageError(f"{who} {finished.how_it_ended()} without a word; the last lines of {log}:\n{tail(log)}")
+
+
+def _said_by_torchrun(text: str) -> list[tuple[int, int]]:
+    cause = text[text.rfind("Root Cause") :] if "Root Cause" in text else text
+    return [(int(found[1]), int(found[2])) for found in _ENDED.finditer(cause)]
 
 
 def _ended(watch: RankWatch, number: int, code: int) -> StageError:

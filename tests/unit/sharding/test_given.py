@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from llm_perf_opt.artifacts.files import write_text
-from llm_perf_opt.artifacts.layout import MANIFEST, launch_dir, scratch_dir
+from llm_perf_opt.artifacts.layout import MANIFEST, launch_dir, rank_dir, scratch_dir
 from llm_perf_opt.config.schema import Artifacts, Config, Parallel
 from llm_perf_opt.errors import ConfigError, StageError
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.stages import given
-from llm_perf_opt.stages.given import Others, announced, check_resumed, follow, meeting_file
+from llm_perf_opt.stages.given import Others, announced, check_resumed, follow, meeting_file, own_code
+from llm_perf_opt.stages.ranks import _Unseen, error_of_ranks, watch_ranks
 from llm_perf_opt.tools.process import Finished
 from llm_perf_opt.workload.ranks import Ranks
 
@@ -31,6 +32,8 @@ class Started:
 
     def __init__(self) -> None:
         self.orders: list[str] = []
+        self.signal: str | None = None
+        """That ends every child."""
         self.lasts = threading.Event()
         """Set: every child runs until it is stopped."""
 
@@ -38,8 +41,16 @@ class Started:
         self.orders.append(argv[-1])
         while self.lasts.is_set() and on_tick():
             time.sleep(0.001)
+        code = None if self.signal else 0
         return Finished(
-            tuple(argv), 0, None, timed_out=False, stopped_by_caller=False, wall_s=0.0, log=log, log_truncated=False
+            tuple(argv),
+            code,
+            self.signal,
+            timed_out=False,
+            stopped_by_caller=False,
+            wall_s=0.0,
+            log=log,
+            log_truncated=False,
         )
 
 
@@ -92,6 +103,33 @@ def test_every_child_of_the_first_rank_has_its_partner(launches: int, tmp_path: 
         assert other.result(5) == 1
     assert started.orders == [str(launch_dir(scratch, at, launches) / "order.json") for at in range(launches)]
     assert not list((tmp_path / "runs").iterdir()), "nothing of it stays"
+
+
+def test_a_rank_that_was_killed_is_named_with_its_signal(tmp_path: Path, started: Started) -> None:
+    run = tmp_path / "run"
+    manifest(run, "running")
+    scratch = _made(scratch_dir(run, "direct_inference"))
+    for rank in range(2):
+        _made(rank_dir(scratch, rank))
+    started.signal = "SIGKILL"
+    others = Others(scratch, "meeting", 2)
+    with ThreadPoolExecutor() as pool:
+        other = following(tmp_path, pool)
+        with announced(config(tmp_path), FIRST, run):
+            others.begin()
+            while others.well():
+                time.sleep(0.001)
+            others.finish(wait=False)
+            manifest(run, "failed", "2001-01-01T00:00:09Z", 1)
+        assert other.result(5) == 1
+    assert others.own_codes() == {1: -9}
+    log = scratch / "child.log"
+    log.write_text("")
+    stopped = Finished((), None, "SIGTERM", False, stopped_by_caller=True, wall_s=1.0, log=log, log_truncated=False)
+    assert own_code(stopped) == 0, "a rank that was stopped did not end of itself"
+    error = error_of_ranks(watch_ranks(scratch, 2, _Unseen(), 60.0), stopped, log, [(1, -9)])
+    assert error is not None
+    assert error.message == "rank 1 was ended by SIGKILL in phase 'start', and the others were stopped"
 
 
 @pytest.mark.parametrize(("status", "ended"), [("running", None), ("interrupted", "2001-01-01T00:00:05Z")])
