@@ -98,13 +98,11 @@ def announced(config: Config, ranks: Ranks | None, run_path: Path) -> Iterator[N
     if ranks is None:
         yield
         return
-    # What a killed run left there was ordered from ranks that are gone.
-    for old in _starts(run_path):
-        old.unlink()
     before = read_manifest(run_path).ended
     announcement = Announcement(run_path.absolute(), uuid.uuid4().hex, before)
     file = meeting_file(config, os.environ)
     file.parent.mkdir(parents=True, exist_ok=True)
+    _forget(announcement.run, file.parent)
     write_text(file, json.dumps({"run": str(announcement.run), "token": announcement.token, "before": before}))
     try:
         yield
@@ -126,6 +124,18 @@ class Announcement:
     """Of this attempt: a launch that is started once more has the same file."""
     before: str | None
     """When the run ended that is resumed: what its manifest says until there is something new."""
+
+
+def _forget(run: Path, folder: Path) -> None:
+    """Remove what an attempt that was killed has left: it was meant for ranks that are gone."""
+    for start in _starts(run):
+        start.unlink(missing_ok=True)
+    for file in folder.glob(".ranks-*.json"):
+        old = _read(file)
+        if old is not None and old.run == run:
+            for mark in _found_by(file, old):
+                mark.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> Announcement | None:

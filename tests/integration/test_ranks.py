@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,7 @@ from llm_perf_opt.stages.torch_profiler.execute import compare_ranks
 from llm_perf_opt.workload.events import EventWriter
 from llm_perf_opt.workload.job import execute
 from llm_perf_opt.workload.order import MODULE, WorkOrder, child_argv
-from tests.cli_process import llmperf
+from tests.cli_process import LLMPERF, environment, llmperf, read_json
 from tests.integration.test_child import Quiet
 from tests.tiny_models import IMAGE_TEXT, write_image_text_model
 from tests.walk.small import small
@@ -160,6 +164,49 @@ def test_images_and_recurrent_states_make_the_tokens_of_one_process(name: str, t
         assert finished.returncode == 0, finished.stderr
         made.append(Tokens.read(headline_dir(run / "direct_inference") / TOKENS))
     assert made[0] == made[1]
+
+
+@pytest.mark.campaign
+def test_a_run_on_given_ranks_that_was_killed_is_resumed_on_them(tmp_path: Path) -> None:
+    """The first rank's llmperf is killed while the model decodes: torchrun ends the other; both go on later."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps(MODELS["llama"]))
+    torchrun = [str(Path(LLMPERF).with_name("torchrun")), "--nproc-per-node", "2", "--no-python", LLMPERF]
+    words = ["infer", "model", "--prompt-tokens", str(PROMPT), "--max-new-tokens", "400", "device=cpu"]
+    words += ["infer.stop_on_eos=false", "measure.warmup=0", "measure.launches=2", "hardware.peaks=catalogue"]
+    words += ["artifacts.runs_dir=runs", "--output", "run"]
+    first = subprocess.Popen([*torchrun, *words], cwd=tmp_path, env=environment(), start_new_session=True)
+    steps = tmp_path / "run" / "tmp" / "workload" / "direct_inference" / "launch-00" / "rank-0" / "events.jsonl"
+    deadline = time.monotonic() + 120
+    while not (steps.exists() and '"step"' in steps.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (pid,) = [
+        int(folder.name)
+        for folder in Path("/proc").glob("[0-9]*")
+        if f"{LLMPERF}\0infer" in _command(folder) and f"{tmp_path}" in str(_cwd(folder)) and _rank(folder) == "0"
+    ]
+    os.kill(pid, signal.SIGKILL)
+    assert first.wait(timeout=120) != 0
+    assert read_json(tmp_path / "run" / "run.json")["status"] == "running"
+    again = [*torchrun, "run", "--resume", "run"]
+    resumed = subprocess.run(again, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240)
+    assert resumed.returncode == 0, resumed.stderr
+    assert read_json(tmp_path / "run" / "run.json")["status"] == "completed"
+    assert len(list((tmp_path / "run" / "direct_inference").glob("launch-0[01]/rank-[01]/tokens.json"))) == 4
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def _cwd(folder: Path) -> Path | None:
+    try:
+        return (folder / "cwd").readlink()
+    except OSError:
+        return None
+
+
+def _rank(folder: Path) -> str | None:
+    found = (folder / "environ").read_text(errors="replace").split("\0")
+    return next((entry.removeprefix("RANK=") for entry in found if entry.startswith("RANK=")), None)
 
 
 FAULTS = {

@@ -141,6 +141,9 @@ def test_a_run_that_was_killed_or_interrupted_is_resumed(
     scratch = scratch_dir(run, "direct_inference")
     scratch.mkdir(parents=True)
     (scratch / "start.of-ranks-that-are-gone").write_text("")
+    said = _made(tmp_path / "runs") / ".ranks-of-another-port.json"
+    said.write_text(json.dumps({"run": str(run), "token": "before", "before": None}))
+    said.with_name(f"{said.name}.before.1").write_text("")
     with ThreadPoolExecutor() as pool:
         other = following(tmp_path, pool)
         with announced(config(tmp_path), FIRST, run):
@@ -148,6 +151,7 @@ def test_a_run_that_was_killed_or_interrupted_is_resumed(
             manifest(run, "completed", "2001-01-01T00:00:09Z", 0)
         assert other.result(5) == 0
     assert len(started.orders) == 1
+    assert not list((tmp_path / "runs").iterdir())
 
 
 def test_one_with_nothing_left_ends_for_all_ranks(tmp_path: Path, started: Started) -> None:
