@@ -16,6 +16,8 @@ from llm_perf_opt.stages.torch_profiler.settings import TorchProfiler
 PART = "llm_perf_opt.stages.torch_profiler.child:profile"
 LEFT = (WORKLOAD, PROFILE, TABLES, timeline_file(), COLLECTIVES)
 """By a rank, for the comparison with the others."""
+JOINED = (PROFILE, TABLES, timeline_file())
+"""Of all ranks."""
 
 
 def plan(context: PlanContext[TorchProfiler]) -> PlannedStage:
@@ -45,8 +47,11 @@ def compare_ranks(output_dir: Path, world: int, progress: Progress) -> None:
     from llm_perf_opt.captures.ranks import RankFolder, write_ranks
 
     for folder in record_dirs(output_dir):
-        own = {rank: rank_dir(folder, rank) for rank in range(world)}
+        own = {rank: found for rank in range(world) if (found := rank_dir(folder, rank)).is_dir()}
         left = {rank: one for rank, one in own.items() if all((one / name).exists() for name in LEFT)}
+        if own and not left:  # an earlier attempt's must not pass for this one's
+            for name in JOINED:
+                (folder / name).unlink(missing_ok=True)
         if left:
             progress.update("comparing the ranks", 0, 1, 0)
             clocks: dict[str, int] = {}

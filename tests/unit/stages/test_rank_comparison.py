@@ -108,6 +108,7 @@ def test_a_rank_that_left_no_profile_is_said_to_be_missing(tmp_path: Path) -> No
 
 def test_ranks_without_profiles_leave_nothing(tmp_path: Path) -> None:
     rank_dir(tmp_path, 0).mkdir()
+    (tmp_path / "timeline.json").write_text("of an earlier attempt")
     compare_ranks(tmp_path, 2, Quiet())
     assert [path.name for path in tmp_path.iterdir()] == ["rank-0"]
 
