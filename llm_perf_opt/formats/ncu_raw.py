@@ -141,11 +141,12 @@ def read_results(page: RawPage, asked: Sequence[str] = (), most: int = 0) -> tup
 def has_value(value: Value) -> bool:
     """Whether a cell says anything."""
     if isinstance(value, str):
-        return value.strip() not in NO_VALUE
+        return value.strip().lower() not in NO_VALUE
     return value is not None and not math.isnan(value)
 
 
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})*(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|inf(inity)?)", re.IGNORECASE | re.ASCII)
 _COMMAS = re.compile(r"[-+]?(?=[.,]*\d)[\d.]*(,[\d.]*)+(e[-+]?\d+)?", re.IGNORECASE)
 
 
@@ -166,10 +167,9 @@ def number(value: Value) -> float | None:
                 "export it again from its report, and leave the CSV as it is",
             )
         return None
-    try:
-        return float(value.replace(",", ""))
-    except ValueError:
-        return None
+    plain = value.replace(",", "").strip()
+    # Python reads `1_0`, digits of other scripts and `+nan` as numbers too.
+    return float(plain) if _NUMBER.fullmatch(plain) else None
 
 
 MOST_PCT = 105.0

@@ -35,6 +35,7 @@ VALUES = st.none() | st.floats() | st.integers(0, 2**64 - 1) | TEXTS
 @example([{0: float("nan"), 1: 2**64 - 1, 2: 'A "B", C'}, {0: 1e300, 1: "1,234.5", 3: "n/a"}])
 @example([{0: 0.1, 1: float("inf"), 2: ""}])
 @example([{0: ",", 1: "-,.,", 2: ",e5"}])
+@example([{0: "NAN", 1: "+nan", 2: "1_0"}])
 def test_what_is_read_of_a_report_is_what_its_page_says(
     tmp_path_factory: pytest.TempPathFactory, metrics: list[dict[int, int | float | str | None]]
 ) -> None:

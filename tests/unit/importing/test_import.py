@@ -203,11 +203,32 @@ def test_a_kernel_table(tmp_path: Path) -> None:
     assert (facts.path / "nsys" / "summary_cuda_gpu_kern_sum.csv").read_text().endswith(TABLE)
 
 
-@pytest.mark.parametrize("row", ["1,2,3", "a,b,c,d,e,f,g,h,name", "1,nan,1,1,1,1,1,1,x", "1,inf,1,1,1,1,1,1,x"])
-def test_a_broken_row_of_a_kernel_table_is_shown(row: str) -> None:
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ("1,2,3", "3 columns in place of 9"),
+        ("a,b,c,d,e,f,g,h,name", "Time (%) is no number"),
+        ("1,nan,1,1,1,1,1,1,x", "Total Time (ns) is no whole number"),
+        ("1,inf,1,1,1,1,1,1,x", "Total Time (ns) is no whole number"),
+        ("1,-4,1,4,4,4,4,0,x", "Total Time (ns) is no whole number"),
+        ("1,4.5,1,4,4,4,4,0,x", "Total Time (ns) is no whole number"),
+        ("1,4,1.5,4,4,4,4,0,x", "Instances is no whole number"),
+        ("1,4,1,4_0,4,4,4,0,x", "Avg (ns) is no number"),
+        ("1,4,1,nan,4,4,4,0,x", "Avg (ns) is no number"),
+        ('1,"1,5",1,4,4,4,4,0,x', "Total Time (ns) is no whole number"),
+        ('"1,5",4,1,4,4,4,4,0,x', "Time (%) is no number"),
+        ("101,4,1,4,4,4,4,0,x", "more than all"),
+        ("1,4,0,4,4,4,4,0,x", "without a name or launches"),
+        ("1,4,1,4,4,4,4,0,", "without a name or launches"),
+        ("1,400,2,4,4,4,4,0,x", "cannot be of the same launches"),
+        ("1,8,2,4,9,4,4,0,x", "cannot be of the same launches"),
+    ],
+)
+def test_a_broken_row_of_a_kernel_table_is_refused_by_line_and_column(row: str, what: str) -> None:
     with pytest.raises(StageError, match="line 2 of the kernel table") as raised:
         read_summary([TABLE.splitlines()[0] + "\n", row + "\n"])
-    assert row in raised.value.message
+    assert what in raised.value.message
+    assert row.replace('"', "") in raised.value.message
     with pytest.raises(StageError, match="no table"):
         read_summary(["nothing\n"])
 
