@@ -23,7 +23,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Recorded traces shrink 10 to 20 times; a file that unfolds far more was made to fill memory or disks.
 MOST_TIMES_LARGER = 200
 ALWAYS_ALLOWED_BYTES = 256 << 20
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 1 << 20
 # There is never so much text without the end of an event in it.
 MOST_BETWEEN_EVENTS_BYTES = 64 << 20
 _LONGEST_PLACE = 256
