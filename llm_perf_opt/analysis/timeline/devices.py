@@ -133,7 +133,7 @@ def ranked(sorted_values: Int, share: float) -> int:
 def _launch_statistics(state: State, rows: Int) -> LaunchStatistics:
     work, launches = state.events.work, state.launches
     rows = rows[launches.call[rows] != NONE]
-    called, started = np.sort(launches.start_ns[rows]), np.sort(work.start_ns[rows])
+    called, started = (np.sort(times, kind="stable") for times in (launches.start_ns[rows], work.start_ns[rows]))
     queued = np.maximum(np.arange(len(rows)) - np.searchsorted(started, called, "right"), 0)
     device = work.device[rows].astype(np.int64)
     returned = launches.end_ns[rows]
