@@ -133,8 +133,9 @@ def ranked(sorted_values: Int, share: float) -> int:
 def _launch_statistics(state: State, rows: Int) -> LaunchStatistics:
     work, launches = state.events.work, state.launches
     rows = rows[launches.call[rows] != NONE]
-    called, started = (np.sort(times, kind="stable") for times in (launches.start_ns[rows], work.start_ns[rows]))
-    queued = np.maximum(np.arange(len(rows)) - np.searchsorted(started, called, "right"), 0)
+    queued = _queued(launches.start_ns[rows], work.start_ns[rows])
+    queued_mean, queued_most = float(queued.mean()) if len(rows) else 0.0, int(queued.max(initial=0))
+    del queued  # a column of all launches
     device = work.device[rows].astype(np.int64)
     returned = launches.end_ns[rows]
     # Nothing ran from the return of the call to the start of the work: nothing else was in its way.
@@ -146,9 +147,16 @@ def _launch_statistics(state: State, rows: Int) -> LaunchStatistics:
         latency_median_ns=ranked(latency, 0.5) if len(latency) else None,
         latency_p95_ns=ranked(latency, 0.95) if len(latency) else None,
         latency_launches=len(latency),
-        queued_mean=float(queued.mean()) if len(rows) else 0.0,
-        queued_most=int(queued.max(initial=0)),
+        queued_mean=queued_mean,
+        queued_most=queued_most,
     )
+
+
+def _queued(called: Int, started: Int) -> Int:
+    """How many launches had not started at each call, by the time of the calls."""
+    called, started = np.sort(called, kind="stable"), np.sort(started, kind="stable")
+    before = np.searchsorted(started, called, "right")
+    return np.maximum(np.arange(len(called)) - before, 0)
 
 
 def phase_times(state: State, phases: Phases) -> list[PhaseTime]:
