@@ -145,7 +145,7 @@ def union_by_group(state: State, thread: Int, group: Int, start: Int, end: Int) 
 
 def range_table(state: State) -> list[RangeTime]:
     """Ranges by falling kernel time, then name."""
-    ranges, names, work = state.events.ranges, state.events.names, state.events.work
+    names, work = state.events.names, state.events.work
     mine = state.nested
     if not len(mine):
         return []
