@@ -72,7 +72,7 @@ _API_VERSION = re.compile(r"(?:_v\d+)?(?:_ptds|_ptsz)?$")
 
 _START, _END = Column("start", ABSENT, needed=True), Column("end", ABSENT, needed=True)
 _WHERE = (_START, _END, Column("deviceId", small=True), Column("streamId"), Column("globalPid"))
-_CORRELATION = Column("correlationId")
+_CORRELATION = Column("correlationId", small=True)
 
 
 def read_events(path: Path) -> Events:
@@ -211,7 +211,7 @@ class _Export:
         return _Part(table, kind, *where, correlation, found["globalPid"], found)
 
     def _calls(self) -> list[Int]:
-        columns = [_START, _END, Column("globalTid"), Column("correlationId"), Column("nameId", small=True)]
+        columns = [_START, _END, Column("globalTid"), _CORRELATION, Column("nameId", small=True)]
         gaps = self.reader.missing(RUNTIME, columns)
         if RUNTIME in self.reader.tables and gaps:
             self._gap(RUNTIME, gaps)
