@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Int: TypeAlias = NDArray[Any]
-PAGES_AT_ONCE = 256
-"""A MiB: what is made of it stays in the caches."""
+BLOCK_BYTES = 1 << 20
+"""What is made of so much at once stays in the caches."""
 DEEPEST = 20
 _LEAF, _INTERIOR = 0x0D, 0x05
 _NULL, _ZERO, _ONE = 0, 8, 9
@@ -176,8 +176,8 @@ def rows_in_pages(file: BinaryIO, root: int, wanted: Sequence[Stored]) -> Iterat
             file.seek((int(level[0]) - 1) * page_bytes)
             if file.read(1)[0] == _LEAF:
                 break
-            level = np.concatenate([_children(raw, page_bytes, usable) for raw in _pages(file, level, page_bytes, 1)])
-        for raw in _pages(file, level, page_bytes, PAGES_AT_ONCE):
+            level = _below(file, level, page_bytes, usable, last)
+        for raw in _pages(file, level, page_bytes, BLOCK_BYTES // page_bytes):
             yield _Block(raw, page_bytes, usable).columns(wanted)
     except IndexError:  # a place outside the block
         raise UnlikeError from None
@@ -195,6 +195,17 @@ def _pages(file: BinaryIO, pages: Int, page_bytes: int, at_once: int) -> Iterato
         raw = b"".join(parts)
         _check(len(raw) == len(some) * page_bytes)
         yield raw
+
+
+def _below(file: BinaryIO, level: Int, page_bytes: int, usable: int, most: int) -> Int:
+    """The pages below all of these, of which there are no more than the file has."""
+    found: list[Int] = []
+    count = 0
+    for page in _pages(file, level, page_bytes, 1):
+        found.append(_children(page, page_bytes, usable))
+        count += len(found[-1])
+        _check(count <= most)
+    return np.concatenate(found)
 
 
 def _children(page: bytes, page_bytes: int, usable: int) -> Int:
