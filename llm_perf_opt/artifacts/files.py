@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import os
 import re
@@ -11,7 +10,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 from llm_perf_opt.errors import MissingError, StageError
 from llm_perf_opt.opening import open_file
@@ -92,11 +91,10 @@ def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
         file.write(text.encode(errors="backslashreplace"))
 
 
-def copy_file(source: Path, target: Path, *, pack: bool = False, clean: Callable[[Path], None] = lambda _: None) -> str:
+def copy_file(source: Path, target: Path, *, clean: Callable[[Path], None] = lambda _: None) -> str:
     """Copy a file's contents, whole or not at all, and return their hex sha256; a link is followed.
 
     Args:
-        pack: write the copy as gzip, unless it is that already; the digest is that of the source.
         clean: takes out of the copy what is not to be kept, before it has its name; where that raises, there is none.
 
     Raises:
@@ -109,23 +107,10 @@ def copy_file(source: Path, target: Path, *, pack: bool = False, clean: Callable
     except OSError as error:
         raise MissingError(f"{source} cannot be read: {error.strerror}", "name a file that can be read") from error
     with reader, writing(target), replacing(target, clean) as file:
-        block = reader.read(COPIED_AT_ONCE_BYTES)
-        pack = pack and not block.startswith(GZIP_MAGIC)
-        with _packed(file, pack) as writer:
-            while block:
-                digest.update(block)
-                writer.write(block)
-                block = reader.read(COPIED_AT_ONCE_BYTES)
+        while block := reader.read(COPIED_AT_ONCE_BYTES):
+            digest.update(block)
+            file.write(block)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _packed(file: BinaryIO, pack: bool) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    if not pack:
-        yield file
-        return
-    with gzip.GzipFile(fileobj=file, filename="", mode="wb", compresslevel=3, mtime=0) as packed:
-        yield packed
 
 
 def sha256_of(path: Path) -> str:

@@ -92,7 +92,7 @@ def range_facts(events: Events) -> list[NvtxRange]:
     keys, group = factorized(((ranges.domain.astype(np.int64) + 1) * len(names) + ranges.name) * 4 + kinds)
     ended = ranges.end_ns != ABSENT
     length = np.where(ended, ranges.end_ns - ranges.start_ns, 0)
-    columns = (keys, sums(group, len(keys)), sums(group, len(keys), ~ended), sums(group, len(keys), length))
+    columns = (keys, sums(group, len(keys)), sums(group[~ended], len(keys)), sums(group, len(keys), length))
     found = [
         NvtxRange(
             name=names[key // 4 % len(names)],

@@ -23,7 +23,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Recorded traces shrink 10 to 20 times; a file that unfolds far more was made to fill memory or disks.
 MOST_TIMES_LARGER = 200
 ALWAYS_ALLOWED_BYTES = 256 << 20
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 1 << 20
 # There is never so much text without the end of an event in it.
 MOST_BETWEEN_EVENTS_BYTES = 64 << 20
 _LONGEST_PLACE = 256
@@ -41,8 +41,8 @@ Tell = Callable[[int, int], None]
 """Is told how many bytes of a file were read, and how many there are."""
 
 
-def _silent(_done: int, _size: int) -> None:
-    return
+def silent(_done: int, _size: int) -> None:
+    """Tells nobody."""
 
 
 def looks_like_trace(start: bytes) -> bool:
@@ -81,7 +81,7 @@ def holds(path: Path, text: bytes) -> bool:
     return False
 
 
-def unpacked(path: Path, at_once_bytes: int, named: Path | None = None, tell: Tell = _silent) -> Iterator[bytes]:
+def unpacked(path: Path, at_once_bytes: int, named: Path | None = None, tell: Tell = silent) -> Iterator[bytes]:
     """All of a file, unpacked where it is gzip, up to the bound on what a trace unfolds to.
 
     Args:
@@ -132,7 +132,7 @@ Decoder = Callable[[bytes], Any]
 class Pieces:
     """The events of a trace, piece by piece, and what stands around them."""
 
-    def __init__(self, path: Path, decode_events: Decoder, decode_rest: Decoder, tell: Tell = _silent) -> None:
+    def __init__(self, path: Path, decode_events: Decoder, decode_rest: Decoder, tell: Tell = silent) -> None:
         """Both decoders are given balanced JSON: a list of events, the object around it without them."""
         self.path = path
         self._tell = tell
@@ -276,7 +276,7 @@ class _Places:
 class _Unpacked:
     """The text of a file, unpacked where it is gzip, up to a bound."""
 
-    def __init__(self, file: IO[bytes], size: int, tell: Tell = _silent) -> None:
+    def __init__(self, file: IO[bytes], size: int, tell: Tell = silent) -> None:
         self._file, self._size, self._tell = file, size, tell
         packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)

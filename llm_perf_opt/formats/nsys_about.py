@@ -44,7 +44,7 @@ def said_rank(path: Path) -> tuple[int | None, int | None]:
     they are not, or the file cannot be read."""
     try:
         with contextlib.closing(open_database(path)) as connection:
-            ranks = _ranks(_pairs(TableReader(connection), "META_DATA_CAPTURE"))
+            ranks = _ranks(_pairs(TableReader(path, connection), "META_DATA_CAPTURE"))
     except (sqlite3.Error, OSError, UnicodeDecodeError):
         return None, None  # said when it is read
     return ranks.get("RANK"), ranks.get("WORLD_SIZE")

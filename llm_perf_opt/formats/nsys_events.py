@@ -60,8 +60,6 @@ PUSH_POP_TYPES, START_END_TYPES, DOMAIN_CREATE = (59, 70), (60, 71), 75
 UNPAIRED_TYPES = (35, 36, 37, 38)
 PROCESS_BITS = 24
 """A serialized GlobalId: the thread in the low bits, the process above it."""
-TYPES = 1 << 10
-"""More than ENUM_NSYS_EVENT_TYPE has."""
 INLINE = -2
 """In place of the StringId of a range whose text stands in its row."""
 GRAPH_NAME = "[CUDA graph]"
@@ -74,7 +72,7 @@ _API_VERSION = re.compile(r"(?:_v\d+)?(?:_ptds|_ptsz)?$")
 
 _START, _END = Column("start", ABSENT, needed=True), Column("end", ABSENT, needed=True)
 _WHERE = (_START, _END, Column("deviceId", small=True), Column("streamId"), Column("globalPid"))
-_CORRELATION = Column("correlationId")
+_CORRELATION = Column("correlationId", small=True)
 
 
 def read_events(path: Path) -> Events:
@@ -98,7 +96,7 @@ def read_kernels(path: Path) -> Events:
 def _read(path: Path, read: Callable[[_Export], Events]) -> Events:
     try:
         with contextlib.closing(open_database(path)) as connection:
-            reader = TableReader(connection)
+            reader = TableReader(path, connection)
             if reader.tables.isdisjoint({"StringIds", "META_DATA_EXPORT", "EXPORT_META_DATA"}):
                 raise StageError(f"{path} is an SQLite file, but no export of nsys", "name an export of nsys")
             return read(_Export(reader))
@@ -213,7 +211,7 @@ class _Export:
         return _Part(table, kind, *where, correlation, found["globalPid"], found)
 
     def _calls(self) -> list[Int]:
-        columns = [_START, _END, Column("globalTid"), Column("correlationId"), Column("nameId", small=True)]
+        columns = [_START, _END, Column("globalTid"), _CORRELATION, Column("nameId", small=True)]
         gaps = self.reader.missing(RUNTIME, columns)
         if RUNTIME in self.reader.tables and gaps:
             self._gap(RUNTIME, gaps)
@@ -245,19 +243,19 @@ class _Export:
         if gaps:
             self._gap(RANGES, gaps)
             return []
-        inline = "text" in self.reader.columns_of(RANGES)
-        id_cell = "textId" if "textId" in self.reader.columns_of(RANGES) else str(NONE)
-        text = f"CASE WHEN text IS NULL THEN {id_cell} ELSE {INLINE} END"
         columns = [
             _START,
             _END,
             Column("globalTid"),
-            Column("text", NONE, expression=text, small=True) if inline else Column("textId", small=True),
-            self._type_and_domain(),
+            Column("textId", NONE, small=True),
+            Column("eventType", needed=True, small=True),
+            Column("domainId", 0, needed=True, small=True),
+            Column("text", 0, presence=True),
         ]
-        start, end, thread, name, kinds = self.reader.read(RANGES, columns)
-        kind = kinds % TYPES
-        rows = [start, end, thread, kinds // TYPES, name, kind]
+        start, end, thread, name, kind, domain, has_text = self.reader.read(RANGES, columns)
+        name[has_text != 0] = INLINE
+        rows = [start, end, thread, domain, name, kind]
+        del has_text
         unpaired = int(np.isin(kind, UNPAIRED_TYPES).sum())
         if unpaired:
             self.notes.append(Note("NVTX events that are stored as single pushes and pops are not read", unpaired))
@@ -276,15 +274,6 @@ class _Export:
         plain = _RangePart(*(column[~in_rows] for column in rows[:6]))
         inlined = _RangePart(*(column[in_rows] for column in rows))
         return [part for part in (plain, inlined) if len(part.start)]
-
-    def _type_and_domain(self) -> Column:
-        """One number for two columns: most of the time of reading goes into making numbers for Python."""
-        if "domainId" not in self.reader.columns_of(RANGES):
-            return Column("eventType", small=True)
-        whole = "typeof(eventType) = 'integer' AND typeof(domainId) IN ('integer', 'null')"
-        number = f"eventType + {TYPES} * ifnull(domainId, 0)"
-        expression = f"CASE WHEN {whole} THEN {number} ELSE 'neither' END"
-        return Column("eventType", expression=expression, small=True, label="eventType or domainId")
 
     def _inline_names(self) -> Int:
         """The names of the ranges whose texts stand in the rows, in their order."""

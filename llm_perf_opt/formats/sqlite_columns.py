@@ -1,29 +1,36 @@
 """Columns of SQLite tables as arrays of whole numbers, read in chunks.
 
 SQLite does not check types: a column that is declared INTEGER may hold text, fractions and blobs. Values that are no
-whole number are never converted; they are counted by table and column.
+whole number are never converted; they are counted by table and column. Tables without any such value, which is what
+nsys writes, are read from the pages of the file; the others, and those with a condition, by SQLite.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_perf_opt.formats.sqlite_pages import Stored, UnlikeError, rows_in_pages
+from llm_perf_opt.opening import open_file
+
 CHUNK_ROWS = 4_096
 SMALL = 2**31 - 1
 
 Int = NDArray[Any]
-"""Whole numbers of 32 or 64 bits."""
+"""Whole numbers."""
+_FRACTIONS = re.compile("REAL|FLOA|DOUB", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +41,26 @@ class Column:
         name: as the table calls it; where it has none, every row has `default`.
         default: in place of NULL.
         needed: rows without a whole number here are left out; elsewhere they get `default`.
-        expression: what to read instead of the column itself, which has to be there all the same.
         small: fits into 32 bits.
-        label: what notes call it.
+        presence: 1 where it is not NULL, whatever it holds; else 0.
     """
 
     name: str
     default: int = -1
     needed: bool = False
-    expression: str = ""
     small: bool = False
-    label: str = ""
+    presence: bool = False
 
     def cell(self) -> str:
-        return f"ifnull({self.expression or quoted(self.name)}, {self.default})"
+        name = quoted(self.name)
+        return f"{name} IS NOT NULL" if self.presence else f"ifnull({name}, {self.default})"
 
 
 @dataclass
 class TableReader:
-    """Reads tables of one database, and keeps count of what was wrong."""
+    """Reads tables of one database that nobody writes, and keeps count of what was wrong."""
 
+    path: Path
     connection: sqlite3.Connection
     malformed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(table, column) → values that are no whole number."""
@@ -80,20 +87,41 @@ class TableReader:
         stored = [column for column in columns if column.name in there]
         if not stored:
             return [np.empty(0, np.int64) for _ in columns]
-        query = f"SELECT {', '.join(column.cell() for column in stored)} FROM {quoted(table)}"
-        query += f" WHERE {where}" if where else ""
-        parts: dict[str, list[Int]] = {column.name: [] for column in stored}
-        rows = 0
-        with _uncollected():
-            for chunk in _chunks(self.connection.execute(query)):
-                for column, values in zip(stored, self._checked(chunk, table, stored).T, strict=True):
-                    parts[column.name].append(_fitting(values, column))
-                rows += len(values)
+        try:
+            rows, parts = _gathered(self._from_pages(table, stored, where), stored)
+        except UnlikeError:
+            rows, parts = _gathered(self._from_sqlite(table, stored, where), stored)
         found = []
         for column in columns:
-            chunks = parts.pop(column.name, None)  # one column at a time is held twice
+            chunks = parts.pop(column, None)  # one column at a time is held twice
             found.append(np.full(rows, column.default, np.int64) if chunks is None else _joined(chunks))
         return found
+
+    def _from_pages(self, table: str, columns: Sequence[Column], where: str) -> Iterator[Sequence[Int]]:
+        """Raise UnlikeError where the schema or the rows need SQLite."""
+        wanted = [self._place(table, column) for column in columns]
+        query = "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = ?"
+        root = self.connection.execute(query, (table,)).fetchone()
+        if where or not root or not root[0]:  # a virtual table has no page
+            raise UnlikeError
+        with open_file(self.path) as file:
+            yield from rows_in_pages(file, root[0], wanted)
+
+    def _place(self, table: str, column: Column) -> Stored:
+        for place, name, declared, _, _, key, hidden in self.connection.execute(f"PRAGMA table_xinfo({quoted(table)})"):
+            # Values of an INTEGER PRIMARY KEY and of a generated column stand elsewhere; REAL makes fractions of them.
+            if hidden or (name == column.name and (key or _FRACTIONS.search(declared))):
+                raise UnlikeError
+            if name == column.name:
+                return Stored(place, column.default, column.presence)
+        raise UnlikeError
+
+    def _from_sqlite(self, table: str, columns: Sequence[Column], where: str) -> Iterator[Sequence[Int]]:
+        query = f"SELECT {', '.join(column.cell() for column in columns)} FROM {quoted(table)}"
+        query += f" WHERE {where}" if where else ""
+        with _uncollected():
+            for chunk in _chunks(self.connection.execute(query)):
+                yield list(self._checked(chunk, table, columns).T)
 
     def _checked(self, rows: list[tuple[Any, ...]], table: str, columns: Sequence[Column]) -> Int:
         try:
@@ -111,10 +139,21 @@ class TableReader:
             if isinstance(value, int):
                 cells.append(value)
                 continue
-            self.malformed[table, column.label or column.name] += 1
+            self.malformed[table, column.name] += 1
             whole = whole and not column.needed
             cells.append(column.default)
         return cells if whole else None
+
+
+def _gathered(chunks: Iterator[Sequence[Int]], columns: Sequence[Column]) -> tuple[int, dict[Column, list[Int]]]:
+    """How many rows there are, and the chunks of each column."""
+    rows = 0
+    parts: dict[Column, list[Int]] = {column: [] for column in columns}
+    for chunk in chunks:
+        for column, values in zip(columns, chunk, strict=True):
+            parts[column].append(_fitting(values, column))
+        rows += len(chunk[0])
+    return rows, parts
 
 
 def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:

@@ -42,13 +42,11 @@ class Item:
         of_file = (Path(file.source), file.kind, file.what, file.size_bytes, file.gpu)
         return cls(*of_file, sha256=file.sha256, stored=stored, rank=file.rank)
 
-    def copy(
-        self, target: Path, progress: Progress, *, pack: bool = False, clean: Callable[[Path], None] = lambda _: None
-    ) -> bool:
-        """Copy its contents to `target`, `clean`ed before they are there; whether that worked."""
+    def copy(self, target: Path, progress: Progress, copy: Callable[[Path, Path], str] = copy_file) -> bool:
+        """Have `copy` write the file to `target` and give its hex sha256; whether that worked."""
 
         def action() -> None:
-            self.sha256 = copy_file(self.source, target, pack=pack, clean=clean)
+            self.sha256 = copy(self.source, target)
             self.stored = target
 
         progress.update(f"copying {self.source.name}", 0, 1, 0)

@@ -39,6 +39,8 @@ CASES = (
         10,
         800,
     ),
+    # Takes minutes to generate.
+    Case("import, 10 M kernels and launches", lambda path: nsys_export(path, 10_000_000), ("-q", "import"), 40, 2048),
     Case("import, trace of 489,000 events", lambda path: torch_trace(path, 489_000), ("-q", "import"), 2.5, 600),
     Case("import, 64 ranks of 54 MB", lambda path: torch_ranks(path, 64, 206_000), ("-q", "import"), 100, 300),
 )

@@ -65,7 +65,7 @@ HEAVY = {"torch", "transformers", "numpy", "pyarrow", "rich", "tokenizers", "PIL
 IN_THE_CHILD = re.compile(r"workload/|analysis/traced|stages/\w+/child\w*\.py")
 # Modules of the time line, which only commands that read a capture import, and not at their start.
 IN_COLUMNS = re.compile(
-    r"records/(columns|factor)\.py|analysis/timeline/|formats/(nsys_events|nsys_about|nsys_counters|nsys_graphs|sqlite_columns|torch_events)\.py"
+    r"records/(columns|factor)\.py|analysis/timeline/|formats/(nsys_events|nsys_about|nsys_counters|nsys_graphs|sqlite_columns|sqlite_pages|torch_events)\.py"
     r"|captures/(timeline|trace|kernel_choice|ranks|nsys_ranks|nsys_reports)\.py"
 )
 # What importing a stage's own file, which the configuration does, may import.

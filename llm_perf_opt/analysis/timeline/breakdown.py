@@ -212,7 +212,7 @@ def _gaps(events: Events, launches: Launches, busy: Cover, rows: Int, devices: i
     each = np.arange(devices, dtype=np.int32)
     owners = np.append(each, device)  # one gap before each busy time, and one after the last
     starts = np.append(np.full(devices, first), busy.ends % packing.span + first)
-    order = np.lexsort((starts, owners))
+    order = ordered(packing.pack(owners, starts))
     owners, starts = owners[order], starts[order]
     final = np.append(owners[1:] != owners[:-1], True)[: len(owners)]
     ends = np.where(final, last, 0)

@@ -28,6 +28,7 @@ from llm_perf_opt.records.device_timeline import (
 )
 from llm_perf_opt.records.factor import factorized, ranks
 
+LAUNCHES_AT_ONCE = 1 << 18
 LONGEST_GAPS = 20
 MOST_DOINGS = 20
 LOOKS = 101
@@ -133,22 +134,39 @@ def ranked(sorted_values: Int, share: float) -> int:
 def _launch_statistics(state: State, rows: Int) -> LaunchStatistics:
     work, launches = state.events.work, state.launches
     rows = rows[launches.call[rows] != NONE]
-    called, started = np.sort(launches.start_ns[rows]), np.sort(work.start_ns[rows])
-    queued = np.maximum(np.arange(len(rows)) - np.searchsorted(started, called, "right"), 0)
-    device = work.device[rows].astype(np.int64)
-    returned = launches.end_ns[rows]
-    # Nothing ran from the return of the call to the start of the work: nothing else was in its way.
-    free = state.time.busy.within(device, launches.start_ns[rows], work.start_ns[rows]) == 0
-    free &= work.start_ns[rows] >= returned
-    latency = np.sort((work.start_ns[rows] - launches.start_ns[rows])[free])
+    queued = _queued(launches.start_ns[rows], work.start_ns[rows])
+    queued_mean, queued_most = float(queued.mean()) if len(rows) else 0.0, int(queued.max(initial=0))
+    del queued  # a column of all launches
+    parts = [
+        _latencies(state, rows[first : first + LAUNCHES_AT_ONCE]) for first in range(0, len(rows), LAUNCHES_AT_ONCE)
+    ]
+    latency = np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
     return LaunchStatistics(
         launches=len(rows),
         latency_median_ns=ranked(latency, 0.5) if len(latency) else None,
         latency_p95_ns=ranked(latency, 0.95) if len(latency) else None,
         latency_launches=len(latency),
-        queued_mean=float(queued.mean()) if len(rows) else 0.0,
-        queued_most=int(queued.max(initial=0)),
+        queued_mean=queued_mean,
+        queued_most=queued_most,
     )
+
+
+def _latencies(state: State, rows: Int) -> Int:
+    """From the call to the start, of the launches that found nothing in their way."""
+    started, called = state.events.work.start_ns[rows], state.launches.start_ns[rows]
+    device = state.events.work.device[rows].astype(np.int64)
+    # Nothing ran from the call to the start of the work, which began when the call had returned.
+    free = state.time.busy.within(device, called, started) == 0
+    free &= started >= state.launches.end_ns[rows]
+    found: Int = (started - called)[free]
+    return found
+
+
+def _queued(called: Int, started: Int) -> Int:
+    """How many launches had not started at each call, by the time of the calls."""
+    called, started = np.sort(called, kind="stable"), np.sort(started, kind="stable")
+    queued: Int = np.arange(len(called)) - np.searchsorted(started, called, "right")
+    return np.maximum(queued, 0, out=queued)
 
 
 def phase_times(state: State, phases: Phases) -> list[PhaseTime]:

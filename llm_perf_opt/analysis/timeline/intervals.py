@@ -79,6 +79,8 @@ class Cover:
 
     def joined(self, other: Cover) -> Cover:
         """What either covers; both have one packing."""
+        if not len(self.starts) or not len(other.starts):
+            return other if len(other.starts) else self
         starts, ends = np.append(self.starts, other.starts), np.append(self.ends, other.ends)
         return self._merged(self.packing, starts, ends)
 

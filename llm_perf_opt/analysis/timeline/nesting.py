@@ -34,8 +34,6 @@ class _Layer:
     """Of those that last."""
     opened: Positions
     """Lasting ranges up to and with each."""
-    by_depth: Positions
-    """Positions by (depth, position)."""
     depth_keys: Int
     """depth × number of ranges + position, sorted."""
 
@@ -51,7 +49,7 @@ class _Layer:
             last = np.searchsorted(self.starts, at, "right") - 1
         depth = np.where(last < 0, 0, self.opened[last]) - np.searchsorted(self.ends_sorted, at, "right")
         found = np.searchsorted(self.depth_keys, (depth - 1) * len(self.starts) + last, "right") - 1
-        inner = self.by_depth[np.maximum(found, 0)]
+        inner = self.depth_keys[np.maximum(found, 0)] % len(self.starts)
         return np.where(depth > 0, inner if self.rows is None else self.rows[inner], NONE)
 
 
@@ -173,7 +171,8 @@ def _layer(rows: Positions | None, starts: Int, ends: Int) -> tuple[_Layer, Posi
     """A layer of these ranges, and the parent of each as if they nested, by position among them."""
     # In place and in 32 bits where that does: there may be millions of ranges.
     lasting = ends > starts
-    ends_sorted = np.sort(ends if lasting.all() else ends[lasting])
+    # Ends are nearly in the order of the starts, which a stable sort makes use of.
+    ends_sorted = np.sort(ends if lasting.all() else ends[lasting], kind="stable")
     opened = np.cumsum(lasting, dtype=np.int32)
     depth = opened - lasting
     depth -= np.searchsorted(ends_sorted, starts, "right").astype(np.int32)
@@ -182,17 +181,14 @@ def _layer(rows: Positions | None, starts: Int, ends: Int) -> tuple[_Layer, Posi
     count = len(starts)
     order = np.argsort(depth.astype(np.int16) if depth.max(initial=0) < 1 << 15 else depth, kind="stable")
     positions: Positions = order.astype(np.int32)
-    keys = _keys(depth[positions], count, positions)
-    found = np.searchsorted(keys, _keys(depth - 1, count, np.arange(count, dtype=np.int32)), "right")
+    keys = depth[positions].astype(np.int64)
+    keys *= count
+    keys += positions
+    # The parent of each is the last before it that is one less deep.
+    found = np.searchsorted(keys, keys - count, "right")
     found -= 1
     np.maximum(found, 0, out=found)
-    parents = positions[found]
+    parents = np.empty(count, np.int32)
+    parents[positions] = positions[found]
     parents[depth == 0] = NONE
-    return _Layer(rows, starts, ends_sorted, opened, positions, keys), parents
-
-
-def _keys(depth: Positions, count: int, position: Positions) -> NDArray[np.int64]:
-    keys = depth.astype(np.int64)
-    keys *= count
-    keys += position
-    return keys
+    return _Layer(rows, starts, ends_sorted, opened, keys), parents

@@ -145,12 +145,11 @@ def union_by_group(state: State, thread: Int, group: Int, start: Int, end: Int) 
 
 def range_table(state: State) -> list[RangeTime]:
     """Ranges by falling kernel time, then name."""
-    ranges, names, work = state.events.ranges, state.events.names, state.events.work
+    names, work = state.events.names, state.events.work
     mine = state.nested
     if not len(mine):
         return []
-    domain, name = ranges.domain[mine], ranges.name[mine]
-    keys, group = factorized((domain.astype(np.int64) + 1) * len(names) + name if (domain != NONE).any() else name)
+    keys, group = factorized(_named(state))
     host, kernels, kernel_ns = _by_union(state, group, len(keys))
     own = np.zeros(len(keys), np.int64)
     owned = np.flatnonzero(is_kernel(state) & (state.launches.owner != NONE))
@@ -172,6 +171,14 @@ def range_table(state: State) -> list[RangeTime]:
     return sorted(table, key=lambda row: (-row.kernel_ns, -row.host_ns, row.name, row.domain or ""))
 
 
+def _named(state: State) -> Int:
+    """A number for the name and domain of each of the nested ranges."""
+    ranges, mine = state.events.ranges, state.nested
+    if not (ranges.domain != NONE).any():
+        return ranges.name[mine]
+    return (ranges.domain[mine].astype(np.int64) + 1) * len(state.events.names) + ranges.name[mine]
+
+
 def _by_union(state: State, group: Int, groups: int) -> tuple[Int, Int, Int]:
     """Of each group of the nested ranges the time that it covers, and the kernels launched in it with their time.
 
@@ -183,14 +190,16 @@ def _by_union(state: State, group: Int, groups: int) -> tuple[Int, Int, Int]:
     found = np.zeros((3, groups), np.int64)
     launched = _Launched(state)
     ends = np.cumsum(sums(pair, len(pairs)))
+    # In groups by a sort that is linear where there are few of them; within each the rows stay in their order.
+    order = np.argsort(pair.astype(np.uint16) if len(pairs) < 1 << 16 else pair, kind="stable").astype(np.int32)
     first = 0
     while first < len(pairs):
         before = int(ends[first - 1]) if first else 0
         last = max(first + 1, int(np.searchsorted(ends, before + RANGES_AT_ONCE, "right")))
-        rows = np.flatnonzero((pair >= first) & (pair < last)) if last - first < len(pairs) else slice(None)
-        some = mine[rows]
-        start, end = ranges.start_ns[some], ranges.end_ns[some]
-        cover = Cover.of(Packing.over(last - first, start, end), pair[rows] - first, start, end)
+        some = order[before : ends[last - 1]]
+        rows = mine[some]
+        start, end = ranges.start_ns[rows], ranges.end_ns[rows]
+        cover = Cover.of(Packing.over(last - first, start, end), pair[some] - first, start, end)
         span, low = cover.packing.span, cover.packing.first
         owner = pairs[first + cover.starts // span]
         thread, of_key = (owner % threads, owner // threads) if threads > 1 else (np.zeros_like(owner), owner)

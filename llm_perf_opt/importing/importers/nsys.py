@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from llm_perf_opt.artifacts.files import writing
+from llm_perf_opt.artifacts.files import copy_file, writing
 from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, NSYS_OUTPUT, export_log
 from llm_perf_opt.captures.environments import drop_environments
 from llm_perf_opt.captures.nsys import nsys_capture, write_capture
@@ -99,7 +99,7 @@ def _bring_in(capture: dict[str, Item], target: Path, log: Path, progress: Progr
     report, export = capture.get(REPORT), capture.get(EXPORT)
     copied = report is not None and report.copy(Path(f"{target}.nsys-rep"), progress)
     if export is not None:
-        export.copy(Path(f"{target}.sqlite"), progress, clean=lambda copy: _clean(copy, export))
+        export.copy(Path(f"{target}.sqlite"), progress, partial(copy_file, clean=lambda copy: _clean(copy, export)))
         return export
     assert report is not None
     if copied:

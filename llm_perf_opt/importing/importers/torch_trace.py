@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from llm_perf_opt.artifacts.files import copy_file
 from llm_perf_opt.artifacts.layout import CAPTURE_TRACE, COLLECTIVES, PROFILE, TABLES, TRACE, rank_dir, timeline_file
 from llm_perf_opt.captures.trace_pair import TracePair, read_pair
-from llm_perf_opt.captures.trace_secrets import hide_secrets
+from llm_perf_opt.captures.trace_secrets import store_trace
 from llm_perf_opt.errors import LlmperfError, MissingError, StageError
-from llm_perf_opt.formats.json_chunks import Tell, looks_like_trace
+from llm_perf_opt.formats.json_chunks import Tell, looks_like_trace, silent
 from llm_perf_opt.formats.torch_job import job_of
 from llm_perf_opt.importing.grouping import number_ranks
 from llm_perf_opt.importing.importer import ImportContext, Importer, PhaseRule
@@ -36,8 +34,8 @@ def read(context: ImportContext) -> Outcome:
     pair = _pair(context)
     item = next(item for item in context.items if pair is None or item.source == pair.replay)
 
-    def cleaning(item: Item) -> Callable[[Path], None]:
-        return partial(_clean, source=item.source, notes=notes, progress=progress)
+    def store(source: Path, target: Path) -> str:
+        return _store(source, target, notes, telling(progress, f"copying {source.name}"))
 
     def extract() -> None:
         from llm_perf_opt.captures.trace import write_profile
@@ -50,8 +48,8 @@ def read(context: ImportContext) -> Outcome:
         notes.extend(profile.notes)
 
     for other in (other for other in context.items if other is not item):
-        other.copy(folder / CAPTURE_TRACE, progress, pack=True, clean=cleaning(other))
-    if item.copy(folder / TRACE, progress, pack=True, clean=cleaning(item)):
+        other.copy(folder / CAPTURE_TRACE, progress, store)
+    if item.copy(folder / TRACE, progress, store):
         progress.update(f"reading {item.source.name}", 0, 1, 0)
         item.attempt(extract)
     return outcome_of(context.items, Outcome(status="completed", reason=" ".join(notes) or None))
@@ -80,11 +78,11 @@ def telling(progress: Progress, what: str) -> Tell:
     return tell
 
 
-def _clean(copy: Path, source: Path, notes: list[str], progress: Progress | None = None) -> None:
-    tell = None if progress is None else telling(progress, f"looking for secrets in {source.name}")
-    hidden = hide_secrets(copy, source, tell)
+def _store(source: Path, target: Path, notes: list[str], tell: Tell = silent) -> str:
+    sha256, hidden = store_trace(source, target, tell)
     if hidden:
         notes.append(f"{hidden} value(s) under names of secrets are hidden in the stored trace.")
+    return sha256
 
 
 @dataclass(frozen=True)
@@ -114,9 +112,7 @@ def read_rank(rank: RankToRead) -> RankRead:
     notes: list[str] = []
     sha256 = None
     try:
-        sha256 = copy_file(
-            rank.source, rank.folder / TRACE, pack=True, clean=partial(_clean, source=rank.source, notes=notes)
-        )
+        sha256 = _store(rank.source, rank.folder / TRACE, notes)
         write_rank(read_events(rank.source), rank.folder, rank.source.name, rank.rules, rank.gpu)
     except LlmperfError as error:
         return RankRead(sha256, tuple(notes), error)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_perf_opt.captures import trace_secrets
-from llm_perf_opt.captures.trace_secrets import hide_secrets
+from llm_perf_opt.captures.trace_secrets import hide_secrets, store_trace
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.formats import json_chunks
 from tests.unit.timeline.example import EVENTS
@@ -85,3 +88,31 @@ def test_each_name_is_looked_for_where_it_stands_alone(tmp_path: Path) -> None:
     for name in ("credentials", "AWS_CREDENTIAL", "my_apikey", "passphrase"):
         assert hide_secrets(packed(tmp_path, env={name: SECRET})) == 1, name
         assert hide_secrets(packed(tmp_path, argv=[f"--{name}={SECRET}"])) == 1, name
+
+
+@pytest.mark.parametrize("secret", [None, SECRET])
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_what_is_stored_has_the_digest_of_its_source(tmp_path: Path, is_packed: bool, secret: str | None) -> None:
+    source, target = tmp_path / "trace", tmp_path / "run" / "trace.json.gz"
+    text = json.dumps({"traceEvents": EVENTS, "env": {"HF_TOKEN": secret or "", "pid": "y" * 5000}}).encode()
+    source.write_bytes(gzip.compress(text) if is_packed else text)
+    assert store_trace(source, target) == (hashlib.sha256(source.read_bytes()).hexdigest(), int(secret is not None))
+    stored = gzip.decompress(target.read_bytes())
+    assert stored == text.replace(SECRET.encode(), b"***")
+    assert not is_packed or secret is not None or target.read_bytes() == source.read_bytes()
+    assert [file.name for file in target.parent.iterdir()] == [target.name]
+
+
+@settings(max_examples=300)
+@given(
+    before=st.sampled_from(["", "x", '"', "my_", "HF-", "a.b."]),
+    name=st.sampled_from(trace_secrets._ENDS).flatmap(lambda end: st.sampled_from([end, end.upper(), end.title()])),
+    link=st.sampled_from(['": "', '":"', '" : "', "="]),
+)
+def test_no_name_of_a_secret_is_passed_over(before: str, name: str, link: str) -> None:
+    """What a block is searched for at once finds all that the long search finds."""
+    block = f"{before}{name}{link}{SECRET}".encode() + b'"'
+    found = list(trace_secrets._GIVEN.finditer(block.lower()))
+    assert found
+    assert trace_secrets._may_name_a_secret(block)
+    assert not trace_secrets._may_name_a_secret(block.replace(name.encode(), b"tokens"))

@@ -464,11 +464,8 @@ def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(StageError, match="No space left on device"):
             copy_file(source, tmp_path / "folder" / "copy")
     assert list((tmp_path / "folder").iterdir()) == []
-    packed = gzip.compress(b"y")
-    for content, stored in ((b"plain", b"plain"), (packed, b"y")):
-        digest = copy_file(made(tmp_path, "s", content), tmp_path / "c", pack=True)
-        assert digest == hashlib.sha256(content).hexdigest()
-        assert gzip.decompress((tmp_path / "c").read_bytes()) == stored
+    assert copy_file(source, tmp_path / "c") == hashlib.sha256(b"x" * 100).hexdigest()
+    assert (tmp_path / "c").read_bytes() == b"x" * 100
 
 
 @pytest.mark.real_data
@@ -523,4 +520,4 @@ def test_reading_a_trace_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "trace.json.gz").write_bytes(gzip.compress(text))
     plan = plan_import([tmp_path / "trace.json.gz"], tmp_path, tmp_path / "run")
     assert import_files(plan, ["llmperf"], Quiet()).manifest.status == "completed"
-    assert {"reading trace.json.gz: 100 %", "looking for secrets in trace.json.gz: 100 %"} <= set(said)
+    assert {"reading trace.json.gz: 100 %", "copying trace.json.gz: 100 %"} <= set(said)
