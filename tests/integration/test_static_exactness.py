@@ -14,7 +14,7 @@ from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
 from tests.stock_counter import stock_counter, totals
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
 PROMPT, CONTEXT = 20, 13
 FULL = StaticRequest(prompt_tokens=PROMPT, context=CONTEXT, attention_flops="full", logits="all")
 CAUSAL = StaticRequest(prompt_tokens=PROMPT, batch=3)
