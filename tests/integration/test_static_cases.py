@@ -19,7 +19,7 @@ from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.static import Phase, StaticRecord, StaticRequest
 from llm_perf_opt.workload.gguf_config import read_gguf_config, stored_in_gguf
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="session")

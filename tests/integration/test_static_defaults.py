@@ -11,7 +11,7 @@ import pytest
 from llm_perf_opt.analysis.static.description import Family
 from llm_perf_opt.analysis.static.families import every_family
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = pytest.mark.integration
 FAMILIES = tuple(family for family in every_family() if not family.remote)
 _ABSENT = object()
 

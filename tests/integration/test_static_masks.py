@@ -12,7 +12,7 @@ from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS
 from tests.tiny_models import PAST
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = pytest.mark.integration
 CONFIGS = {name: {"model_type": model_type, **config} for name, model_type, config in DECODERS}
 
 

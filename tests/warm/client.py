@@ -13,12 +13,15 @@ import sys
 from pathlib import Path
 from typing import IO
 
-MODULES = ("llm_perf_opt.workload", "llm_perf_opt.analysis.traced", "llm_perf_opt.stages.static_analysis.child")
+MODULES = (
+    *("llm_perf_opt.workload", "llm_perf_opt.analysis.traced", "llm_perf_opt.stages.static_analysis.child"),
+    "torch.distributed.run",
+)
 """What is run warm."""
 
-# What decides how torch, transformers or the loader of libraries begin; nvtx is not imported in the server.
+# What decides how torch, transformers or the loader of libraries begin. CUDA, NCCL and NVTX begin when they are used.
 _AT_IMPORT = re.compile(
-    "(ACCELERATE|CUDA|DYLD_|GLOO|GOMP|HF_|KMP_|LD_|MALLOC_|MKL_|NCCL|NVIDIA_|OMP_|PYTHON|PYTORCH|TORCH|TRANSFORMERS|TRITON|USE_)"
+    "ACCELERATE|DYLD_|GOMP|HF_|KMP_|LD_|MALLOC_|MKL_|OMP_|PYTHON|PYTORCH|TORCH(?!ELASTIC|_NCCL)|TRANSFORMERS|TRITON|USE_"
 )
 _HARMLESS = {"PYTHONPATH", "PYTHONUNBUFFERED", "TORCHINDUCTOR_CACHE_DIR", "TRANSFORMERS_OFFLINE"}
 
@@ -40,7 +43,7 @@ def conditions() -> str:
 
 def hand_over(path: str) -> None:
     """Does not return where the server took the child over."""
-    module, *arguments = sys.orig_argv[2:]
+    module, *arguments = sys.orig_argv[sys.orig_argv.index("-m") + 1 :]
     if module not in MODULES or Path(path).with_suffix(".json").read_text() != conditions():
         return
     umask = os.umask(0)

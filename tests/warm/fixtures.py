@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -36,12 +37,25 @@ def warm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | Non
         server.stdin.close()
 
 
+@contextlib.contextmanager
+def using(server: Path | None) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if server is not None:
+            patch.setenv("WARM_CHILDREN", str(server))
+            patch.setenv(MODULES, str(server.parent))
+            patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
+        yield
+
+
 @pytest.fixture(scope="module")
 def warm_children(warm_server: Path | None) -> Iterator[None]:
     """Children that run a model or trace one start with torch imported, in this module's tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        if warm_server is not None:
-            patch.setenv("WARM_CHILDREN", str(warm_server))
-            patch.setenv(MODULES, str(warm_server.parent))
-            patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
+    with using(warm_server):
+        yield
+
+
+@pytest.fixture
+def warm_child(warm_server: Path | None) -> Iterator[None]:
+    """The same in one test."""
+    with using(warm_server):
         yield

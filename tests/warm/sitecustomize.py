@@ -3,7 +3,7 @@
 import os
 import sys
 
-if os.environ.get("WARM_CHILDREN") and sys.orig_argv[1:2] == ["-m"]:
+if os.environ.get("WARM_CHILDREN") and "-m" in sys.orig_argv[1:3]:
     import client  # type: ignore[import-not-found]  # beside this file
 
     client.hand_over(os.environ["WARM_CHILDREN"])
