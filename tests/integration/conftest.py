@@ -39,6 +39,7 @@ __all__ = [
     "nvtx_recorder",
     "plain_nvtx",
     "smollm2",
+    "warm_child",
     "warm_children",
     "warm_server",
 ]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.description import Description
 from llm_perf_opt.analysis.static.families import find_family
-from llm_perf_opt.analysis.static.description import Block, Description, Vision
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
 from tests.stock_counter import stock_counter, totals
