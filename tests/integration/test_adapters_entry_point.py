@@ -12,7 +12,7 @@ import pytest
 from tests.cli_process import llmperf, read_json
 from tests.plugins import write_distribution
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "llmperf-adapter-example"
 
@@ -30,6 +30,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def before_others(site: Path) -> str:
+    """A value for PYTHONPATH."""
+    return os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def test_the_example_runs(installed: Path, tmp_path: Path) -> None:
     arguments = [
         "model.name=tiny_llama",
@@ -38,9 +43,7 @@ def test_the_example_runs(installed: Path, tmp_path: Path) -> None:
         "model.preprocess.enable=false",
     ]
     output = tmp_path / "run"
-    finished = llmperf(
-        ["infer", *arguments, "--output", str(output)], tmp_path, timeout_s=240, PYTHONPATH=str(installed)
-    )
+    finished = llmperf(["infer", *arguments, "--output", str(output)], tmp_path, PYTHONPATH=before_others(installed))
     assert finished.returncode == 0, finished.stderr
     record = read_json(output / "direct_inference" / "workload.json")
     assert record["model"]["adapter"] == "tiny_llama"
@@ -74,7 +77,7 @@ ADAPTER = Adapter(modality="text", model_config=lambda config: {"model_type": "l
         ["infer", "model.name=leaving", "dataset.prompt=Hello", "--output", "run"],
         tmp_path,
         timeout_s=120,
-        PYTHONPATH=str(site),
+        PYTHONPATH=before_others(site),
     )
     assert finished.returncode == 1, finished.stderr
     assert "direct_inference: SystemExit: 0" in finished.stderr

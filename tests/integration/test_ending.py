@@ -20,6 +20,7 @@ from llm_perf_opt.records.manifest import Manifest
 from tests import odd_stages
 from tests.cli_process import LLMPERF, environment, llmperf, read_json
 from tests.unit.importing.test_import import RAW, made
+from tests.warm.fixtures import using
 
 pytestmark = pytest.mark.integration
 
@@ -65,13 +66,13 @@ def statuses(manifest: Manifest) -> dict[str, str]:
 
 def test_runs_that_start_together_get_a_directory_each(tmp_path: Path) -> None:
     made(tmp_path, "raw.csv", RAW)
-    processes = [start(["import", "raw.csv"], tmp_path) for _ in range(24)]
+    processes = [start(["import", "raw.csv"], tmp_path) for _ in range(8)]
     outputs = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 24, outputs
+    assert [process.returncode for process in processes] == [0] * 8, outputs
     said = [stdout.splitlines()[-2].removeprefix("run directory: ") for stdout, _ in outputs]
     runs = sorted((tmp_path / "tmp" / "profile-output").iterdir())
     assert sorted(tmp_path / path for path in said) == runs
-    assert len(runs) == 24
+    assert len(runs) == 8
     for run in runs:
         assert checked(run).status == "completed"
 
@@ -246,6 +247,7 @@ def test_streams_that_are_not_there(tmp_path: Path) -> None:
     assert checked(tmp_path / "run").status == "completed"
 
 
+@pytest.mark.usefixtures("warm_child")
 def test_a_terminal_that_is_hung_up(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     env = environment()
@@ -286,14 +288,14 @@ def test_results_that_do_not_fit_are_exit_1(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(tmp_path_factory: pytest.TempPathFactory, warm_server: Path | None) -> Path:
     """A run under a strict umask, with a child."""
     folder = tmp_path_factory.mktemp("measured")
     arguments = ["run", *QUICK, "pipeline.torch_profiler.warmup_rounds=0", "--output", "run"]
     predictions = "pipeline.torch_profiler.output.prediction.enable=true"
-    subprocess.run(
-        [LLMPERF, *arguments, predictions], cwd=folder, env=environment(), umask=0o077, check=True, capture_output=True
-    )
+    command = [LLMPERF, *arguments, predictions]
+    with using(warm_server):
+        subprocess.run(command, cwd=folder, env=environment(), umask=0o077, check=True, capture_output=True)
     return folder / "run"
 
 

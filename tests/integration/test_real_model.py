@@ -10,16 +10,17 @@ import pytest
 from tests.cli_process import llmperf, read_json
 from tests.real_model import smollm2_gguf
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
 
 QUESTION = "What is the capital of France?"
 PRESET = "model/causal_lm/arch@model=causal_lm.default"
 
 
-def test_it_says_paris_and_its_work_is_counted(tmp_path: Path, smollm2: Path) -> None:
+def test_a_gguf_file_says_paris_and_its_work_is_counted(tmp_path: Path) -> None:
+    """Read as it is, which dequantizes it."""
     finished = llmperf(
         [
-            *("run", "--output", "run", PRESET, f"model.path={smollm2}", "dataset.root=null"),
+            *("run", "--output", "run", PRESET, f"model.path={smollm2_gguf()}", "dataset.root=null"),
             *(f"dataset.prompt={QUESTION}", "infer.max_new_tokens=12", "measure.repeats=2"),
             "pipeline.torch_profiler.output.prediction.enable=true",
             # Not this machine's: the ratios must be the counted work over peak and time, whatever the peak.
@@ -45,22 +46,6 @@ def test_it_says_paris_and_its_work_is_counted(tmp_path: Path, smollm2: Path) ->
     flops = 2 * weights * tokens + 2 * hidden * 49152 + layers * 4 * hidden * tokens * (tokens + 1) // 2
     for ratio, repeat in zip(metrics["prefill.mfu"]["samples"], batch["repeats"], strict=True):
         assert ratio == pytest.approx(flops / (1000e12 * repeat["prefill_ms"] / 1e3), rel=1e-9)
-
-
-def test_a_gguf_file_is_a_model(tmp_path: Path) -> None:
-    """Read as it is, which dequantizes it; the question is asked of the same weights."""
-    gguf = smollm2_gguf()
-    finished = llmperf(
-        [
-            *("infer", "--output", "run", PRESET, f"model.path={gguf}", "dataset.root=null"),
-            *(f"dataset.prompt={QUESTION}", "infer.max_new_tokens=12", "measure.repeats=1", "measure.warmup=0"),
-            "pipeline.direct_inference.output.prediction.enable=true",
-        ],
-        tmp_path,
-    )
-    assert finished.returncode == 0, finished.stderr
-    text = (tmp_path / "run" / "direct_inference" / "pred" / "predictions.jsonl").read_text()
-    assert "Paris" in json.loads(text)["text"]
 
 
 def test_prompt_files_and_a_file_list(tmp_path: Path, smollm2: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.description import Description
 from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
@@ -32,11 +35,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def traced(config: dict[str, Any], request: StaticRequest, *, deduplicate: bool = True) -> StaticRecord:
+@functools.cache
+def described(config: str, sizes: tuple[tuple[int, int], ...]) -> Description:
+    """What tracing finds of a model, once for all that is asked of it."""
     from llm_perf_opt.analysis.traced.trace import trace_description
 
-    description = trace_description(config, request.views or request.images, "here", deduplicate=deduplicate)
-    return analyze(config, request, description=description)
+    return trace_description(json.loads(config), sizes, "here")
+
+
+def traced(config: dict[str, Any], request: StaticRequest) -> StaticRecord:
+    return analyze(config, request, description=described(json.dumps(config), request.views or request.images))
 
 
 def figures(record: StaticRecord) -> dict[str, object]:

@@ -19,7 +19,7 @@ from tests.conftest import REPOSITORY
 from tests.standins import slurm as standin
 from tests.tiny_models import write_text_model
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
 STATIC = "pipeline: {torch_profiler: {enable: false}}\n"
 JOB = REPOSITORY / "docs" / "examples" / "kubernetes" / "sweep.yaml"
 

@@ -1,0 +1,48 @@
+"""Children that are forked off a process with torch imported: they are, and they end as others do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llm_perf_opt.stages.child import CHILD_ENVIRONMENT
+from tests.cli_process import environment
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("warm_child"),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="children start as ever here"),
+]
+
+
+def conditions(**extra: str) -> str:
+    """As a child of a stage finds them."""
+    command = [sys.executable, "-c", "import client; print(client.conditions(), end='')"]
+    return subprocess.run(command, env=environment(**CHILD_ENVIRONMENT, **extra), stdout=-1, text=True).stdout
+
+
+def test_a_child_of_a_stage_finds_the_conditions_of_the_server_and_another_environment_does_not() -> None:
+    there = Path(os.environ["WARM_CHILDREN"]).with_suffix(".json").read_text()
+    assert conditions() == there
+    assert conditions(MY_TOKEN="x", NVTX_INJECTION64_PATH="/x.so") == there
+    for name in ("LD_PRELOAD", "HF_HOME", "TORCH_LOGS"):
+        assert conditions(**{name: ""}) != there
+
+
+def test_streams_exit_code_and_directory_are_the_childs_own(tmp_path: Path) -> None:
+    order = {"config": {"model_type": "walrus"}, "images": [], "where": "here"}
+    finished = subprocess.run(
+        [sys.executable, "-m", "llm_perf_opt.analysis.traced"],
+        cwd=tmp_path,
+        env=environment(),
+        input=json.dumps(order),
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 2, finished.stderr
+    assert "knows no model_type 'walrus'" in json.loads(finished.stdout)["message"]
