@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,7 @@ def live_events(
     Args:
         annotations: of nodes of CUDA graphs, as `torch.cuda.graph_annotations` has them.
     """
-    names: dict[str, int] = {}
-    threads: dict[int, int] = {}
+    names, threads = _Numbered(), _Numbered()
     device, calls, ranges, kinds = _sorted_out(events)
     # A correlation id is that of an operator or that of a call of the device's API: two series of numbers. Without
     # device work nobody asks for them.
@@ -48,20 +47,20 @@ def live_events(
         work=_device_columns(device, names, annotations or {}),
         calls=Calls(
             *_times(calls),
-            _threads(calls, threads),
-            _names(calls, names),
+            _numbers(calls, "start_thread_id", threads),
+            _numbers(calls, "name", names),
             ids(calls, "correlation_id"),
             constant(NONE, len(calls), np.int32),
             constant(NONE, len(calls), np.int64),
         ),
         ranges=Ranges(
             *_times(ranges),
-            np.array(kinds, np.int8),
-            _threads(ranges, threads),
-            _names(ranges, names),
+            kinds,
+            _numbers(ranges, "start_thread_id", threads),
+            _numbers(ranges, "name", names),
             constant(NONE, len(ranges), np.int32),
             ids(ranges, "correlation_id"),
-            np.array([names.setdefault(str(event.shapes()), len(names)) for event in ranges], np.int32)
+            np.array([names[str(shapes)] for shapes in _each(ranges, "shapes")], np.int32)
             if by_shape
             else constant(NONE, len(ranges), np.int32),
             constant(0, len(ranges), np.int8),
@@ -77,26 +76,36 @@ def live_events(
     return found
 
 
-def _sorted_out(events: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any], list[int]]:
+class _Numbered(dict[Any, int]):
+    """The number of each thing that was asked for, in the order of the first time."""
+
+    def __missing__(self, key: Any) -> int:
+        number = self[key] = len(self)
+        return number
+
+
+def _each(events: Sequence[Any], method: str) -> Iterator[Any]:
+    """What a method says of each event: half a million calls cost seconds unless C makes them."""
+    return map(getattr(type(events[0]), method), events) if events else iter(())
+
+
+def _numbers(events: Sequence[Any], method: str, known: _Numbered) -> NDArray[np.int32]:
+    return np.fromiter(map(known.__getitem__, _each(events, method)), np.int32, len(events))
+
+
+def _sorted_out(events: Sequence[Any]) -> tuple[list[Any], list[Any], Sequence[Any], NDArray[np.int8]]:
     """Device work, calls, ranges, and of each range its kind, all by the activity of an event."""
-    device: list[Any] = []
-    calls: list[Any] = []
-    ranges: list[Any] = []
-    kinds: list[int] = []
-    groups: dict[str, tuple[str, int]] = {}
-    for event in events:
-        activity = event.activity_type()
-        found = groups.get(activity)
-        if found is None:
-            found = groups[activity] = group_of(activity)
-        group, kind = found
-        if group == "host":
-            ranges.append(event)
-            kinds.append(kind)
-        elif group == "call":
-            calls.append(event)
-        elif group == "device":
-            device.append(event)
+    activities = _Numbered()
+    activity = _numbers(events, "activity_type", activities)
+    groups = [group_of(name) for name in activities]
+
+    def of(group: str) -> NDArray[np.intp]:
+        return np.flatnonzero(np.isin(activity, [number for number, (found, _) in enumerate(groups) if found == group]))
+
+    hosts = of("host")
+    kinds = np.array([kind for _, kind in groups], np.int8)[activity[hosts]]
+    device, calls = ([events[row] for row in of(group).tolist()] for group in ("device", "call"))
+    ranges = events if len(hosts) == len(events) else [events[row] for row in hosts.tolist()]
     return device, calls, ranges, kinds
 
 
@@ -104,20 +113,20 @@ def _no_ids(events: Sequence[Any], _: str) -> NDArray[np.int64]:
     return constant(NONE, len(events), np.int64)
 
 
-def _device_columns(events: Sequence[Any], names: dict[str, int], annotations: Mapping[int, Any]) -> DeviceWork:
+def _device_columns(events: Sequence[Any], names: _Numbered, annotations: Mapping[int, Any]) -> DeviceWork:
     rows = len(events)
     nothing = constant(NONE, rows, np.int64)
     copies = [copy_of(event.name()) for event in events]
     nodes = _nodes(events) if annotations else nothing
     said = [_annotation(annotations.get(node)) for node in nodes.tolist()] if annotations else []
-    annotated = np.array([names.setdefault(text, len(names)) if text else NONE for text in said], np.int32)
+    annotated = np.array([names[text] if text else NONE for text in said], np.int32)
     return DeviceWork(
         *_times(events),
         kind=np.array([DEVICE[event.activity_type()] for event in events], np.int8),
         device=np.array([event.device_index() for event in events], np.int32),
         stream=_ids(events, "device_resource_id"),
         process=constant(0, rows, np.int32),
-        name=_names(events, names),
+        name=_numbers(events, "name", names),
         correlation=_ids(events, "correlation_id"),
         external=_ids(events, "linked_correlation_id"),
         graph=nothing,
@@ -143,21 +152,12 @@ def _annotation(said: Any) -> str | None:
 
 
 def _times(events: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    start = np.array([event.start_ns() for event in events], np.int64)
-    return start, start + np.array([event.duration_ns() for event in events], np.int64)
+    start = _ids(events, "start_ns")
+    return start, start + _ids(events, "duration_ns")
 
 
 def _ids(events: Sequence[Any], method: str) -> NDArray[np.int64]:
-    return np.array([getattr(event, method)() for event in events], np.int64)
-
-
-def _names(events: Sequence[Any], names: dict[str, int]) -> NDArray[np.int32]:
-    return np.array([names.setdefault(event.name(), len(names)) for event in events], np.int32)
-
-
-def _threads(events: Sequence[Any], threads: dict[int, int]) -> NDArray[np.int32]:
-    found = [threads.setdefault(event.start_thread_id(), len(threads)) for event in events]
-    return np.array(found, np.int32)
+    return np.fromiter(_each(events, method), np.int64, len(events))
 
 
 def _gpu_name(ordinal: int) -> str | None:
