@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +48,24 @@ def by_hand(home: dict[str, Any], counted: list[int]) -> Iterator[tuple[str, Any
     return ((name, kernel) for name, kernel in kernels.items() if name in home)
 
 
+def griffin(home: dict[str, Any], kernel: int, counted: list[int]) -> Iterator[Any]:
+    """The recurrent block of RecurrentGemma, by hand: a convolution, and one product an element of the state."""
+    from unittest.mock import patch
+
+    import torch
+
+    def scan(lru: Any, hidden_states: Any, recurrent_states: Any, **_: Any) -> Any:
+        counted[0] += 2 * hidden_states.shape[-1] * (kernel + 1)
+        return hidden_states, recurrent_states
+
+    def convolve(own: Any, hidden: Any) -> Any:
+        return torch.empty_like(hidden)
+
+    if "RecurrentGemmaRglru" in home:
+        yield patch.object(home["RecurrentGemmaRglru"], "_rnn_scan", scan)
+        yield patch.object(torch.nn.Conv1d, "forward", convolve)
+
+
 def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str = "meta") -> tuple[int, int, int]:
     """Parameters and FLOPs of prefill and of a decode step, counted by torch over every layer of eager code.
 
@@ -76,6 +95,7 @@ def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str
 
     homes = [vars(sys.modules[name]) for name in {type(module).__module__ for module in model.modules()}]
     past = past_of(model).name
+    remembers = past in inspect.signature(model.forward).parameters
 
     def flops(tokens: int, cache: DynamicCache) -> int:
         counted = [0]
@@ -83,15 +103,21 @@ def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str
         with contextlib.ExitStack() as stack:
             for home in homes:
                 stack.enter_context(patch.dict(home, by_hand(home, counted)))
+                for replaced in griffin(home, getattr(made, "conv1d_width", 0), counted):
+                    stack.enter_context(replaced)
             stack.enter_context(torch.no_grad())
             stack.enter_context(counter)
-            model(input_ids=torch.ones(1, tokens, dtype=torch.long, device=device), use_cache=True, **{past: cache})
+            tokens_in = torch.ones(1, tokens, dtype=torch.long, device=device)
+            # What keeps nothing runs all tokens again, for the last logits.
+            again = {} if tokens == prompt else {"logits_to_keep": 1}
+            model(input_ids=tokens_in, **({past: cache, "use_cache": True} if remembers else again))
         return int(counter.get_total_flops()) + tokens * counted[0]
 
     prefill = flops(prompt, DynamicCache(config=made))
     cache = DynamicCache(config=made)
     flops(context, cache)
-    return sum(parameter.numel() for parameter in model.parameters()), prefill, flops(1, cache)
+    step = flops(1 if remembers else context + 1, cache)
+    return sum(parameter.numel() for parameter in model.parameters()), prefill, step
 
 
 def totals(record: StaticRecord) -> tuple[int | None, int, int]:

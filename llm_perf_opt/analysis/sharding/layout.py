@@ -16,6 +16,7 @@ from typing import Literal
 from llm_perf_opt.analysis.sharding.local_experts import LocalExperts
 from llm_perf_opt.analysis.sharding.shares import Routing, Split, equal, share
 from llm_perf_opt.analysis.static.description import Block
+from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import (
     Attention,
     CausalConvolution,
@@ -146,7 +147,7 @@ class _Cutter:
             return self._experts(operator, path)
         if isinstance(operator, Attention):
             return self._attention(operator, path), None
-        if isinstance(operator, Recurrence | CausalConvolution | CrossAttention):
+        if isinstance(operator, Recurrence | CausalConvolution | CrossAttention | EntryAttention):
             raise ConfigError(
                 f"{self.block.name}.{operator.name}: how a {operator.kind} is laid out over ranks is not covered",
                 "leave out --tensor, or give a model whose layers keep keys and values",

@@ -371,8 +371,7 @@ def analyze(
             weight_bytes=prepared.weight_bytes if whole or prepared.stored else None,
             dtype=precision.dtype,
             quantization=precision.scheme.label if precision.scheme else None,
-            kv_bytes_per_token=walk.cache_bytes(prepared.decoder, 1, precision)
-            - walk.cache_bytes(prepared.decoder, 0, precision),
+            kv_bytes_per_token=walk.bytes_per_token(prepared.decoder, precision),
             state=_state(prepared),
         ),
         phases=Phases(

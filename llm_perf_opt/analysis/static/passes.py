@@ -21,6 +21,14 @@ def _chunked_pairs(positions: int, chunk: int) -> int:
     return whole * (chunk * (chunk + 1) // 2) + rest * (rest + 1) // 2
 
 
+def _entries(positions: int, stride: int, most: int | None) -> int:
+    """Entries that the first positions see, of one a `stride` of them: each sees those that it completes or follows."""
+    capped = positions if most is None else min(positions, stride * most)
+    whole, rest = divmod(capped, stride)
+    seen = stride * (whole * (whole - 1) // 2) + whole * (rest + 1)
+    return seen + (positions - capped) * (most or 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One forward pass, or `steps` consecutive single-token passes, of `batch` equally long sequences.
@@ -70,6 +78,39 @@ class Pass:
         if window is not None:
             total += (self.queries - growing) * window
         return self.batch * total
+
+    def pairs_from_start(self) -> int:
+        """Query-key pairs of one head where every step runs all positions again, none of them masked."""
+
+        def up_to(size: int) -> int:
+            return size * (size + 1) * (2 * size + 1) // 6
+
+        last = self.past + self.queries
+        return self.batch * (last * last if self.steps == 1 else up_to(last) - up_to(self.past))
+
+    def entries(self, stride: int, most: int | None = None) -> int:
+        """Query-entry pairs of one head over all sequences, where each `stride` positions leave one entry.
+
+        Args:
+            most: entries that are chosen for a query, at most; None is all that it sees.
+        """
+        first = _entries(self.past, stride, most)
+        return self.batch * (_entries(self.past + self.queries, stride, most) - first)
+
+    def all_entries(self, stride: int) -> int:
+        """The same without a mask: every query of a step by every entry that there is after it."""
+        if self.steps == 1:
+            return self.batch * self.queries * ((self.past + self.queries) // stride)
+        return self.entries(stride)
+
+    def cached_entries(self, stride: int, most: int | None = None) -> int:
+        """Entries that single-token steps find in the cache, summed over steps and sequences."""
+        first = _entries(max(0, self.past - 1), stride, most)
+        return self.batch * (_entries(self.past + self.queries - 1, stride, most) - first)
+
+    def made_entries(self, stride: int) -> int:
+        """Entries that the positions of this pass complete, over all sequences."""
+        return self.batch * ((self.past + self.queries) // stride - self.past // stride)
 
     def keys(self) -> int:
         """Positions that each step sees, cached and new, summed over steps and sequences."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llm_perf_opt.analysis.static.description import Block
+from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import (
     Attention,
     CausalConvolution,
@@ -55,7 +56,7 @@ def row(block: Block, operator: Operator, passes: Sequence[Pass], precision: Pre
         read = (0, 0, 0) if block.borrowed else operator.weights_read(step)
         least, expected, most = least + read[0], expected + read[1], most + read[2]
         activations += operator.activations(step)
-        if isinstance(operator, Attention | CrossAttention):
+        if isinstance(operator, Attention | CrossAttention | EntryAttention):
             cached += operator.cache_read(step) + operator.cache_written(step)
         elif isinstance(operator, Recurrence | CausalConvolution):
             moved = operator.state_read(step) + operator.state_written(step)
@@ -112,8 +113,20 @@ def cache_bytes(blocks: Iterable[Block], tokens: int, precision: Precision) -> i
     held = 0
     for block in blocks:
         for operator in block.operators:
-            if isinstance(operator, Attention | CrossAttention):
+            if isinstance(operator, Attention | CrossAttention | EntryAttention):
                 held += operator.cache_held(tokens) * block.repeat
+    return round(held * precision.kv_element_bytes())
+
+
+def bytes_per_token(blocks: Iterable[Block], precision: Precision) -> int:
+    """Cache that each token adds to one sequence, of entries for several tokens its share."""
+    held = 0.0
+    for block in blocks:
+        for operator in block.operators:
+            if isinstance(operator, EntryAttention):
+                held += operator.cache_elements / operator.stride * block.repeat
+            elif isinstance(operator, Attention):
+                held += operator.cache_held(1) * block.repeat
     return round(held * precision.kv_element_bytes())
 
 
@@ -162,7 +175,7 @@ def remembered_traffic(blocks: Iterable[Block], step: Pass, precision: Precision
     moved = 0.0
     for block in blocks:
         for operator in block.operators:
-            if isinstance(operator, Attention | CrossAttention):
+            if isinstance(operator, Attention | CrossAttention | EntryAttention):
                 elements = operator.cache_read(step) + operator.cache_written(step)
                 moved += elements * block.repeat * precision.kv_element_bytes()
             elif isinstance(operator, Recurrence | CausalConvolution):

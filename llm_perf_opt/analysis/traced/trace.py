@@ -7,10 +7,12 @@ from typing import Any
 
 from llm_perf_opt.analysis.static import walk
 from llm_perf_opt.analysis.static.description import Block, Description, Vision
+from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import Attention, CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.passes import Pass
 from llm_perf_opt.analysis.traced.describe import Describer, blocks_of
 from llm_perf_opt.analysis.traced.model import Built, build
+from llm_perf_opt.analysis.traced.modules import decided_by_routing
 from llm_perf_opt.analysis.traced.probe import LayersRunAgain, Prober, Traced
 from llm_perf_opt.errors import ConfigError
 
@@ -52,9 +54,15 @@ def trace_description(
 
 
 def _description(built: Built, images: Images, *, deduplicate: bool) -> Description:
+    routing = decided_by_routing(built.model)
+    if routing is not None:
+        raise ConfigError(
+            f"{built.where}: {routing}",
+            "its FLOPs depend on weights and tokens; no figure is given rather than a wrong one",
+        )
     prober = Prober(built, deduplicate=deduplicate)
     probed = prober.probe()
-    if probed.cache is None:
+    if probed.cache is None and not prober.keeps_nothing:
         raise ConfigError(
             f"{built.where}: the model leaves nothing in transformers' cache: its state is one of its own",
             "no figure is given rather than a wrong one",
@@ -65,6 +73,8 @@ def _description(built: Built, images: Images, *, deduplicate: bool) -> Descript
     notes = list(_NOTES)
     if probed.all_logits:
         notes.append("this model computes the logits of every position, wanted or not")
+    if prober.keeps_nothing:
+        notes.append("this model keeps nothing of what it has read: every step runs all tokens again")
     vision, reason = _vision(prober, describer, images, notes)
     return Description((*blocks[:-1], *describer.idle(), blocks[-1]), vision, reason, tuple(notes))
 
@@ -88,7 +98,7 @@ def _vision(prober: Prober, describer: Describer, images: Images, notes: list[st
 def _counted(traced: Traced, step: Pass) -> int:
     states = (call.detail for call in traced.calls if call.kind == "state")
     return sum(call.flops for call in traced.calls) + sum(
-        state.flops(step) for state in states if isinstance(state, Recurrence | CausalConvolution)
+        state.flops(step) for state in states if isinstance(state, Recurrence | CausalConvolution | EntryAttention)
     )
 
 
@@ -105,7 +115,7 @@ def _check(prober: Prober, blocks: Sequence[Block]) -> None:
         prompt = min(prompt, positions - 1)
     cache = prober.new_cache()
     for step in (Pass(2, prompt, 0, 1, full=True), Pass(2, 1, prompt, 1, full=True)):
-        counted = _counted(prober.forward(step.queries, cache, batch=2), step)
+        counted = _counted(prober.forward(step.queries, cache, past=step.past, batch=2), step)
         found = walk.flops(blocks, step)
         if counted != found:
             raise ConfigError(

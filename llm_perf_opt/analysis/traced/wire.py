@@ -7,6 +7,7 @@ from typing import Any
 
 from llm_perf_opt.analysis.static import operators
 from llm_perf_opt.analysis.static.description import Block, Description, Vision
+from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import Rows
 
 _CLASSES: dict[str, type[Any]] = {
@@ -14,6 +15,7 @@ _CLASSES: dict[str, type[Any]] = {
     for kind in (
         *(value for value in vars(operators).values() if isinstance(value, type) and dataclasses.is_dataclass(value)),
         Block,
+        EntryAttention,
         Vision,
     )
 }
