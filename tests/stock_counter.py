@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.static import StaticRecord
 
 
@@ -117,6 +118,45 @@ def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str
     cache = DynamicCache(config=made)
     flops(context, cache)
     step = flops(1 if remembers else context + 1, cache)
+    return sum(parameter.numel() for parameter in model.parameters()), prefill, step
+
+
+def stock_encoder_decoder(config: dict[str, Any], source: int, tokens: int, context: int) -> tuple[int, int, int]:
+    """The same of an encoder-decoder: its encoder once, and `tokens` of its decoder; a step with `context` cached.
+
+    Args:
+        source: tokens that the encoder reads; of sound, positions.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForSeq2SeqLM, AutoModelForSpeechSeq2Seq
+    from transformers.modeling_outputs import BaseModelOutput
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
+    text = type(made) in AutoModelForSeq2SeqLM._model_mapping
+    if not text and type(made) not in AutoModelForSpeechSeq2Seq._model_mapping:
+        raise ConfigError("its encoder reads neither text nor sound")
+    with torch.device("meta"):
+        model = (AutoModelForSeq2SeqLM if text else AutoModelForSpeechSeq2Seq).from_config(
+            made, attn_implementation="eager"
+        )
+    model.eval()
+    read: dict[str, Any] = {"input_ids": torch.ones(1, source, dtype=torch.long, device="meta")}
+    if not text:
+        read = {"input_features": torch.empty(1, made.num_mel_bins, 2 * source, device="meta")}
+
+    def count(queries: int, **given: Any) -> tuple[int, Any]:
+        counter = FlopCounterMode(display=False)
+        ids = torch.ones(1, queries, dtype=torch.long, device="meta")
+        with torch.no_grad(), counter:
+            found = model(decoder_input_ids=ids, use_cache=True, **given)
+        return int(counter.get_total_flops()), found
+
+    prefill, _ = count(tokens, **read)
+    _, before = count(context, **read)
+    encoded = BaseModelOutput(last_hidden_state=before.encoder_last_hidden_state)
+    step, _ = count(1, encoder_outputs=encoded, past_key_values=before.past_key_values)
     return sum(parameter.numel() for parameter in model.parameters()), prefill, step
 
 

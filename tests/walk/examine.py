@@ -31,7 +31,7 @@ from llm_perf_opt.workload.families.image_text import ImageTextModel
 from llm_perf_opt.workload.kinds import adapter_for
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
 from llm_perf_opt.workload.ranges import Ranges
-from tests.stock_counter import stock_counter, totals
+from tests.stock_counter import stock_counter, stock_encoder_decoder, totals
 from tests.unit.workload.models import reference, session
 from tests.walk.record import NONE, YES, Architecture, outcome
 from tests.walk.small import small
@@ -57,9 +57,16 @@ def model_types() -> list[str]:
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     )
 
-    return sorted({*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES})
+    return sorted(
+        {
+            *MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+            *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+            *MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+        }
+    )
 
 
 def examine(model_type: str, folder: Path) -> Architecture:
@@ -90,13 +97,13 @@ def _all(answer: str) -> Architecture:
 
 def _upstream(model_type: str) -> tuple[str, Any]:
     """The small configuration as a file has it, and transformers' own model of it on the meta device."""
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSeq2SeqLM
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = CONFIG_MAPPING[model_type]
     made = kind.from_dict(small(parse_config(kind().to_json_string(use_diff=False), model_type), model_type))
-    seeing = type(made) in AutoModelForImageTextToText._model_mapping
-    factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
+    kinds = (AutoModelForImageTextToText, AutoModelForCausalLM, AutoModelForSeq2SeqLM)
+    factory = next(factory for factory in kinds if type(made) in factory._model_mapping)
     with torch.device("meta"):
         return made.to_json_string(use_diff=False), factory.from_config(made)
 
@@ -130,6 +137,9 @@ def _static(config: dict[str, Any]) -> dict[str, str]:
 def _truth(config: dict[str, Any]) -> tuple[int, int, int] | str | None:
     """What torch counts; the reason why it cannot; None where llmperf does not know how to run the model."""
     try:
+        if config.get("is_encoder_decoder"):
+            sound = "num_mel_bins" in config and config["max_source_positions"]
+            return stock_encoder_decoder(config, sound or PROMPT, PROMPT if sound else 1, CONTEXT)
         return stock_counter(config, PROMPT, CONTEXT)
     except LlmperfError:
         return None

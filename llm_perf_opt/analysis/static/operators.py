@@ -25,6 +25,8 @@ class Rows(Enum):
     """The positions whose logits are wanted."""
     KEYS = "keys"
     """Each position in sight, cached ones too (latent attention expanding its cache)."""
+    SOURCE = "source"
+    """Each position that an encoder reads, in the first pass over a sequence."""
     KEYS_IN_PREFILL = "keys in prefill"
     """Each position in sight in a pass of many queries, the new token alone in a decode step."""
 
@@ -97,6 +99,8 @@ def _growing(rows: Rows, step: Pass) -> int:
         return step.tokens
     if rows is Rows.LOGITS:
         return step.batch * step.logits
+    if rows is Rows.SOURCE:
+        return 0 if step.past else step.batch * step.source
     if rows is Rows.KEYS_IN_PREFILL and step.decoding:
         return step.tokens
     return step.keys()
@@ -520,12 +524,12 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An embedding: rows are gathered, not multiplied. `gathered` rows per sequence; None is one a token."""
+    """An embedding: rows are gathered, not multiplied. `gathered` are which; None is one a token."""
 
     name: str
     rows: int
     width: int
-    gathered: int | None = None
+    gathered: Some | None = None
 
     kind: ClassVar[str] = "embedding"
     quantizable: ClassVar[bool] = False
@@ -540,13 +544,15 @@ class Table:
         return 0
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
-        wanted = step.tokens if self.gathered is None else step.batch * self.gathered
+        wanted = self._wanted(step)
         read = min(self.rows, wanted) * self.width
         return read, read, read
 
     def activations(self, step: Pass) -> int:
-        wanted = step.tokens if self.gathered is None else step.batch * self.gathered
-        return wanted * self.width
+        return self._wanted(step) * self.width
+
+    def _wanted(self, step: Pass) -> int:
+        return step.tokens if self.gathered is None else _rows(self.gathered, step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -557,6 +563,8 @@ class Vector:
     size: int
     skipped: bool = False
     """Part of a layer that does not run."""
+    once: bool = False
+    """Part of an encoder: the first pass over a sequence alone."""
 
     kind: ClassVar[str] = "elementwise"
     quantizable: ClassVar[bool] = False
@@ -571,7 +579,8 @@ class Vector:
         return 0
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
-        read = 0 if self.skipped else self.size * step.steps
+        idle = self.skipped or (self.once and step.past > 0)
+        read = 0 if idle else self.size * step.steps
         return read, read, read
 
     def activations(self, step: Pass) -> int:

@@ -44,6 +44,8 @@ class Pass:
     logits: int
     steps: int = 1
     full: bool = False
+    source: int = 0
+    """Positions of a sequence that an encoder has read, for a decoder that looks at them."""
 
     @property
     def tokens(self) -> int:
@@ -133,12 +135,14 @@ class Pass:
         return self.batch * min(self.queries, max(1, window - 1))
 
 
-def prefill(batch: int, tokens: int, *, all_logits: bool, full: bool) -> Pass:
+def prefill(batch: int, tokens: int, *, all_logits: bool, full: bool, source: int = 0) -> Pass:
     """The pass over a whole prompt of `tokens` tokens."""
-    return Pass(batch, tokens, 0, tokens if all_logits else 1, full=full)
+    return Pass(batch, tokens, 0, tokens if all_logits else 1, full=full, source=source)
 
 
-def prefill_chunks(batch: int, tokens: int, chunk: int, *, all_logits: bool, full: bool) -> tuple[Pass, ...]:
+def prefill_chunks(
+    batch: int, tokens: int, chunk: int, *, all_logits: bool, full: bool, source: int = 0
+) -> tuple[Pass, ...]:
     """The prompt in pieces of at most `chunk` tokens, each attending what came before it.
 
     Only the last piece goes through the head when the logits of the last token are wanted.
@@ -148,15 +152,15 @@ def prefill_chunks(batch: int, tokens: int, chunk: int, *, all_logits: bool, ful
     for start in starts:
         size = min(chunk, tokens - start)
         logits = size if all_logits else int(start + size == tokens)
-        passes.append(Pass(batch, size, start, logits, full=full))
+        passes.append(Pass(batch, size, start, logits, full=full, source=source))
     return tuple(passes)
 
 
-def decode_step(batch: int, context: int) -> Pass:
+def decode_step(batch: int, context: int, source: int = 0) -> Pass:
     """One step with `context` cached tokens: it attends context + 1 keys."""
-    return Pass(batch, 1, context, 1)
+    return Pass(batch, 1, context, 1, source=source)
 
 
-def decode_run(batch: int, context: int, steps: int) -> Pass:
+def decode_run(batch: int, context: int, steps: int, source: int = 0) -> Pass:
     """`steps` decode steps, the first with `context` cached tokens."""
-    return Pass(batch, steps, context, steps, steps=steps)
+    return Pass(batch, steps, context, steps, steps=steps, source=source)

@@ -34,6 +34,7 @@ from llm_perf_opt.analysis.static.operators import (
     Table,
     Vector,
 )
+from llm_perf_opt.analysis.static.source_attention import SourceAttention
 from llm_perf_opt.analysis.traced.counter import Call, Scores
 from llm_perf_opt.analysis.traced.model import Built
 from llm_perf_opt.analysis.traced.probe import PROMPT, Kept, Probed, Traced, stride_of
@@ -44,12 +45,13 @@ Counts = Sequence[int]
 Basis = Rows | KeysInWindow | str
 
 
-def _bases(prompt: int, window: int | None, stride: int | None) -> dict[Basis, Counts]:
+def _bases(prompt: int, window: int | None, stride: int | None, source: int | None = None) -> dict[Basis, Counts]:
     """What a count may grow with, and how often each pass has it.
 
     Args:
         window: of the layer, where its cache keeps no more.
         stride: positions that one entry stands for, where the module makes entries.
+        source: positions that an encoder has read.
     """
     in_sight = [prompt + step if window is None else min(prompt + step, window) for step in (1, 2)]
     bases: dict[Basis, Counts] = {
@@ -62,6 +64,14 @@ def _bases(prompt: int, window: int | None, stride: int | None) -> dict[Basis, C
         "sequence": (1, 1, 1, 1),
         "once": (1, 1, 0, 0),
     }
+    if source is not None:
+        # What is a multiple of another comes before it.
+        read: dict[Basis, Counts] = {
+            "source pairs": (source**2, source**2, 0, 0),
+            "source keys": (prompt * source, prompt * source, source, source),
+            Rows.SOURCE: (source, source, 0, 0),
+        }
+        bases = read | bases
     if stride is not None:
         made = prompt // stride
         bases["entries"] = (prompt * made, prompt * made, (prompt + 1) // stride, (prompt + 2) // stride)
@@ -121,6 +131,7 @@ class Describer:
         self.built = built
         self.probed = probed
         self.prompt = probed.prompt if probed else PROMPT
+        self.source = probed.source if probed else None
         model = built.model
         self.sizes = {name: tuple(p.shape) for name, p in model.named_parameters()}
         names = {id(p): name for name, p in model.named_parameters()}
@@ -131,6 +142,9 @@ class Describer:
         head = model.get_output_embeddings()  # type: ignore[operator]
         self.head = next((path for path, module in model.named_modules() if module is head), None)
         self.modules = dict(model.named_modules())
+        own = model.get_decoder() if built.has_encoder else model  # type: ignore[operator]
+        self.decoder = next((path for path, module in self.modules.items() if module is own), "")
+        """Path of what a cache belongs to."""
         self.used: set[str] = set()
 
     def _own(self, weight: str | None) -> str | None:
@@ -171,7 +185,7 @@ class Describer:
     def _bases(self, path: str) -> Mapping[Basis, Counts]:
         """What the counts of a module may grow with."""
         kept = self._kept(self._layer(path))
-        return _bases(self.prompt, kept.window if kept else None, self._stride(path))
+        return _bases(self.prompt, kept.window if kept else None, self._stride(path), self.source)
 
     def _stride(self, path: str) -> int | None:
         """Positions that one entry of a module stands for, or of the module that it is a part of."""
@@ -237,10 +251,12 @@ class Describer:
         more = counts[3] if not vision and counts[0] == self.prompt + counts[3] - 1 else 1
         # Positions of the cache that go through it once more, in every pass.
         again = [] if more == 1 else [Product(f"{name}.again", more - 1, 1, outputs, inputs * area)]
-        rows, _ = self._rows([count - more + 1 for count in counts], group.path, vision=vision)
+        rows, factor = self._rows([count - more + 1 for count in counts], group.path, vision=vision)
         bias = self._bias(weight)
         if isinstance(rows, int):
             return [Convolution(name, inputs, outputs, area, rows, bias)]
+        if factor > 1:
+            again.append(Product(f"{name}.again", factor - 1, 1, outputs, inputs * area, rows=rows))
         return [Linear(name, inputs * area, outputs, bias, rows, quantizable=False), *again]
 
     def _flops_alone(self, group: _Group, name: str, *, vision: bool) -> Operator:
@@ -251,6 +267,8 @@ class Describer:
         basis, factor = _fit(halves, self._bases(group.path), group.path)
         if basis == "entries":
             return EntryAttention(f"{name}.entries", factor, 1, self._stride(group.path) or 1)
+        if basis in ("source pairs", "source keys"):
+            return SourceAttention(name, factor, 1, own=basis == "source pairs")
         if basis == "all pairs":
             return Attention(name, factor, 1, 0, 0, from_start=True)
         if basis in ("pairs", "logit pairs"):
@@ -279,9 +297,15 @@ class Describer:
         if weight is None:
             return []
         self.used.add(weight)
-        rows, _ = self._rows(group.counts("rows"), group.path, vision=vision)
         height, width = group.first.sizes
-        return [Table(name, height, width, gathered=rows if isinstance(rows, int) else None)]
+        if vision:
+            return [Table(name, height, width, gathered=group.first.rows)]
+        basis, factor = _fit(group.counts("rows"), self._bases(group.path), group.path)
+        if isinstance(basis, str) and basis.endswith("pairs"):
+            # A row for each pair of positions: all rows are read.
+            return [Table(name, height, width, gathered=Once(height) if basis == "source pairs" else height)]
+        rows = factor if basis == "sequence" else Rows.SOURCE if basis is Rows.SOURCE else None
+        return [Table(name, height, width, gathered=rows)]
 
     def _attention(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
         scores = group.first.detail
@@ -295,6 +319,9 @@ class Describer:
         calls = [call.detail for call in group.calls if call and isinstance(call.detail, Scores)]
         keys, queries = tuple(call.keys for call in calls), tuple(call.queries for call in calls)
         kept = self._kept(scores.layer)
+        if self.source is not None and set(keys) == {self.source}:
+            own = set(queries) == {self.source}
+            return [SourceAttention(name, scores.heads, scores.qk_dim + scores.v_dim, own)]
         if set(queries) == {queries[0]} and queries[0] > 1:
             raise ConfigError(
                 f"{self.built.where}: every pass of this model computes {queries[0]} positions at once: it does not "
@@ -396,7 +423,7 @@ class Describer:
         kept = self._kept(layer)
         if kept is None:
             return operators
-        left = kept.per_position
+        left, source = kept.per_position, kept.source
         done: list[Operator] = []
         crossing = sum(size for name, size, _ in kept.fixed if name in ("keys", "values"))
         for operator in operators:
@@ -407,6 +434,9 @@ class Describer:
                 # Those that are summed up, and those that only their scores are wanted of.
                 size, pending, overlap = kept.entries[0 if operator.name.endswith("attention.entries") else -1]
                 done.append(replace(operator, cache_elements=size, pending=pending, overlap=overlap))
+            elif isinstance(operator, SourceAttention) and source:
+                done.append(replace(operator, cache_elements=source))
+                source = 0
             elif isinstance(operator, CrossAttention) and crossing:
                 done.append(replace(operator, cache_elements=crossing // operator.keys))
                 crossing = 0
@@ -423,9 +453,13 @@ class Describer:
                     done.append(Recurrence(name, size, 0, 0, "float32" if single else "activations"))
         return done
 
-    def rest(self, prefix: str, touched: frozenset[str]) -> list[Operator]:
-        """The parameters under a path that no product has claimed: used element by element, or not at all."""
-        sums: dict[tuple[str, bool], int] = defaultdict(int)
+    def rest(self, prefix: str, touched: frozenset[str], later: frozenset[str] | None = None) -> list[Operator]:
+        """The parameters under a path that no product has claimed: used element by element, or not at all.
+
+        Args:
+            later: what a step uses; None where there are no steps.
+        """
+        sums: dict[tuple[str, bool, bool], int] = defaultdict(int)
         for name, shape in self.sizes.items():
             if name in self.used or not (name == prefix or name.startswith(f"{prefix}.") or not prefix):
                 continue
@@ -434,8 +468,9 @@ class Describer:
             for side in shape:
                 size *= side
             module = name.rpartition(".")[0][len(prefix) :].lstrip(".") or "self"
-            sums[module, name not in touched] += size
-        return [Vector(name, size, skipped) for (name, skipped), size in sums.items()]
+            once = later is not None and name in touched and name not in later
+            sums[module, name not in touched, once] += size
+        return [Vector(name, size, skipped, once) for (name, skipped, once), size in sums.items()]
 
     def idle(self) -> list[Block]:
         """Modules that no pass has entered: their weights are held and not read."""
@@ -491,8 +526,10 @@ def blocks_of(describer: Describer, passes: Sequence[Traced], *, vision: bool = 
         places.setdefault(_place(path, stacks), []).extend(groups)
     for name in sorted(touched & describer.sizes.keys(), key=list(describer.sizes).index):
         places.setdefault(_place(name.rpartition(".")[0], stacks), [])
+    later = None if vision else frozenset(name for traced in passes[2:] for name in traced.touched)
+    decoder = describer.decoder
     cached = len(describer.probed.cache) if describer.probed and describer.probed.cache else 0
-    deep = {name for name, layer in places if layer == cached - 1}
+    deep = {name for name, layer in places if layer == cached - 1 and name.startswith(decoder)}
     layers: dict[str, dict[int, tuple[Operator, ...]]] = defaultdict(dict)
     order: list[tuple[str, tuple[Operator, ...] | None]] = []
     try:
@@ -501,7 +538,7 @@ def blocks_of(describer: Describer, passes: Sequence[Traced], *, vision: bool = 
             made = describer.operators(groups, prefix, vision=vision)
             if layer is not None and name in deep and not vision:
                 made = describer.with_cache(made, layer)
-            made = _numbered([*made, *describer.rest(prefix, touched)])
+            made = _numbered([*made, *describer.rest(prefix, touched, later)])
             if layer is None:
                 order.append((name, tuple(made)))
             else:

@@ -28,6 +28,11 @@ class Built:
     """Path of a repeated layer -> what it has in common with those equal to it."""
 
     @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder runs apart from the decoder."""
+        return bool(getattr(self.config, "is_encoder_decoder", False))
+
+    @property
     def text_config(self) -> Any:
         """The part of the config that its decoder is built from."""
         return _text_config(self.config)
@@ -53,24 +58,40 @@ def _refuse_others(config: Any, where: str) -> None:
         MODEL_FOR_CAUSAL_LM_MAPPING,
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
         MODEL_FOR_MASKED_LM_MAPPING,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+        MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
     )
 
     kind, remedy = type(config), "static analysis counts prefill and decoding of a language model: give one of those"
     if getattr(config, "is_encoder_decoder", False):
-        raise ConfigError(f"{where}: {config.model_type} is an encoder-decoder: its decoder alone is no model", remedy)
+        if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING or kind in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
+            return
+        raise ConfigError(
+            f"{where}: {config.model_type} is an encoder-decoder whose encoder reads something else than text or sound",
+            "its decoder alone is no model: no figure is given rather than a wrong one",
+        )
     generating = kind in MODEL_FOR_CAUSAL_LM_MAPPING or kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
     masked = kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
     if not generating or masked:
         raise ConfigError(f"{where}: {config.model_type} is no language model: there is no decoder to count", remedy)
 
 
-def _instantiate(config: Any, attention: str) -> nn.Module:
-    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, initialization
-    from transformers.models.auto.modeling_auto import AutoModelForCausalLM, AutoModelForImageTextToText
+def _factory(config: Any) -> Any:
+    """The class of transformers that makes the whole model of a config: some types load as their decoder alone too."""
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+    from transformers.models.auto import modeling_auto as auto
 
-    # Some types with a tower load as their decoder alone too: the whole of it is what the config describes.
+    if getattr(config, "is_encoder_decoder", False):
+        text = type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+        return auto.AutoModelForSeq2SeqLM if text else auto.AutoModelForSpeechSeq2Seq
     seeing = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
+    return auto.AutoModelForImageTextToText if seeing else auto.AutoModelForCausalLM
+
+
+def _instantiate(config: Any, attention: str) -> nn.Module:
+    from transformers import initialization
+
+    factory = _factory(config)
     with torch.device("meta"), initialization.no_init_weights():
         model: nn.Module = factory.from_config(config, attn_implementation=attention).eval()
     # Weights are tied while they are initialised, which was skipped.

@@ -54,6 +54,8 @@ class Kept:
     """Other tensors: name, elements, whether they are float32."""
     entries: tuple[tuple[int, int, int], ...] = ()
     """Of each kind of entry: elements it keeps, that a position keeps until then, that it leaves for the next one."""
+    source: int = 0
+    """Elements that each position of an encoder adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Probed:
     cache: tuple[Kept, ...] | None
     all_logits: bool
     """The model computes the logits of every position, wanted or not."""
+    source: int | None = None
+    """Positions that an encoder has read in these passes."""
 
 
 class LayersRunAgain(Exception):
@@ -81,6 +85,11 @@ def _tensors(layer: object) -> dict[str, torch.Tensor]:
         elif isinstance(value, dict):
             found.update({f"{name}.{key}": item for key, item in value.items() if isinstance(item, torch.Tensor)})
     return found
+
+
+def keeps_the_prompt(layer: object) -> bool:
+    """Whether a layer of a cache has a window that slides over the new tokens alone."""
+    return hasattr(layer, "prefill_length")
 
 
 def _entries(layer: object) -> tuple[tuple[int, int, int], ...]:
@@ -182,7 +191,7 @@ class Prober:
         return Probed(tokens, passes, self._by_layer(kept), "logits_to_keep" not in self.accepted)
 
     def _kept(self, index: int, layer: object, before: dict[str, int]) -> Kept:
-        window = getattr(layer, "sliding_window", None)
+        window = None if keeps_the_prompt(layer) else getattr(layer, "sliding_window", None)
         types = getattr(self.built.text_config, "layer_types", None) or ()
         chunked = index < len(types) and types[index] == "chunked_attention"
         grown, fixed = 0, []

@@ -11,9 +11,10 @@ from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import Attention, CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.passes import Pass
 from llm_perf_opt.analysis.traced.describe import Describer, blocks_of
+from llm_perf_opt.analysis.traced.encoder_decoder import EncoderDecoderProber
 from llm_perf_opt.analysis.traced.model import Built, build
 from llm_perf_opt.analysis.traced.modules import decided_by_routing
-from llm_perf_opt.analysis.traced.probe import LayersRunAgain, Prober, Traced
+from llm_perf_opt.analysis.traced.probe import LayersRunAgain, Prober, Traced, keeps_the_prompt
 from llm_perf_opt.errors import ConfigError
 
 Images = Sequence[tuple[int, int]]
@@ -60,7 +61,7 @@ def _description(built: Built, images: Images, *, deduplicate: bool) -> Descript
             f"{built.where}: {routing}",
             "its FLOPs depend on weights and tokens; no figure is given rather than a wrong one",
         )
-    prober = Prober(built, deduplicate=deduplicate)
+    prober = (EncoderDecoderProber if built.has_encoder else Prober)(built, deduplicate=deduplicate)
     probed = prober.probe()
     if probed.cache is None and not prober.keeps_nothing:
         raise ConfigError(
@@ -73,10 +74,28 @@ def _description(built: Built, images: Images, *, deduplicate: bool) -> Descript
     notes = list(_NOTES)
     if probed.all_logits:
         notes.append("this model computes the logits of every position, wanted or not")
+    if any(map(keeps_the_prompt, getattr(prober.new_cache(), "layers", ()))):
+        notes.append(
+            "this model forgets new tokens that are older than its window, and never the prompt: counted as if "
+            "it kept all, which is exact while the window is not full"
+        )
     if prober.keeps_nothing:
         notes.append("this model keeps nothing of what it has read: every step runs all tokens again")
     vision, reason = _vision(prober, describer, images, notes)
-    return Description((*blocks[:-1], *describer.idle(), blocks[-1]), vision, reason, tuple(notes))
+    blocks = (*blocks[:-1], *describer.idle(), blocks[-1])
+    source = _source(prober, notes)
+    return Description(blocks, vision, reason, tuple(notes), **source)
+
+
+def _source(prober: Prober, notes: list[str]) -> dict[str, Any]:
+    """What a description says of an encoder that runs apart."""
+    if not isinstance(prober, EncoderDecoderProber):
+        return {}
+    if prober.reads_text:
+        notes.append("the encoder reads the prompt, once; the decoder begins with one token of its own")
+        return {"prompt_is_source": True, "source_limit": prober.limit}
+    notes.append(f"the encoder reads sound of {prober.source:,} positions, once; the prompt is the decoder's")
+    return {"source": prober.source}
 
 
 def _vision(prober: Prober, describer: Describer, images: Images, notes: list[str]) -> tuple[Any, str]:
@@ -109,12 +128,14 @@ def _check(prober: Prober, blocks: Sequence[Block]) -> None:
         ConfigError: they differ.
     """
     windows = [op.window for block in blocks for op in block.operators if isinstance(op, Attention) and op.window]
+    source = prober.shift_source() if isinstance(prober, EncoderDecoderProber) else 0
     prompt = 23 if not windows else min(2 * max(windows) + 3, 100_000)
     positions = getattr(prober.built.text_config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 1:
         prompt = min(prompt, positions - 1)
     cache = prober.new_cache()
-    for step in (Pass(2, prompt, 0, 1, full=True), Pass(2, 1, prompt, 1, full=True)):
+    for queries, past in ((prompt, 0), (1, prompt)):
+        step = Pass(2, queries, past, 1, full=True, source=source)
         counted = _counted(prober.forward(step.queries, cache, past=step.past, batch=2), step)
         found = walk.flops(blocks, step)
         if counted != found:
