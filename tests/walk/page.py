@@ -11,6 +11,7 @@ _TITLES = {
     "closed_form": "closed form",
     "traced": "traced",
     "exact": "exact",
+    "images": "images",
     "run": "run",
     "infer": "infer",
     "static_cache": "static cache",
@@ -26,6 +27,7 @@ for that makes text from text, from images and text, or after an encoder; random
 | --- | --- |
 | closed form, traced | parameters, FLOPs of prefill and of a decode step equal a count by torch's own counter; – none |
 | exact | by one of the two at least |
+| images | tokens of an image, and FLOPs of its path, equal transformers' own after its image processor; – none |
 | run | tokens of one prompt equal those of `generate()`, and differ without what was read before |
 | infer | tokens of three prompts of different lengths, padded on the left, equal those of `generate()` |
 | static cache | both once more with `infer.cache: static`, as `generate(cache_implementation="static")` |

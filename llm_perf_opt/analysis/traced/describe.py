@@ -502,7 +502,7 @@ def _numbered(operators: Sequence[Operator]) -> list[Operator]:
 
 def _stacks(built: Built) -> list[str]:
     """Paths of the lists of layers, in the model's order."""
-    return list(dict.fromkeys(path.rpartition(".")[0] for path in built.layers))
+    return list(dict.fromkeys(path.rpartition(".")[0] for path in built.layers if path.rpartition(".")[2].isdigit()))
 
 
 def _place(path: str, stacks: Sequence[str]) -> tuple[str, int | None]:

@@ -177,7 +177,26 @@ def _repeated_layers(model: nn.Module, config: Any) -> dict[str, Key]:
         if isinstance(module, nn.ModuleList) and len(module) > 1 and not any(path.startswith(f"{p}.") for p in found):
             for index, layer in enumerate(module):
                 found[f"{path}.{index}"] = (path, *_signature(layer, index, _text_config(config)))
+                for name, part in layer.named_children() if _chooses(layer) else ():
+                    if _keeps_state_alone(part):
+                        found[f"{path}.{index}.{name}"] = (path, name, *_signature(part, index, _text_config(config)))
     return found
+
+
+def _chooses(layer: nn.Module) -> bool:
+    """Whether a layer holds a list of modules, and may choose among them by its index."""
+    return any(isinstance(module, nn.ModuleList) for module in layer.modules())
+
+
+def _keeps_state_alone(part: nn.Module) -> bool:
+    """Whether a part of a layer keeps what the stand-ins of its kernels record, and nothing else in the cache."""
+    names = {name.rpartition(".")[2] for name, _ in part.named_modules()}
+    return "conv1d" in names and not _chooses(part) and not any(name.endswith(("k_proj", "qkv_proj")) for name in names)
+
+
+def _index(path: str) -> int:
+    """The layer that a path lies in."""
+    return next(int(name) for name in reversed(path.split(".")) if name.isdigit())
 
 
 def _shapes(value: object, index: int | None) -> object:
@@ -213,7 +232,8 @@ class Once:
         stacks: dict[str, dict[int, int]] = {}
         for path, first in self._ran.items():
             name, _, index = path.rpartition(".")
-            stacks.setdefault(name, {})[int(index)] = int(first.rpartition(".")[2])
+            if index.isdigit():
+                stacks.setdefault(name, {})[int(index)] = _index(first)
         for stack in stacks.values():
             if sorted(stack) == list(range(cached)):
                 return [stack[index] for index in range(cached)]
@@ -221,9 +241,7 @@ class Once:
 
     def _wrap(self, layer: nn.Module, path: str, signature: Key) -> None:
         own: Callable[..., Any] = layer.forward
-        # A layer that holds a list of modules may choose among them by its index.
-        choosing = any(isinstance(module, nn.ModuleList) for module in layer.modules())
-        index = None if choosing else int(path.rpartition(".")[2])
+        index = None if _chooses(layer) else _index(path)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             named = tuple((name, _shapes(kwargs[name], index)) for name in sorted(kwargs))
@@ -255,8 +273,6 @@ def _under(path: str, name: str, first: str) -> str:
 def _moved(call: Call, first: str, path: str) -> Call:
     weight = None if call.weight is None else _under(path, call.weight, first)
     detail = call.detail
-    if isinstance(detail, Scores) and detail.layer is not None:
-        here, there = first.rpartition(".")[2], path.rpartition(".")[2]
-        if detail.layer == int(here):
-            detail = replace(detail, layer=int(there))
+    if isinstance(detail, Scores) and detail.layer is not None and detail.layer == _index(first):
+        detail = replace(detail, layer=_index(path))
     return replace(call, path=_under(path, call.path, first), weight=weight, detail=detail)

@@ -11,6 +11,7 @@ import torch
 
 from llm_perf_opt.analysis.traced.counter import Call, Counter, add_missing_formulas
 from llm_perf_opt.analysis.traced.kernels import recorded
+from llm_perf_opt.analysis.traced.known_values import KnownValues
 from llm_perf_opt.analysis.traced.model import Built, Once
 from llm_perf_opt.analysis.traced.vision import image_inputs, run_vision
 from llm_perf_opt.errors import ConfigError
@@ -219,11 +220,19 @@ class Prober:
             raise LayersRunAgain
         return tuple(kept[ran[index]] for index in range(len(kept)))
 
-    def vision(self, images: Sequence[tuple[int, int]]) -> tuple[Traced, int]:
-        """One pass of the image path, and the tokens it hands to the prompt."""
-        inputs = image_inputs(self.built, images)
+    def vision(
+        self, images: Sequence[tuple[int, int]], *, views: bool = False, pixel_limits: tuple[int, int] | None = None
+    ) -> tuple[Traced, int]:
+        """One pass of the image path, and the tokens it hands to the prompt.
+
+        Args:
+            views: the sizes are of what goes through the tower, cut and resized already.
+        pixel_limits: fewest and most pixels of an image whose shape is kept; None is as the type's processor has it.
+        """
+        inputs = image_inputs(self.built, images, views=views, pixel_limits=pixel_limits)
         self._begin()
         model = self.built.model
-        with torch.no_grad(), recorded(model, self.counter), self.counter.watching(), self.counter:
+        known = KnownValues()  # type: ignore[no-untyped-call]
+        with torch.no_grad(), recorded(model, self.counter), self.counter.watching(), self.counter, known:
             tokens = run_vision(model, inputs)
         return Traced(tuple(self.counter.calls), frozenset(self.counter.touched)), tokens

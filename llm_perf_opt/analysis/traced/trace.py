@@ -27,12 +27,20 @@ _NOTES = (
 
 
 def trace_description(
-    config: Mapping[str, Any], images: Images, where: str, *, deduplicate: bool = True
+    config: Mapping[str, Any],
+    images: Images,
+    where: str,
+    *,
+    views: bool = False,
+    pixel_limits: tuple[int, int] | None = None,
+    deduplicate: bool = True,
 ) -> Description:
     """The operators of a model, found by running it without weights.
 
     Args:
         images: sizes of the images of a prompt, pixels; the vision path is that of these images.
+        views: these are sizes of what goes through the tower, cut and resized already.
+        pixel_limits: fewest and most pixels of an image whose shape is kept; None is as the type's processor has it.
 
     Raises:
         ConfigError: transformers cannot build the model, its forward pass needs values that meta tensors do not
@@ -41,9 +49,9 @@ def trace_description(
     for own_attention in (False, True):
         built = build(config, where, own_attention=own_attention)
         try:
-            return _description(built, images, deduplicate=deduplicate)
+            return _description(built, images, views=views, pixel_limits=pixel_limits, deduplicate=deduplicate)
         except LayersRunAgain:
-            return trace_description(config, images, where, deduplicate=False)
+            return trace_description(config, images, where, views=views, pixel_limits=pixel_limits, deduplicate=False)
         except _TRACE_ERRORS as error:
             # Without a recorder the model makes its masks, which some need outside their attention.
             if built.recorder is None:
@@ -54,7 +62,9 @@ def trace_description(
     raise AssertionError("the second round has no recorder")
 
 
-def _description(built: Built, images: Images, *, deduplicate: bool) -> Description:
+def _description(
+    built: Built, images: Images, *, views: bool, pixel_limits: tuple[int, int] | None, deduplicate: bool
+) -> Description:
     routing = decided_by_routing(built.model)
     if routing is not None:
         raise ConfigError(
@@ -81,7 +91,7 @@ def _description(built: Built, images: Images, *, deduplicate: bool) -> Descript
         )
     if prober.keeps_nothing:
         notes.append("this model keeps nothing of what it has read: every step runs all tokens again")
-    vision, reason = _vision(prober, describer, images, notes)
+    vision, reason = _vision(prober, describer, images, notes, views=views, pixel_limits=pixel_limits)
     blocks = (*blocks[:-1], *describer.idle(), blocks[-1])
     source = _source(prober, notes)
     return Description(blocks, vision, reason, tuple(notes), **source)
@@ -98,7 +108,15 @@ def _source(prober: Prober, notes: list[str]) -> dict[str, Any]:
     return {"source": prober.source}
 
 
-def _vision(prober: Prober, describer: Describer, images: Images, notes: list[str]) -> tuple[Any, str]:
+def _vision(
+    prober: Prober,
+    describer: Describer,
+    images: Images,
+    notes: list[str],
+    *,
+    views: bool,
+    pixel_limits: tuple[int, int] | None,
+) -> tuple[Any, str]:
     """The vision path of these images, or why there is none."""
     if getattr(prober.built.config, "vision_config", None) is None:
         return None, "this model takes no images"
@@ -106,7 +124,7 @@ def _vision(prober: Prober, describer: Describer, images: Images, notes: list[st
         # Its weights are held all the same; see `Describer.idle`.
         return (lambda _: Vision((), 0)), ""
     try:
-        passed, tokens = prober.vision(images)
+        passed, tokens = prober.vision(images, views=views, pixel_limits=pixel_limits)
     except _TRACE_ERRORS as error:
         return None, f"its image path cannot be traced: {type(error).__name__}: {error}"
     seen = Vision(blocks_of(describer, (passed,), vision=True), tokens, ("the vision path is traced too",))
