@@ -16,6 +16,7 @@ from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.analysis.static.passes import Pass
 from llm_perf_opt.analysis.traced.processors import default_image_processor
 from llm_perf_opt.analysis.traced.trace import trace_description
+from llm_perf_opt.analysis.traced.vision import image_path
 from llm_perf_opt.workload.families.made_up import image_tokens
 from tests.walk.record import NONE, YES, blame, refusal
 
@@ -34,7 +35,7 @@ def images(config: dict[str, Any]) -> str:
     if type(made) not in AutoModelForImageTextToText._model_mapping or not hasattr(made, "vision_config"):
         return NONE
     model = AutoModelForImageTextToText.from_config(made, attn_implementation="eager").eval()
-    if not hasattr(model, "get_image_features"):
+    if image_path(model) is None:
         return "refused: its image path is a part of its forward pass, and nothing to compare with apart"
     try:
         truth = _truth(model, made)
@@ -50,7 +51,7 @@ def images(config: dict[str, Any]) -> str:
 
 def _truth(model: Any, config: Any) -> Figures:
     processor = default_image_processor(config, "here")
-    takes = inspect.signature(model.get_image_features).parameters
+    takes = inspect.signature(image_path(model)).parameters
     given = processor([Image.new("RGB", SIZE, "white")], return_tensors="pt")
     features = {name: value for name, value in dict(given).items() if name in takes}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

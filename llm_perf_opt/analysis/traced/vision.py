@@ -53,7 +53,7 @@ def image_inputs(
         ValueError: the kind of tower is not known here.
     """
     vision = getattr(built.config, "vision_config", None)
-    features = getattr(built.model, "get_image_features", None)
+    features = image_path(built.model)
     if vision is None or features is None:
         raise ValueError("the model has no vision_config or no get_image_features")
     takes = inspect.signature(features).parameters
@@ -100,9 +100,15 @@ def _in_patches(vision: Any, views: Sequence[tuple[int, int]]) -> dict[str, Any]
     return {"pixel_values": pixels, **_grid_arguments(vision, grids)}
 
 
+def image_path(model: nn.Module) -> Any:
+    """The method that makes a prompt's image tokens, of the model or of what it wraps; None where it has none."""
+    wrapped = getattr(model, "model", None)
+    return getattr(model, "get_image_features", None) or getattr(wrapped, "get_image_features", None)
+
+
 def run_vision(model: nn.Module, inputs: dict[str, Any]) -> int:
     """One pass through the image path; the tokens it yields."""
-    features: Any = model.get_image_features
+    features: Any = image_path(model)
     found = features(**inputs)
     pooled = getattr(found, "pooler_output", found)
     if pooled is None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from llm_perf_opt.analysis.traced.vision import image_path
 from llm_perf_opt.records.inputs import MadeUp
 
 _SPECIAL = ("_token_id", "_token_ids", "_token_index")
@@ -55,9 +56,10 @@ def around(text: Sequence[int], images: Sequence[int], image_id: int) -> list[in
 
 def image_tokens(model: Any, features: Mapping[str, Any]) -> list[int]:
     """Tokens that each image takes in the prompt, counted by a pass through the model's own image path."""
-    takes = inspect.signature(model.get_image_features).parameters
+    features_of = image_path(model)
+    takes = inspect.signature(features_of).parameters
     with torch.inference_mode():
-        found = model.get_image_features(**{name: value for name, value in features.items() if name in takes})
+        found = features_of(**{name: value for name, value in features.items() if name in takes})
     pooled = getattr(found, "pooler_output", found)
     rows = list(pooled) if not isinstance(pooled, torch.Tensor) or pooled.ndim > 2 else [pooled]
     return [row.shape[:-1].numel() for row in rows]
