@@ -37,15 +37,17 @@ def one_thread() -> Iterator[None]:
 
 
 @functools.cache
-def described(config: str, sizes: tuple[tuple[int, int], ...]) -> Description:
+def described(config: str, sizes: tuple[tuple[int, int], ...], views: bool = False) -> Description:
     """What tracing finds of a model, once for all that is asked of it."""
     from llm_perf_opt.analysis.traced.trace import trace_description
 
-    return trace_description(json.loads(config), sizes, "here")
+    return trace_description(json.loads(config), sizes, "here", views=views)
 
 
 def traced(config: dict[str, Any], request: StaticRequest) -> StaticRecord:
-    return analyze(config, request, description=described(json.dumps(config), request.views or request.images))
+    return analyze(
+        config, request, description=described(json.dumps(config), request.views or request.images, bool(request.views))
+    )
 
 
 def figures(record: StaticRecord) -> dict[str, object]:
