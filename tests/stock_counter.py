@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.static import StaticRecord
 
 
@@ -47,6 +49,24 @@ def by_hand(home: dict[str, Any], counted: list[int]) -> Iterator[tuple[str, Any
     return ((name, kernel) for name, kernel in kernels.items() if name in home)
 
 
+def griffin(home: dict[str, Any], kernel: int, counted: list[int]) -> Iterator[Any]:
+    """The recurrent block of RecurrentGemma, by hand: a convolution, and one product an element of the state."""
+    from unittest.mock import patch
+
+    import torch
+
+    def scan(lru: Any, hidden_states: Any, recurrent_states: Any, **_: Any) -> Any:
+        counted[0] += 2 * hidden_states.shape[-1] * (kernel + 1)
+        return hidden_states, recurrent_states
+
+    def convolve(own: Any, hidden: Any) -> Any:
+        return torch.empty_like(hidden)
+
+    if "RecurrentGemmaRglru" in home:
+        yield patch.object(home["RecurrentGemmaRglru"], "_rnn_scan", scan)
+        yield patch.object(torch.nn.Conv1d, "forward", convolve)
+
+
 def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str = "meta") -> tuple[int, int, int]:
     """Parameters and FLOPs of prefill and of a decode step, counted by torch over every layer of eager code.
 
@@ -76,6 +96,7 @@ def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str
 
     homes = [vars(sys.modules[name]) for name in {type(module).__module__ for module in model.modules()}]
     past = past_of(model).name
+    remembers = past in inspect.signature(model.forward).parameters
 
     def flops(tokens: int, cache: DynamicCache) -> int:
         counted = [0]
@@ -83,15 +104,60 @@ def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str
         with contextlib.ExitStack() as stack:
             for home in homes:
                 stack.enter_context(patch.dict(home, by_hand(home, counted)))
+                for replaced in griffin(home, getattr(made, "conv1d_width", 0), counted):
+                    stack.enter_context(replaced)
             stack.enter_context(torch.no_grad())
             stack.enter_context(counter)
-            model(input_ids=torch.ones(1, tokens, dtype=torch.long, device=device), use_cache=True, **{past: cache})
+            tokens_in = torch.ones(1, tokens, dtype=torch.long, device=device)
+            # What keeps nothing runs all tokens again, for the last logits.
+            again = {} if tokens == prompt else {"logits_to_keep": 1}
+            model(input_ids=tokens_in, **({past: cache, "use_cache": True} if remembers else again))
         return int(counter.get_total_flops()) + tokens * counted[0]
 
     prefill = flops(prompt, DynamicCache(config=made))
     cache = DynamicCache(config=made)
     flops(context, cache)
-    return sum(parameter.numel() for parameter in model.parameters()), prefill, flops(1, cache)
+    step = flops(1 if remembers else context + 1, cache)
+    return sum(parameter.numel() for parameter in model.parameters()), prefill, step
+
+
+def stock_encoder_decoder(config: dict[str, Any], source: int, tokens: int, context: int) -> tuple[int, int, int]:
+    """The same of an encoder-decoder: its encoder once, and `tokens` of its decoder; a step with `context` cached.
+
+    Args:
+        source: tokens that the encoder reads; of sound, positions.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForSeq2SeqLM, AutoModelForSpeechSeq2Seq
+    from transformers.modeling_outputs import BaseModelOutput
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
+    text = type(made) in AutoModelForSeq2SeqLM._model_mapping
+    if not text and type(made) not in AutoModelForSpeechSeq2Seq._model_mapping:
+        raise ConfigError("its encoder reads neither text nor sound")
+    with torch.device("meta"):
+        model = (AutoModelForSeq2SeqLM if text else AutoModelForSpeechSeq2Seq).from_config(
+            made, attn_implementation="eager"
+        )
+    model.eval()
+    read: dict[str, Any] = {"input_ids": torch.ones(1, source, dtype=torch.long, device="meta")}
+    if not text:
+        read = {"input_features": torch.empty(1, made.num_mel_bins, 2 * source, device="meta")}
+
+    def count(queries: int, **given: Any) -> tuple[int, Any]:
+        counter = FlopCounterMode(display=False)
+        ids = torch.ones(1, queries, dtype=torch.long, device="meta")
+        with torch.no_grad(), counter:
+            found = model(decoder_input_ids=ids, use_cache=True, **given)
+        return int(counter.get_total_flops()), found
+
+    prefill, _ = count(tokens, **read)
+    _, before = count(context, **read)
+    encoded = BaseModelOutput(last_hidden_state=before.encoder_last_hidden_state)
+    step, _ = count(1, encoder_outputs=encoded, past_key_values=before.past_key_values)
+    return sum(parameter.numel() for parameter in model.parameters()), prefill, step
 
 
 def totals(record: StaticRecord) -> tuple[int | None, int, int]:

@@ -97,7 +97,6 @@ def test_figures(cases: Path, file: str, request_: dict[str, Any], value: Value,
 REFUSALS = [
     ("static/bert.json", "BertForMaskedLM, an encoder"),
     ("static/vit.json", "ViTForImageClassification, a classifier of images"),
-    ("models/def--bart", "an encoder-decoder"),
     ("models/saved--reward_llama", "LlamaForSequenceClassification, a classifier"),
     ("gguf/noarch.gguf", "an importance matrix"),
 ]

@@ -13,9 +13,10 @@ import pytest
 from llm_perf_opt.analysis.static import analyze
 from llm_perf_opt.analysis.static.description import Description
 from llm_perf_opt.analysis.static.families import find_family
+from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
-from tests.stock_counter import stock_counter, totals
+from tests.stock_counter import stock_counter, stock_encoder_decoder, totals
 
 pytestmark = pytest.mark.integration
 PROMPT, CONTEXT = 20, 13
@@ -36,15 +37,17 @@ def one_thread() -> Iterator[None]:
 
 
 @functools.cache
-def described(config: str, sizes: tuple[tuple[int, int], ...]) -> Description:
+def described(config: str, sizes: tuple[tuple[int, int], ...], views: bool = False) -> Description:
     """What tracing finds of a model, once for all that is asked of it."""
     from llm_perf_opt.analysis.traced.trace import trace_description
 
-    return trace_description(json.loads(config), sizes, "here")
+    return trace_description(json.loads(config), sizes, "here", views=views)
 
 
 def traced(config: dict[str, Any], request: StaticRequest) -> StaticRecord:
-    return analyze(config, request, description=described(json.dumps(config), request.views or request.images))
+    return analyze(
+        config, request, description=described(json.dumps(config), request.views or request.images, bool(request.views))
+    )
 
 
 def figures(record: StaticRecord) -> dict[str, object]:
@@ -311,3 +314,65 @@ def test_towers_that_are_not_traced_agree_with_a_real_pass(
     assert closed.phases.vision.flops + mask == counter.get_total_flops()
     assert closed.model.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert totals(analyze(config, FULL)) == stock_counter(config, PROMPT, CONTEXT)
+
+
+_TWO_STACKS: dict[str, dict[str, Any]] = {
+    "bart": {
+        "d_model": 32,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 48,
+        "decoder_ffn_dim": 80,
+        "encoder_layers": 2,
+        "decoder_layers": 3,
+        "vocab_size": 96,
+        "max_position_embeddings": 64,
+    },
+    "t5": {
+        "d_model": 32,
+        "d_kv": 8,
+        "num_heads": 3,
+        "d_ff": 48,
+        "num_layers": 3,
+        "num_decoder_layers": 2,
+        "vocab_size": 96,
+        "feed_forward_proj": "gated-gelu",
+    },
+    "whisper": {
+        "d_model": 32,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 48,
+        "decoder_ffn_dim": 80,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "vocab_size": 96,
+        "num_mel_bins": 20,
+        "max_source_positions": 60,
+        "max_target_positions": 64,
+        "pad_token_id": 0,
+    },
+}
+
+
+@pytest.mark.parametrize("model_type", _TWO_STACKS)
+def test_an_encoder_runs_once_and_its_decoder_sees_all_of_it(model_type: str) -> None:
+    whole = {"model_type": model_type, "is_encoder_decoder": True, **_TWO_STACKS[model_type]}
+    record = traced(whole, FULL)
+    sound = model_type == "whisper"
+    source, tokens = (60, PROMPT) if sound else (PROMPT, 1)
+    assert totals(record) == stock_encoder_decoder(whole, source, tokens, CONTEXT)
+    assert record.phases.prefill is not None
+    assert record.phases.prefill.tokens == source + tokens
+    three = traced(whole, CAUSAL)
+    assert three.phases.decode is not None
+    layers, heads = {"bart": (3, 32), "t5": (2, 24), "whisper": (2, 32)}[model_type]
+    # Keys and values in bfloat16 of what is cached, written and seen of the encoder.
+    context = PROMPT if sound else 1
+    assert three.phases.decode.kv_bytes == 3 * 2 * 2 * layers * heads * (context + 1 + source)
+
+
+def test_an_encoder_has_no_more_positions_than_its_table() -> None:
+    whole = {"model_type": "bart", "is_encoder_decoder": True, **_TWO_STACKS["bart"]}
+    with pytest.raises(ConfigError, match="encoder of this bart has 64 positions, and the prompt 65 tokens"):
+        traced(whole, StaticRequest(prompt_tokens=65))

@@ -7,22 +7,48 @@ from tests.walk.page import PAGE, count, page
 from tests.walk.record import FAULTS, NONE, OUTCOMES, REASONS, YES, outcome, read
 
 RECORDS = read()
-# Known faults: tracing refuses what looks into its values, and counts that follow neither tokens nor positions.
-REFUSED = (
-    "deepseek_v4",
+# Known faults. How much is multiplied is decided by the router, or no token is decoded alone.
+FIGURES = ("diffusion_gemma", "longcat_flash")
+# No path that is called apart, no default processor, or more time than a test has.
+IMAGES = (
+    "aria",
+    "blip",
     "diffusion_gemma",
-    "dots3_note",
-    "dots3_note_text",
-    "glm5_next",
-    "jetmoe",
-    "longcat_flash",
-    "openai-gpt",
-    "qwen4_exp",
-    "qwen4_exp_text",
-    "recurrent_gemma",
-    "zaya",
+    "florence2",
+    "gemma4",
+    "git",
+    "glm_ocr",
+    "idefics",
+    "instructblipvideo",
+    "kosmos-2",
+    "kosmos-2.5",
+    "mllama",
+    "pix2struct",
+    "pp_formulanet",
+    "qwen2_5_omni_thinker",
+    "qwen3_omni_moe_thinker",
 )
-FAULTY = {name: {"traced", "exact"} for name in REFUSED}
+FAULTY = {
+    name: {*(("traced", "exact") if name in FIGURES else ()), *(("images",) if name in IMAGES else ())}
+    for name in (*FIGURES, *IMAGES)
+}
+TWO_STACKS = (
+    "encoder-decoder",
+    "fsmt",
+    "led",
+    "longt5",
+    "m2m_100",
+    "mt5",
+    "nllb-moe",
+    "pegasus_x",
+    "seamless_m4t",
+    "seamless_m4t_v2",
+    "switch_transformers",
+    "t5",
+    "t5gemma",
+    "umt5",
+)
+"""Encoder-decoders that are no language models by another name."""
 
 
 def test_the_page_is_that_of_the_records() -> None:
@@ -31,7 +57,7 @@ def test_the_page_is_that_of_the_records() -> None:
 
 def test_every_architecture_has_a_record() -> None:
     known = _tables()
-    assert set(RECORDS) == {*known[TEXT], *known[IMAGE_TEXT]}
+    assert set(RECORDS) == {*known[TEXT], *known[IMAGE_TEXT], *TWO_STACKS}
 
 
 def test_what_is_not_so_has_a_reason() -> None:
@@ -40,7 +66,7 @@ def test_what_is_not_so_has_a_reason() -> None:
             word, _, why = answer.partition(": ")
             assert word in OUTCOMES, (name, question)
             assert bool(why) == (word not in (YES, NONE)), (name, question)
-            assert (word == NONE) <= (question == "closed_form"), (name, question)
+            assert (word == NONE) <= (question in ("closed_form", "images")), (name, question)
 
 
 def test_faults_are_the_known_ones() -> None:
@@ -57,4 +83,5 @@ def test_reach() -> None:
     assert explained >= 260
     assert count(RECORDS, "run") >= 190
     assert count(RECORDS, "closed_form") >= 70
-    assert count(RECORDS, "exact") >= 190
+    assert count(RECORDS, "exact") >= 220
+    assert count(RECORDS, "images") >= 40

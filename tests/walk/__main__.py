@@ -33,7 +33,7 @@ def main() -> int:
         if chosen.missing and known is not None and known.transformers == transformers.__version__:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            found = examine(name, Path(folder))
+            found = examine(name, Path(folder), known if chosen.figures else None)
         changed += known is None or _words(known) != _words(found)
         print(f"{name}: {', '.join(f'{question} {answer}' for question, answer in found.answers.items())}", flush=True)
         if chosen.write:
@@ -60,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="keep the records, and make the page")
     parser.add_argument("--check", action="store_true", help="fail where an answer is not the recorded one")
     parser.add_argument("--missing", action="store_true", help="only what has no record of this transformers")
+    parser.add_argument("--figures", action="store_true", help="figures anew; what is recorded of tokens stands")
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th, beginning with the K-th")
     return parser.parse_args()
 

@@ -8,7 +8,6 @@ cannot build the model, or its own `generate()` raises.
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
@@ -31,9 +30,10 @@ from llm_perf_opt.workload.families.image_text import ImageTextModel
 from llm_perf_opt.workload.kinds import adapter_for
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
 from llm_perf_opt.workload.ranges import Ranges
-from tests.stock_counter import stock_counter, totals
+from tests.stock_counter import stock_counter, stock_encoder_decoder, totals
 from tests.unit.workload.models import reference, session
-from tests.walk.record import NONE, YES, Architecture, outcome
+from tests.walk.images import images
+from tests.walk.record import NONE, YES, Architecture, blame, line, outcome, refusal
 from tests.walk.small import small
 
 TIMEOUT_S = 20
@@ -53,34 +53,56 @@ class TooSlow(BaseException):
 
 
 def model_types() -> list[str]:
-    """All that transformers has a class for that makes text from text, or from images and text."""
+    """All that transformers has a class for that makes text from text, from images and text, or after an encoder."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     )
 
-    return sorted({*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES})
+    # What reads sound beside its text is in the last list too.
+    two_stacks = {
+        name
+        for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+        if getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False)
+    }
+    return sorted({*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, *two_stacks})
 
 
-def examine(model_type: str, folder: Path) -> Architecture:
-    """The record of a model type; `folder` is for its `config.json`."""
+def examine(model_type: str, folder: Path, known: Architecture | None = None) -> Architecture:
+    """The record of a model type.
+
+    Args:
+        folder: for its `config.json`.
+        known: what was found before, whose answers on tokens stand; None makes them too.
+    """
     try:
         with _at_most(TIMEOUT_S):
             try:
                 written, upstream = _upstream(model_type)
             except Exception as error:
-                return _all(_blame(error))
+                return _all(blame(error))
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "config.json").write_text(written, encoding="utf-8")
             config = dict(read_config(folder)[0])
-            answers = {**_static(config), **_decoded(config, upstream, folder)}
+            tokens = _decoded(config, upstream, folder) if known is None else known.tokens
+            answers = {**_static(config), **tokens}
             if outcome(answers["run"]) == "no generation":
                 answers = {
                     question: answer.replace("refused: ", "no generation: ") for question, answer in answers.items()
                 }
-            return Architecture(transformers=transformers.__version__, **answers)
     except TooSlow as error:
         return _all(f"refused: {error}")
+    return Architecture(transformers=transformers.__version__, images=_seen(config), **answers)
+
+
+def _seen(config: dict[str, Any]) -> str:
+    try:
+        with _at_most(TIMEOUT_S):
+            return images(config)
+    except TooSlow as error:
+        return f"refused: {error}"
 
 
 def _all(answer: str) -> Architecture:
@@ -90,30 +112,15 @@ def _all(answer: str) -> Architecture:
 
 def _upstream(model_type: str) -> tuple[str, Any]:
     """The small configuration as a file has it, and transformers' own model of it on the meta device."""
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSeq2SeqLM
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = CONFIG_MAPPING[model_type]
     made = kind.from_dict(small(parse_config(kind().to_json_string(use_diff=False), model_type), model_type))
-    seeing = type(made) in AutoModelForImageTextToText._model_mapping
-    factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
+    kinds = (AutoModelForImageTextToText, AutoModelForCausalLM, AutoModelForSeq2SeqLM)
+    factory = next(factory for factory in kinds if type(made) in factory._model_mapping)
     with torch.device("meta"):
         return made.to_json_string(use_diff=False), factory.from_config(made)
-
-
-def _blame(error: Exception) -> str:
-    """What transformers raised."""
-    return f"package: {_line(error)}" if isinstance(error, ImportError) else f"upstream: {_line(error)}"
-
-
-def _refusal(error: Exception) -> str:
-    """What llmperf raised."""
-    return f"refused: {_line(error)}"
-
-
-def _line(error: Exception) -> str:
-    said = error.message if isinstance(error, LlmperfError) else f"{type(error).__name__}: {error}"
-    return re.sub(r" object at 0x[0-9a-f]+", "", " ".join(said.split()))[:200]
 
 
 # Figures
@@ -130,6 +137,9 @@ def _static(config: dict[str, Any]) -> dict[str, str]:
 def _truth(config: dict[str, Any]) -> tuple[int, int, int] | str | None:
     """What torch counts; the reason why it cannot; None where llmperf does not know how to run the model."""
     try:
+        if config.get("is_encoder_decoder"):
+            sound = "num_mel_bins" in config and config["max_source_positions"]
+            return stock_encoder_decoder(config, sound or PROMPT, PROMPT if sound else 1, CONTEXT)
         return stock_counter(config, PROMPT, CONTEXT)
     except LlmperfError:
         return None
@@ -137,9 +147,9 @@ def _truth(config: dict[str, Any]) -> tuple[int, int, int] | str | None:
         # Its forward pass looks into its values.
         with contextlib.suppress(Exception):
             return stock_counter(config, PROMPT, CONTEXT, device="cpu")
-        return _blame(error)
+        return blame(error)
     except Exception as error:
-        return _blame(error)
+        return blame(error)
 
 
 def _figures(count: Callable[[], Any], truth: tuple[int, int, int] | str | None) -> str:
@@ -147,7 +157,7 @@ def _figures(count: Callable[[], Any], truth: tuple[int, int, int] | str | None)
     try:
         found = totals(count())
     except Exception as error:
-        return _refusal(error) if not isinstance(truth, str) else truth
+        return refusal(error) if not isinstance(truth, str) else truth
     if isinstance(truth, str):
         return truth
     if truth is None:
@@ -183,7 +193,7 @@ def _why_not(error: Exception, upstream: Any) -> str:
     """The reason of a model that llmperf does not load: that it makes no text, that transformers' own `generate()` does
     not run it either, or none."""
     if isinstance(error, ConfigError):
-        return f"no generation: {_line(error)}"
+        return f"no generation: {line(error)}"
     if not upstream.can_generate():
         return f"no generation: {type(upstream).__name__} has no generate()"
     try:
@@ -191,8 +201,8 @@ def _why_not(error: Exception, upstream: Any) -> str:
         _draw(model)
         model.generate(torch.arange(5, 5 + LENGTHS[0])[None], max_new_tokens=2, do_sample=False)
     except Exception as raised:
-        return _blame(raised)
-    return _refusal(error)
+        return blame(raised)
+    return refusal(error)
 
 
 def _loaded(folder: Path, adapter: str, infer: Infer) -> LoadedModel:
@@ -236,16 +246,16 @@ def _tokens(loaded: LoadedModel, infer: Infer, sizes: tuple[int, ...], *, rememb
         try:
             found = session(loaded, infer).generate(batch, Ranges(())).tokens
         except Exception as error:
-            ours = _refusal(error)
+            ours = refusal(error)
             try:
                 reference(loaded, batch, infer, **options)
             except Exception as raised:
-                return _blame(raised)
+                return blame(raised)
             return ours
         try:
             wanted = reference(loaded, batch, infer, **options)
         except Exception as error:
-            return _blame(error)
+            return blame(error)
         if found != wanted:
             return f"differs: batch of {rows}: {found[-1]} ≠ {wanted[-1]}"
         if remembers and not _remembers(loaded, found[0]):

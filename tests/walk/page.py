@@ -11,6 +11,7 @@ _TITLES = {
     "closed_form": "closed form",
     "traced": "traced",
     "exact": "exact",
+    "images": "images",
     "run": "run",
     "infer": "infer",
     "static_cache": "static cache",
@@ -19,17 +20,19 @@ _SIGNS = {YES: "✓", NONE: "–", "no generation": "no text", "upstream": "upst
 _HEAD = """# Every architecture of transformers
 
 Made by `uv run python -m tests.walk --write` from a small model of every type that transformers {version} has a class
-for that makes text from text, or from images and text; random, untied weights; CPU. `uv run pytest -m walk` makes all
-of it again, the suite a sample. The records are in `docs/models.json`.
+for that makes text from text, from images and text, or after an encoder; random, untied weights; CPU.
+`uv run pytest -m walk` makes all of it again, the suite a sample. The records are in `docs/models.json`.
 
 | column | ✓ means |
 | --- | --- |
 | closed form, traced | parameters, FLOPs of prefill and of a decode step equal a count by torch's own counter; – none |
 | exact | by one of the two at least |
+| images | tokens of an image, and FLOPs of its path, equal transformers' own after its image processor; – none |
 | run | tokens of one prompt equal those of `generate()`, and differ without what was read before |
 | infer | tokens of three prompts of different lengths, padded on the left, equal those of `generate()` |
 | static cache | both once more with `infer.cache: static`, as `generate(cache_implementation="static")` |
 
+An encoder-decoder is counted with its encoder reading the prompt, once, and its decoder beginning with one token.
 torch counts transformers' eager code on the meta device, to the integer; recurrences are put in by hand.
 
 What else a cell may say has its reason below: **package**: one is missing; **no text**: the model generates none from a

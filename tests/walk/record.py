@@ -6,9 +6,12 @@ An answer is a word of `OUTCOMES`, followed by `: ` and what was said where ther
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from llm_perf_opt.errors import LlmperfError, MissingError
 
 RECORDS = Path(__file__).parents[2] / "docs" / "models.json"
 YES, NONE = "yes", "none"
@@ -30,6 +33,8 @@ class Architecture:
     traced: str
     exact: str
     """By one of the two."""
+    images: str
+    """The image path of one image, by every method that has one."""
     run: str
     """Of one prompt."""
     infer: str
@@ -42,10 +47,33 @@ class Architecture:
         """Question -> answer."""
         return {name: answer for name, answer in asdict(self).items() if name != "transformers"}
 
+    @property
+    def tokens(self) -> dict[str, str]:
+        """The answers that are about tokens."""
+        return {"run": self.run, "infer": self.infer, "static_cache": self.static_cache}
+
 
 def outcome(answer: str) -> str:
     """The word of an answer."""
     return answer.partition(": ")[0]
+
+
+def blame(error: Exception) -> str:
+    """What transformers raised."""
+    if isinstance(error, ImportError | MissingError):
+        return f"package: {line(error)}"
+    return refusal(error) if isinstance(error, LlmperfError) else f"upstream: {line(error)}"
+
+
+def refusal(error: Exception) -> str:
+    """What llmperf raised."""
+    return f"refused: {line(error)}"
+
+
+def line(error: Exception) -> str:
+    """What an error says, in one line."""
+    said = error.message if isinstance(error, LlmperfError) else f"{type(error).__name__}: {error}"
+    return re.sub(r" object at 0x[0-9a-f]+", "", " ".join(said.split()))[:200]
 
 
 def read() -> dict[str, Architecture]:

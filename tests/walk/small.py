@@ -96,6 +96,7 @@ _INDEXER = {
     "indexer_compress_ratio": 2,
 }
 _ROPE = {kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in ("full_attention", "sliding_attention")}
+_TILES = {"image_grid_pinpoints": [[32, 64], [64, 32], [64, 64], [96, 32], [32, 96]]}
 ODD: Mapping[str, Mapping[str, Any]] = {
     "mamba2": {"num_heads": 8},
     "falcon_h1": {"mamba_d_ssm": 128, "mamba_d_head": 16},
@@ -130,6 +131,11 @@ ODD: Mapping[str, Mapping[str, Any]] = {
     "recurrent_gemma": {"num_hidden_layers": 3},
     "qwen4_exp_text": _INDEXER,
     "qwen4_exp": {f"text_config.{key}": value for key, value in _INDEXER.items()},
+    "llava_next": _TILES,
+    "llava_next_video": _TILES,
+    "llava_onevision": _TILES,
+    "qwen3_vl": {"vision_config.deepstack_visual_indexes": [0, 1]},
+    "qwen3_vl_moe": {"vision_config.deepstack_visual_indexes": [0, 1]},
     "step3p7": {"text_config.sliding_window": 8},
     "zamba2": {"attention_hidden_size": 128, "attention_head_dim": 32, "mamba_headdim": 32, "hybrid_layer_ids": [1]},
     "zamba": {"attention_hidden_size": 128, "attention_head_dim": 32},

@@ -16,6 +16,7 @@ from typing import Literal
 from llm_perf_opt.analysis.sharding.local_experts import LocalExperts
 from llm_perf_opt.analysis.sharding.shares import Routing, Split, equal, share
 from llm_perf_opt.analysis.static.description import Block
+from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import (
     Attention,
     CausalConvolution,
@@ -28,6 +29,7 @@ from llm_perf_opt.analysis.static.operators import (
     Table,
 )
 from llm_perf_opt.analysis.static.passes import Pass
+from llm_perf_opt.analysis.static.source_attention import SourceAttention
 from llm_perf_opt.errors import ConfigError
 
 LayoutName = Literal["plan", "engine"]
@@ -146,7 +148,7 @@ class _Cutter:
             return self._experts(operator, path)
         if isinstance(operator, Attention):
             return self._attention(operator, path), None
-        if isinstance(operator, Recurrence | CausalConvolution | CrossAttention):
+        if isinstance(operator, Recurrence | CausalConvolution | CrossAttention | EntryAttention | SourceAttention):
             raise ConfigError(
                 f"{self.block.name}.{operator.name}: how a {operator.kind} is laid out over ranks is not covered",
                 "leave out --tensor, or give a model whose layers keep keys and values",

@@ -134,12 +134,12 @@ def _phase(rows: Sequence[walk.Row], tokens: int) -> Phase:
     )
 
 
-def prefill_passes(request: StaticRequest, tokens: int) -> tuple[Pass, ...]:
+def prefill_passes(request: StaticRequest, tokens: int, source: int = 0) -> tuple[Pass, ...]:
     """The passes over a prompt of `tokens` tokens: one, or one for each piece of it."""
     every, full = request.logits == "all", request.attention_flops == "full"
     if request.prefill_chunk is None:
-        return (prefill(request.batch, tokens, all_logits=every, full=full),)
-    return prefill_chunks(request.batch, tokens, request.prefill_chunk, all_logits=every, full=full)
+        return (prefill(request.batch, tokens, all_logits=every, full=full, source=source),)
+    return prefill_chunks(request.batch, tokens, request.prefill_chunk, all_logits=every, full=full, source=source)
 
 
 def _state_of(prepared: DescribedModel, kind: type[Recurrence | CausalConvolution]) -> StateFigures | None:
@@ -221,8 +221,31 @@ class DescribedModel:
         return self.stored.bytes if self.stored else walk.stored_bytes(self.blocks, self.precision)
 
     def prompt(self, request: StaticRequest) -> int:
-        """Tokens of a prompt, those of its images included."""
+        """Tokens of a prompt, those of its images included; of a decoder whose encoder reads the prompt, its first."""
+        if self.description.prompt_is_source:
+            return 1
         return request.prompt_tokens + (self.vision.tokens if self.vision else 0)
+
+    def source(self, request: StaticRequest) -> int:
+        """Positions that an encoder reads before the decoder begins.
+
+        Raises:
+            ConfigError: more than it has.
+        """
+        if not self.description.prompt_is_source:
+            return self.description.source
+        limit = self.description.source_limit
+        if limit is not None and request.prompt_tokens > limit:
+            raise ConfigError(
+                f"the encoder of this {self.model_type} has {limit:,} positions, and the prompt "
+                f"{request.prompt_tokens:,} tokens",
+                f"give --prompt-tokens {limit} or fewer",
+            )
+        return request.prompt_tokens
+
+    def read(self, request: StaticRequest) -> int:
+        """Tokens and positions that are read before the first new token."""
+        return self.prompt(request) + self.source(request)
 
 
 def describe_model(
@@ -295,24 +318,24 @@ def vision_rows(prepared: DescribedModel, request: StaticRequest) -> list[walk.R
 
 def prefill_rows(prepared: DescribedModel, request: StaticRequest) -> list[walk.Row]:
     """Figures of every operator of prefill, the image path included."""
-    passes = prefill_passes(request, prepared.prompt(request))
+    passes = prefill_passes(request, prepared.prompt(request), prepared.source(request))
     return vision_rows(prepared, request) + walk.rows(prepared.decoder, passes, prepared.precision)
 
 
 def decode_rows(prepared: DescribedModel, request: StaticRequest) -> list[walk.Row]:
     """Figures of every operator of one decode step."""
-    step = decode_step(request.batch, context_of(prepared, request))
+    step = decode_step(request.batch, context_of(prepared, request), prepared.source(request))
     return walk.rows(prepared.decoder, (step,), prepared.precision)
 
 
 def phase_rows(prepared: DescribedModel, request: StaticRequest) -> PhaseRows:
     """Figures of every operator in every phase."""
     batch, prompt, steps = request.batch, prepared.prompt(request), request.new_tokens - 1
-    run = (decode_run(batch, prompt, steps),) if steps else ()
+    run = (decode_run(batch, prompt, steps, prepared.source(request)),) if steps else ()
     seen = vision_rows(prepared, request)
     return PhaseRows(
         vision=(seen, batch * prepared.vision.tokens) if prepared.vision else None,
-        prefill=(prefill_rows(prepared, request), batch * prompt),
+        prefill=(prefill_rows(prepared, request), batch * prepared.read(request)),
         decode=(decode_rows(prepared, request), batch),
         later=(walk.rows(prepared.decoder, run, prepared.precision), batch * steps),
         new_tokens=batch * request.new_tokens,
@@ -330,6 +353,7 @@ def need_of(prepared: DescribedModel, request: StaticRequest) -> Footprint:
         end=max(prompt + request.new_tokens, (request.context or 0) + 1),
         step=step,
         logits=step if request.logits == "all" else 1,
+        source=prepared.source(request),
     )
 
 
@@ -371,8 +395,7 @@ def analyze(
             weight_bytes=prepared.weight_bytes if whole or prepared.stored else None,
             dtype=precision.dtype,
             quantization=precision.scheme.label if precision.scheme else None,
-            kv_bytes_per_token=walk.cache_bytes(prepared.decoder, 1, precision)
-            - walk.cache_bytes(prepared.decoder, 0, precision),
+            kv_bytes_per_token=walk.bytes_per_token(prepared.decoder, precision),
             state=_state(prepared),
         ),
         phases=Phases(

@@ -123,7 +123,7 @@ class Footprint:
 
 
 def footprint(
-    decoder: Sequence[Block], precision: Precision, *, weights: int, end: int, step: int, logits: int
+    decoder: Sequence[Block], precision: Precision, *, weights: int, end: int, step: int, logits: int, source: int = 0
 ) -> Footprint:
     """What a generation keeps.
 
@@ -132,15 +132,16 @@ def footprint(
         end: tokens of a sequence after the last step.
         step: most tokens of a sequence in one pass (the prompt, or a chunk of it).
         logits: positions whose logits exist at once.
+        source: positions of a sequence that an encoder has read.
     """
     # The head reads the hidden state and leaves float32 logits beside those of its own type.
     head = decoder[-1].operators[-1]
     vocabulary = getattr(head, "outputs", 0)
     plain = BITS[precision.dtype] / 8
-    working = walk.widest(decoder[:-1]) * step * plain + vocabulary * logits * (plain + 4)
+    working = walk.widest(decoder[:-1]) * max(step, source) * plain + vocabulary * logits * (plain + 4)
     return Footprint(
         weights=weights,
-        kv_per_sequence=walk.cache_bytes(decoder, end, precision),
+        kv_per_sequence=walk.cache_bytes(decoder, end, precision, source),
         state_per_sequence=sum(walk.state_bytes(decoder, precision, kind) for kind in (Recurrence, CausalConvolution)),
         activations_per_sequence=round(working),
     )

@@ -46,6 +46,12 @@ class Description:
     vision_reason: str = "this model takes no images"
     """Why there is no vision path."""
     notes: tuple[str, ...] = ()
+    source: int = 0
+    """Positions that an encoder reads before the decoder begins, where every input has as many (sound)."""
+    prompt_is_source: bool = False
+    """The encoder reads the prompt, and the decoder begins with one token of its own."""
+    source_limit: int | None = None
+    """Positions that the encoder has at most."""
     uncounted: str = ""
     """Parts of the model whose weights are not known here, so that its parameters are not either."""
 

@@ -33,6 +33,8 @@ def estimate(
     missing = [key for key in _NEEDED if key not in config]
     if missing:
         raise ConfigError(f"{where}: no estimate without {', '.join(missing)}", because)
+    if config.get("is_encoder_decoder") is True:
+        raise ConfigError(f"{where}: no estimate for an encoder-decoder", because)
     experts = [key for key in config if "expert" in key or key.startswith("moe")]
     if experts:
         raise ConfigError(f"{where}: no estimate for a mixture of experts ({', '.join(experts)})", because)

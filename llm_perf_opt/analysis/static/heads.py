@@ -32,15 +32,12 @@ def _head(name: str) -> str | None:
 
 
 def check_decoder(config: Mapping[str, Any], where: str) -> None:
-    """Refuse a model that generates no text, and one whose encoder runs apart from its decoder.
+    """Refuse a model that generates no text.
 
     Raises:
         ConfigError: the config says that it is such a model.
     """
     remedy = "static analysis counts prefill and decoding of a language model: give one of those"
-    if config.get("is_encoder_decoder") is True:
-        what = "an encoder-decoder, whose decoder alone is no model"
-        raise ConfigError(f"{where}: {config.get('model_type')} is {what}", remedy)
     names = config.get("architectures")
     named = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     heads = [_head(name) for name in named]

@@ -92,5 +92,11 @@ def traced_description(config: Mapping[str, Any], request: StaticRequest, *, whe
             f"{where}: --mla-form {request.mla_form} needs a closed form, and this model is traced",
             "leave it out: tracing runs latent attention as transformers does (reexpanded)",
         )
-    images = request.images if request.views is None else request.views
-    return traced(config, images, where=where)
+    cut = request.views is not None
+    return traced(
+        config,
+        request.views or () if cut else request.images,
+        views=cut,
+        pixel_limits=request.pixel_limits,
+        where=where,
+    )

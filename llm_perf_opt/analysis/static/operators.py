@@ -25,6 +25,8 @@ class Rows(Enum):
     """The positions whose logits are wanted."""
     KEYS = "keys"
     """Each position in sight, cached ones too (latent attention expanding its cache)."""
+    SOURCE = "source"
+    """Each position that an encoder reads, in the first pass over a sequence."""
     KEYS_IN_PREFILL = "keys in prefill"
     """Each position in sight in a pass of many queries, the new token alone in a decode step."""
 
@@ -34,6 +36,17 @@ class Once:
     """Rows that only the first pass over a sequence has: what a later step finds in its cache."""
 
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeysInWindow:
+    """Rows that are the positions which a sliding layer has in sight, cached ones too."""
+
+    window: int
+
+
+Some = Rows | Once | KeysInWindow | int
+"""Which rows go through a product; a number is per sequence and step."""
 
 
 class Operator(Protocol):
@@ -65,15 +78,29 @@ class Operator(Protocol):
         """Elements read as input and written as output, nothing fused."""
 
 
-def _rows(rows: Rows | Once | int, step: Pass) -> int:
+def _in_window(window: int, step: Pass) -> int:
+    return step.pairs(window) if step.steps > 1 else step.batch * (min(step.past, window - 1) + step.queries)
+
+
+def _rows(rows: Some, step: Pass) -> int:
     if isinstance(rows, int):
-        return rows * step.batch
-    if isinstance(rows, Once):
-        return 0 if step.past else rows.rows * step.batch
+        return rows * step.batch * step.steps
+    if isinstance(rows, KeysInWindow):
+        return _in_window(rows.window, step)
+    return _once(rows, step) if isinstance(rows, Once) else _growing(rows, step)
+
+
+def _once(rows: Once, step: Pass) -> int:
+    return 0 if step.past else rows.rows * step.batch
+
+
+def _growing(rows: Rows, step: Pass) -> int:
     if rows is Rows.TOKENS:
         return step.tokens
     if rows is Rows.LOGITS:
         return step.batch * step.logits
+    if rows is Rows.SOURCE:
+        return 0 if step.past else step.batch * step.source
     if rows is Rows.KEYS_IN_PREFILL and step.decoding:
         return step.tokens
     return step.keys()
@@ -86,13 +113,13 @@ def _steps_with(rows: int, step: Pass) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """`outputs` = `inputs` x weight (+ bias). `rows`: a number is per sequence."""
+    """`outputs` = `inputs` x weight (+ bias)."""
 
     name: str
     inputs: int
     outputs: int
     bias: bool = False
-    rows: Rows | Once | int = Rows.TOKENS
+    rows: Some = Rows.TOKENS
     shared: bool = False
     """The weight belongs to another module (tied embeddings): read here, counted there."""
     quantizable: bool = True
@@ -185,6 +212,10 @@ class Attention:
     """The window does not slide: it cuts the positions into chunks, none of which sees another."""
     selected: int | None = None
     """Keys that an indexer lets each query see at most; all of them stay cached."""
+    block: int | None = None
+    """Positions that are selected together; those of the last, unfinished block are seen beside the selected."""
+    from_start: bool = False
+    """Nothing is kept: every step runs all positions again, and multiplies all of them."""
     owns_cache: bool = True
     """False where the layer reads the keys and values that another layer has cached."""
     decode_dims: tuple[int, int] | None = None
@@ -203,6 +234,12 @@ class Attention:
     def active_parameters(self) -> int:
         return 0
 
+    def _chosen(self, seen: Pass, selected: int) -> int:
+        if self.block is None:
+            return seen.pairs(selected)
+        left_out = seen.entries(self.block) - seen.entries(self.block, selected // self.block)
+        return seen.pairs() - self.block * left_out
+
     def _width(self, step: Pass) -> int:
         if self.decode_dims is not None and step.decoding:
             return sum(self.decode_dims)
@@ -212,8 +249,10 @@ class Attention:
         seen = replace(step, full=True) if self.bidirectional_prompt and not step.decoding else step
         if self.last_only:
             seen = replace(seen, past=step.past + step.queries - step.logits, queries=step.logits)
+        if self.from_start and step.past:
+            return 2 * seen.pairs_from_start() * self.heads * self._width(step)
         if self.selected is not None and not seen.full:
-            return 2 * seen.pairs(self.selected) * self.heads * self._width(step)
+            return 2 * self._chosen(seen, self.selected) * self.heads * self._width(step)
         return 2 * seen.pairs(self.window, chunked=self.chunked) * self.heads * self._width(step)
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
@@ -384,8 +423,8 @@ class Product:
     k: int
     weights: int = 0
     """Learned elements that enter the product (relative position tables)."""
-    rows: Rows | Once | int = 1
-    """What one count belongs to; a number is per sequence."""
+    rows: Some = 1
+    """What one count belongs to."""
 
     kind: ClassVar[str] = "product"
     quantizable: ClassVar[bool] = False
@@ -485,12 +524,12 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An embedding: rows are gathered, not multiplied. `gathered` rows per sequence; None is one a token."""
+    """An embedding: rows are gathered, not multiplied. `gathered` are which; None is one a token."""
 
     name: str
     rows: int
     width: int
-    gathered: int | None = None
+    gathered: Some | None = None
 
     kind: ClassVar[str] = "embedding"
     quantizable: ClassVar[bool] = False
@@ -505,13 +544,15 @@ class Table:
         return 0
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
-        wanted = step.tokens if self.gathered is None else step.batch * self.gathered
+        wanted = self._wanted(step)
         read = min(self.rows, wanted) * self.width
         return read, read, read
 
     def activations(self, step: Pass) -> int:
-        wanted = step.tokens if self.gathered is None else step.batch * self.gathered
-        return wanted * self.width
+        return self._wanted(step) * self.width
+
+    def _wanted(self, step: Pass) -> int:
+        return step.tokens if self.gathered is None else _rows(self.gathered, step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -522,6 +563,8 @@ class Vector:
     size: int
     skipped: bool = False
     """Part of a layer that does not run."""
+    once: bool = False
+    """Part of an encoder: the first pass over a sequence alone."""
 
     kind: ClassVar[str] = "elementwise"
     quantizable: ClassVar[bool] = False
@@ -536,7 +579,8 @@ class Vector:
         return 0
 
     def weights_read(self, step: Pass) -> tuple[float, float, float]:
-        read = 0 if self.skipped else self.size * step.steps
+        idle = self.skipped or (self.once and step.past > 0)
+        read = 0 if idle else self.size * step.steps
         return read, read, read
 
     def activations(self, step: Pass) -> int:

@@ -21,6 +21,14 @@ def _chunked_pairs(positions: int, chunk: int) -> int:
     return whole * (chunk * (chunk + 1) // 2) + rest * (rest + 1) // 2
 
 
+def _entries(positions: int, stride: int, most: int | None) -> int:
+    """Entries that the first positions see, of one a `stride` of them: each sees those that it completes or follows."""
+    capped = positions if most is None else min(positions, stride * most)
+    whole, rest = divmod(capped, stride)
+    seen = stride * (whole * (whole - 1) // 2) + whole * (rest + 1)
+    return seen + (positions - capped) * (most or 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One forward pass, or `steps` consecutive single-token passes, of `batch` equally long sequences.
@@ -36,6 +44,8 @@ class Pass:
     logits: int
     steps: int = 1
     full: bool = False
+    source: int = 0
+    """Positions of a sequence that an encoder has read, for a decoder that looks at them."""
 
     @property
     def tokens(self) -> int:
@@ -71,6 +81,39 @@ class Pass:
             total += (self.queries - growing) * window
         return self.batch * total
 
+    def pairs_from_start(self) -> int:
+        """Query-key pairs of one head where every step runs all positions again, none of them masked."""
+
+        def up_to(size: int) -> int:
+            return size * (size + 1) * (2 * size + 1) // 6
+
+        last = self.past + self.queries
+        return self.batch * (last * last if self.steps == 1 else up_to(last) - up_to(self.past))
+
+    def entries(self, stride: int, most: int | None = None) -> int:
+        """Query-entry pairs of one head over all sequences, where each `stride` positions leave one entry.
+
+        Args:
+            most: entries that are chosen for a query, at most; None is all that it sees.
+        """
+        first = _entries(self.past, stride, most)
+        return self.batch * (_entries(self.past + self.queries, stride, most) - first)
+
+    def all_entries(self, stride: int) -> int:
+        """The same without a mask: every query of a step by every entry that there is after it."""
+        if self.steps == 1:
+            return self.batch * self.queries * ((self.past + self.queries) // stride)
+        return self.entries(stride)
+
+    def cached_entries(self, stride: int, most: int | None = None) -> int:
+        """Entries that single-token steps find in the cache, summed over steps and sequences."""
+        first = _entries(max(0, self.past - 1), stride, most)
+        return self.batch * (_entries(self.past + self.queries - 1, stride, most) - first)
+
+    def made_entries(self, stride: int) -> int:
+        """Entries that the positions of this pass complete, over all sequences."""
+        return self.batch * ((self.past + self.queries) // stride - self.past // stride)
+
     def keys(self) -> int:
         """Positions that each step sees, cached and new, summed over steps and sequences."""
         if self.steps == 1:
@@ -92,12 +135,14 @@ class Pass:
         return self.batch * min(self.queries, max(1, window - 1))
 
 
-def prefill(batch: int, tokens: int, *, all_logits: bool, full: bool) -> Pass:
+def prefill(batch: int, tokens: int, *, all_logits: bool, full: bool, source: int = 0) -> Pass:
     """The pass over a whole prompt of `tokens` tokens."""
-    return Pass(batch, tokens, 0, tokens if all_logits else 1, full=full)
+    return Pass(batch, tokens, 0, tokens if all_logits else 1, full=full, source=source)
 
 
-def prefill_chunks(batch: int, tokens: int, chunk: int, *, all_logits: bool, full: bool) -> tuple[Pass, ...]:
+def prefill_chunks(
+    batch: int, tokens: int, chunk: int, *, all_logits: bool, full: bool, source: int = 0
+) -> tuple[Pass, ...]:
     """The prompt in pieces of at most `chunk` tokens, each attending what came before it.
 
     Only the last piece goes through the head when the logits of the last token are wanted.
@@ -107,15 +152,15 @@ def prefill_chunks(batch: int, tokens: int, chunk: int, *, all_logits: bool, ful
     for start in starts:
         size = min(chunk, tokens - start)
         logits = size if all_logits else int(start + size == tokens)
-        passes.append(Pass(batch, size, start, logits, full=full))
+        passes.append(Pass(batch, size, start, logits, full=full, source=source))
     return tuple(passes)
 
 
-def decode_step(batch: int, context: int) -> Pass:
+def decode_step(batch: int, context: int, source: int = 0) -> Pass:
     """One step with `context` cached tokens: it attends context + 1 keys."""
-    return Pass(batch, 1, context, 1)
+    return Pass(batch, 1, context, 1, source=source)
 
 
-def decode_run(batch: int, context: int, steps: int) -> Pass:
+def decode_run(batch: int, context: int, steps: int, source: int = 0) -> Pass:
     """`steps` decode steps, the first with `context` cached tokens."""
-    return Pass(batch, steps, context, steps, steps=steps)
+    return Pass(batch, steps, context, steps, steps=steps, source=source)

@@ -8,7 +8,7 @@ from typing import Any
 
 from llm_perf_opt.analysis.static.description import Block
 from llm_perf_opt.analysis.static.operators import Experts, Linear, Operator, StateType
-from llm_perf_opt.analysis.static.quantization import Layout, Scheme, quantization_of, read_scheme
+from llm_perf_opt.analysis.static.quantization import Layout, Scheme, quantization_of, read_scheme, with_experts
 from llm_perf_opt.errors import ConfigError
 
 BITS = {
@@ -172,6 +172,7 @@ def resolve(config: Mapping[str, Any], dtype: str | None, kv_dtype: str | None, 
             method = quantization.get("quant_method", "unnamed")
             notes.append(f"ASSUMED: quantization {method!r} is not known here, so that weights count as {compute}")
         else:
+            scheme = with_experts(scheme, config.get("expert_dtype"))
             notes.append(f"weights as the checkpoint stores them ({scheme.label}), the rest in {compute}")
     elif quantization is not None:
         notes.append(f"the checkpoint's quantization is set aside for {wanted}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil, inf
 from typing import Any
@@ -59,6 +59,8 @@ class Scheme:
     named: tuple[tuple[str, Layout], ...] = ()
     """Modules with a layout of their own."""
     experts_only: bool = False
+    experts: Layout | None = None
+    """Of routed experts, where they are stored otherwise than the rest."""
     bytes_per_weight: float | None = None
     """Of every weight, norms and embeddings too, where only the mean is known."""
 
@@ -135,6 +137,8 @@ def _layout_of(scheme: Scheme, path: str, experts: bool) -> Layout | None:
             return layout
     if scheme.experts_only and not experts:
         return None
+    if experts and scheme.experts is not None:
+        return scheme.experts
     return None if any(map(_excluded(scheme).mean, names)) else scheme.usual
 
 
@@ -300,6 +304,13 @@ def _gguf(quantization: Quantization) -> Scheme:
     if not isinstance(size, int | float) or not 0 < size < inf:
         raise ConfigError(f"bytes_per_weight is {size!r:.80}, not a number of bytes", _REMEDY)
     return Scheme(f"GGUF {quantization.get('kind')}", None, bytes_per_weight=float(size))
+
+
+def with_experts(scheme: Scheme, expert_dtype: object) -> Scheme:
+    """The scheme of a checkpoint whose config gives its experts a type of their own (DeepSeek-V4)."""
+    if expert_dtype != "fp4" or scheme.named:
+        return scheme
+    return replace(scheme, label=f"{scheme.label}, experts in fp4", experts=Layout(4, (1, 32), 1))
 
 
 _METHODS: Mapping[str, Callable[[Quantization], Scheme | None]] = {

@@ -121,7 +121,7 @@ def sweep(
         if (request.batch, request.prompt_tokens) not in done:
             # Prefill does not depend on the context.
             done.add((request.batch, request.prompt_tokens))
-            tokens = request.batch * prepared.prompt(request)
+            tokens = request.batch * prepared.read(request)
             phases.insert(0, ("prefill", prefill_rows(prepared, request), tokens))
         for name, rows, tokens in phases:
             plain = _point(request, context_of(prepared, request) if name == "decode" else None, name, rows)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llm_perf_opt.analysis.static.description import Block
+from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import (
     Attention,
     CausalConvolution,
@@ -16,6 +17,10 @@ from llm_perf_opt.analysis.static.operators import (
 )
 from llm_perf_opt.analysis.static.passes import Pass
 from llm_perf_opt.analysis.static.precision import Precision
+from llm_perf_opt.analysis.static.source_attention import SourceAttention
+
+Keeping = Attention | CrossAttention | EntryAttention | SourceAttention
+"""Operators that keep something in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def row(block: Block, operator: Operator, passes: Sequence[Pass], precision: Pre
         read = (0, 0, 0) if block.borrowed else operator.weights_read(step)
         least, expected, most = least + read[0], expected + read[1], most + read[2]
         activations += operator.activations(step)
-        if isinstance(operator, Attention | CrossAttention):
+        if isinstance(operator, Keeping):
             cached += operator.cache_read(step) + operator.cache_written(step)
         elif isinstance(operator, Recurrence | CausalConvolution):
             moved = operator.state_read(step) + operator.state_written(step)
@@ -107,13 +112,26 @@ def stored_bytes(blocks: Iterable[Block], precision: Precision) -> int:
     return round(total)
 
 
-def cache_bytes(blocks: Iterable[Block], tokens: int, precision: Precision) -> int:
-    """Cache of one sequence after `tokens` tokens."""
+def cache_bytes(blocks: Iterable[Block], tokens: int, precision: Precision, source: int = 0) -> int:
+    """Cache of one sequence after `tokens` tokens, and `source` positions of its encoder."""
     held = 0
     for block in blocks:
         for operator in block.operators:
-            if isinstance(operator, Attention | CrossAttention):
-                held += operator.cache_held(tokens) * block.repeat
+            if isinstance(operator, Keeping):
+                grown = source if isinstance(operator, SourceAttention) else tokens
+                held += operator.cache_held(grown) * block.repeat
+    return round(held * precision.kv_element_bytes())
+
+
+def bytes_per_token(blocks: Iterable[Block], precision: Precision) -> int:
+    """Cache that each token adds to one sequence, of entries for several tokens its share."""
+    held = 0.0
+    for block in blocks:
+        for operator in block.operators:
+            if isinstance(operator, EntryAttention):
+                held += operator.cache_elements / operator.stride * block.repeat
+            elif isinstance(operator, Attention):
+                held += operator.cache_held(1) * block.repeat
     return round(held * precision.kv_element_bytes())
 
 
@@ -162,7 +180,7 @@ def remembered_traffic(blocks: Iterable[Block], step: Pass, precision: Precision
     moved = 0.0
     for block in blocks:
         for operator in block.operators:
-            if isinstance(operator, Attention | CrossAttention):
+            if isinstance(operator, Keeping):
                 elements = operator.cache_read(step) + operator.cache_written(step)
                 moved += elements * block.repeat * precision.kv_element_bytes()
             elif isinstance(operator, Recurrence | CausalConvolution):

@@ -21,7 +21,9 @@ def main() -> int:
 
         images = tuple((width, height) for width, height in order["images"])
         try:
-            description = trace_description(order["config"], images, order["where"])
+            description = trace_description(
+                order["config"], images, order["where"], views=order["views"], pixel_limits=order["pixel_limits"]
+            )
             answer, code = json.dumps(description_to_wire(description)), 0
         except LlmperfError as error:
             answer, code = json.dumps({"message": error.message, "remedy": error.remedy}), 2

@@ -15,6 +15,7 @@ from torch import nn
 
 from llm_perf_opt.analysis.static.decoder import stack
 from llm_perf_opt.analysis.static.description import Block
+from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import (
     Attention,
     CausalConvolution,
@@ -22,44 +23,73 @@ from llm_perf_opt.analysis.static.operators import (
     CrossAttention,
     EncoderAttention,
     Experts,
+    KeysInWindow,
     Linear,
     Once,
     Operator,
     Product,
     Recurrence,
     Rows,
+    Some,
     Table,
     Vector,
 )
+from llm_perf_opt.analysis.static.source_attention import SourceAttention
 from llm_perf_opt.analysis.traced.counter import Call, Scores
 from llm_perf_opt.analysis.traced.model import Built
-from llm_perf_opt.analysis.traced.probe import PROMPT, Kept, Probed, Traced
+from llm_perf_opt.analysis.traced.probe import PROMPT, Kept, Probed, Traced, stride_of
 from llm_perf_opt.errors import ConfigError
 
 Counts = Sequence[int]
 """Of a prompt whose last logits are wanted, of one that all are wanted of, and of two steps after it."""
-_BASES: Mapping[Rows | str, Counts] = {
-    Rows.TOKENS: (PROMPT, PROMPT, 1, 1),
-    Rows.LOGITS: (1, PROMPT, 1, 1),
-    Rows.KEYS: (PROMPT, PROMPT, PROMPT + 1, PROMPT + 2),
-    "pairs": (PROMPT**2, PROMPT**2, PROMPT + 1, PROMPT + 2),
-    "logit pairs": (PROMPT, PROMPT**2, PROMPT + 1, PROMPT + 2),
-    "sequence": (1, 1, 1, 1),
-    "once": (1, 1, 0, 0),
-}
+Basis = Rows | KeysInWindow | str
+
+
+def _bases(prompt: int, window: int | None, stride: int | None, source: int | None = None) -> dict[Basis, Counts]:
+    """What a count may grow with, and how often each pass has it.
+
+    Args:
+        window: of the layer, where its cache keeps no more.
+        stride: positions that one entry stands for, where the module makes entries.
+        source: positions that an encoder has read.
+    """
+    in_sight = [prompt + step if window is None else min(prompt + step, window) for step in (1, 2)]
+    bases: dict[Basis, Counts] = {
+        Rows.TOKENS: (prompt, prompt, 1, 1),
+        Rows.LOGITS: (1, prompt, 1, 1),
+        Rows.KEYS if window is None else KeysInWindow(window): (prompt, prompt, *in_sight),
+        "pairs": (prompt**2, prompt**2, *in_sight),
+        "logit pairs": (prompt, prompt**2, *in_sight),
+        "all pairs": (prompt**2, prompt**2, (prompt + 1) ** 2, (prompt + 2) ** 2),
+        "sequence": (1, 1, 1, 1),
+        "once": (1, 1, 0, 0),
+    }
+    if source is not None:
+        # What is a multiple of another comes before it.
+        read: dict[Basis, Counts] = {
+            "source pairs": (source**2, source**2, 0, 0),
+            "source keys": (prompt * source, prompt * source, source, source),
+            Rows.SOURCE: (source, source, 0, 0),
+        }
+        bases = read | bases
+    if stride is not None:
+        made = prompt // stride
+        bases["entries"] = (prompt * made, prompt * made, (prompt + 1) // stride, (prompt + 2) // stride)
+    return bases
 
 
 class NotExpressible(Exception):
     """A count that does not follow tokens or positions."""
 
 
-def _fit(counts: Counts, what: str) -> tuple[Rows | str, int]:
+def _fit(counts: Counts, bases: Mapping[Basis, Counts], what: str) -> tuple[Basis, int]:
     """The basis that the counts are a multiple of, and the multiple."""
-    for name, basis in _BASES.items():
+    for name, basis in bases.items():
         factor = counts[0] // basis[0]
         if factor and all(count == factor * part for count, part in zip(counts, basis, strict=True)):
             return name, factor
-    raise NotExpressible(f"{what}: {', '.join(map(str, counts))} at {PROMPT} tokens and in two steps after them")
+    tokens = bases[Rows.TOKENS][0]
+    raise NotExpressible(f"{what}: {', '.join(map(str, counts))} at {tokens} tokens and in two steps after them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +130,8 @@ class Describer:
     def __init__(self, built: Built, probed: Probed | None) -> None:
         self.built = built
         self.probed = probed
+        self.prompt = probed.prompt if probed else PROMPT
+        self.source = probed.source if probed else None
         model = built.model
         self.sizes = {name: tuple(p.shape) for name, p in model.named_parameters()}
         names = {id(p): name for name, p in model.named_parameters()}
@@ -110,6 +142,9 @@ class Describer:
         head = model.get_output_embeddings()  # type: ignore[operator]
         self.head = next((path for path, module in model.named_modules() if module is head), None)
         self.modules = dict(model.named_modules())
+        own = model.get_decoder() if built.has_encoder else model  # type: ignore[operator]
+        self.decoder = next((path for path, module in self.modules.items() if module is own), "")
+        """Path of what a cache belongs to."""
         self.used: set[str] = set()
 
     def _own(self, weight: str | None) -> str | None:
@@ -138,7 +173,7 @@ class Describer:
             elif kind == "state":
                 made.append(self._state(group, name))
             elif kind == "attention":
-                made.append(self._attention(group, f"{name}.attention", vision=vision))
+                made.extend(self._attention(group, f"{name}.attention", vision=vision))
             elif kind == "gather":
                 made.extend(self._gathered(group, name, vision=vision))
             else:
@@ -147,17 +182,34 @@ class Describer:
             made.extend(self._experts(parts, name))
         return made
 
-    def _rows(self, counts: Counts, what: str, *, vision: bool) -> tuple[Rows | Once | int, int]:
+    def _bases(self, path: str) -> Mapping[Basis, Counts]:
+        """What the counts of a module may grow with."""
+        kept = self._kept(self._layer(path))
+        return _bases(self.prompt, kept.window if kept else None, self._stride(path), self.source)
+
+    def _stride(self, path: str) -> int | None:
+        """Positions that one entry of a module stands for, or of the module that it is a part of."""
+        above = (self.modules.get(path.rsplit(".", drop)[0]) for drop in range(path.count(".") + 1))
+        return next((stride for module in above if module is not None and (stride := stride_of(module))), None)
+
+    def _layer(self, path: str) -> int | None:
+        """The layer of the cache that a module's counts belong to."""
+        modules = (self.modules.get(path.rsplit(".", drop)[0]) for drop in range(path.count(".") + 1))
+        found = (getattr(module, "layer_idx", None) for module in modules)
+        return next((index for index in found if isinstance(index, int)), None)
+
+    def _rows(self, counts: Counts, path: str, *, vision: bool) -> tuple[Some, int]:
         """Rows as an operator takes them, and how many times each is meant."""
         if vision:
             return counts[0], 1
-        basis, factor = _fit(counts, what)
+        basis, factor = _fit(counts, self._bases(path), path)
         if basis == "sequence":
             return factor, 1
         if basis == "once":
             return Once(factor), 1
-        if isinstance(basis, Rows):
+        if not isinstance(basis, str):
             return basis, factor
+        what = path
         raise NotExpressible(f"{what}: rows that grow with tokens and positions at once")
 
     def _product(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
@@ -196,54 +248,97 @@ class Describer:
         for side in kernel:
             area *= side
         counts = [count // (2 * outputs * inputs * area) for count in group.counts("flops")]
-        rows, _ = self._rows(counts, group.path, vision=vision)
+        more = counts[3] if not vision and counts[0] == self.prompt + counts[3] - 1 else 1
+        # Positions of the cache that go through it once more, in every pass.
+        again = [] if more == 1 else [Product(f"{name}.again", more - 1, 1, outputs, inputs * area)]
+        rows, factor = self._rows([count - more + 1 for count in counts], group.path, vision=vision)
         bias = self._bias(weight)
         if isinstance(rows, int):
             return [Convolution(name, inputs, outputs, area, rows, bias)]
-        return [Linear(name, inputs * area, outputs, bias, rows, quantizable=False)]
+        if factor > 1:
+            again.append(Product(f"{name}.again", factor - 1, 1, outputs, inputs * area, rows=rows))
+        return [Linear(name, inputs * area, outputs, bias, rows, quantizable=False), *again]
 
     def _flops_alone(self, group: _Group, name: str, *, vision: bool) -> Operator:
         """A product whose sides are both computed, or whose weight is counted elsewhere."""
         halves = [count // 2 for count in group.counts("flops")]
         if vision:
             return Product(name, 1, 1, 1, halves[0])
-        basis, factor = _fit(halves, group.path)
+        basis, factor = _fit(halves, self._bases(group.path), group.path)
+        if basis == "entries":
+            return EntryAttention(f"{name}.entries", factor, 1, self._stride(group.path) or 1)
+        if basis in ("source pairs", "source keys"):
+            return SourceAttention(name, factor, 1, own=basis == "source pairs")
+        if basis == "all pairs":
+            return Attention(name, factor, 1, 0, 0, from_start=True)
         if basis in ("pairs", "logit pairs"):
             # One of the two products of an attention that is written out.
-            module = self.modules.get(group.path)
-            choosing = getattr(module, "index_topk", None) is not None
-            selected = None if choosing else getattr(self.built.text_config, "index_topk", None)
-            return Attention(name, factor, 1, 0, 0, selected=selected, last_only=basis == "logit pairs")
-        rows = basis if isinstance(basis, Rows) else Once(1) if basis == "once" else 1
+            kept = self._kept(self._layer(group.path))
+            window = kept.window if kept else None
+            chunked = bool(kept and kept.chunked)
+            selected, block = (None, None) if window else self._selection(group.path)
+            last = basis == "logit pairs"
+            return Attention(name, factor, 1, 0, 0, window, chunked, selected, block, last_only=last)
+        rows = basis if not isinstance(basis, str) else Once(1) if basis == "once" else 1
         return Product(name, factor, 1, 1, 1, rows=rows)
+
+    def _selection(self, path: str) -> tuple[int | None, int | None]:
+        """Keys that an indexer lets each query see, and how many are chosen together."""
+        if getattr(self.modules.get(path), "index_topk", None) is not None:
+            # The indexer itself looks at all.
+            return None, None
+        text = self.built.text_config
+        named = (("index_topk", "index_kpool"), ("indexer_budget", "indexer_compress_ratio"))
+        found = ((getattr(text, most, None), getattr(text, together, None)) for most, together in named)
+        return next((pair for pair in found if pair[0] is not None), (None, None))
 
     def _gathered(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
         weight = self._own(group.first.weight)
         if weight is None:
             return []
         self.used.add(weight)
-        rows, _ = self._rows(group.counts("rows"), group.path, vision=vision)
         height, width = group.first.sizes
-        return [Table(name, height, width, gathered=rows if isinstance(rows, int) else None)]
+        if vision:
+            return [Table(name, height, width, gathered=group.first.rows)]
+        basis, factor = _fit(group.counts("rows"), self._bases(group.path), group.path)
+        if isinstance(basis, str) and basis.endswith("pairs"):
+            # A row for each pair of positions: all rows are read.
+            return [Table(name, height, width, gathered=Once(height) if basis == "source pairs" else height)]
+        rows = factor if basis == "sequence" else Rows.SOURCE if basis is Rows.SOURCE else None
+        return [Table(name, height, width, gathered=rows)]
 
-    def _attention(self, group: _Group, name: str, *, vision: bool) -> Operator:
+    def _attention(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
         scores = group.first.detail
         assert isinstance(scores, Scores)
         if vision:
             group_of = (group.first.rows, scores.keys)
             if scores.qk_dim == scores.v_dim and scores.queries == scores.keys:
-                return EncoderAttention(name, scores.heads, scores.qk_dim, (group_of,))
+                return [EncoderAttention(name, scores.heads, scores.qk_dim, (group_of,))]
             pairs = group.first.rows * scores.queries * scores.keys
-            return Product(name, pairs * scores.heads, 1, scores.v_dim + scores.qk_dim, 1)
+            return [Product(name, pairs * scores.heads, 1, scores.v_dim + scores.qk_dim, 1)]
         calls = [call.detail for call in group.calls if call and isinstance(call.detail, Scores)]
         keys, queries = tuple(call.keys for call in calls), tuple(call.queries for call in calls)
         kept = self._kept(scores.layer)
+        if self.source is not None and set(keys) == {self.source}:
+            own = set(queries) == {self.source}
+            return [SourceAttention(name, scores.heads, scores.qk_dim + scores.v_dim, own)]
+        if set(queries) == {queries[0]} and queries[0] > 1:
+            raise ConfigError(
+                f"{self.built.where}: every pass of this model computes {queries[0]} positions at once: it does not "
+                "decode token by token",
+                "static analysis counts prefill and decode steps: give a model that has them",
+            )
         window = scores.window or (kept.window if kept else None)
-        if window is None and len(set(keys)) == 1:
-            return CrossAttention(name, scores.heads, scores.qk_dim, keys[0], 0)
-        if queries not in (_BASES[Rows.TOKENS], _BASES[Rows.LOGITS]) or (window is None and keys != _BASES[Rows.KEYS]):
+        if window is None and len(set(keys)) == 1 and len(set(queries)) > 1:
+            return [CrossAttention(name, scores.heads, scores.qk_dim, keys[0], 0)]
+        entries: list[Operator] = []
+        bases = _bases(self.prompt, None, None)
+        if kept and kept.entries:
+            entry, keys = self._seen_entries(group.path, scores, keys)
+            entries.append(replace(entry, name=f"{name}.entries"))
+        if queries not in (bases[Rows.TOKENS], bases[Rows.LOGITS]) or (window is None and keys != bases[Rows.KEYS]):
             raise NotExpressible(f"{name}: attention of {queries} queries over {keys} keys")
-        return Attention(
+        found = Attention(
             name,
             scores.heads,
             scores.qk_dim,
@@ -252,16 +347,32 @@ class Describer:
             window=window,
             chunked=bool(kept and kept.chunked),
             bidirectional_prompt=not scores.causal,
-            last_only=queries == _BASES[Rows.LOGITS],
+            last_only=queries == bases[Rows.LOGITS],
         )
+        return [found, *entries]
+
+    def _seen_entries(self, path: str, scores: Scores, keys: tuple[int, ...]) -> tuple[EntryAttention, tuple[int, ...]]:
+        """The attention to the entries of a layer, and the other keys of each pass."""
+        parts = list(self.modules[path].modules())
+        stride = next((stride for part in parts if (stride := stride_of(part))), None)
+        if stride is None:
+            raise NotExpressible(f"{path}: entries of an unknown number of positions")
+        selected = next((most for part in parts if isinstance(most := getattr(part, "index_topk", None), int)), None)
+        positions = (self.prompt, self.prompt, self.prompt + 1, self.prompt + 2)
+        others = tuple(found - place // stride for found, place in zip(keys, positions, strict=True))
+        return EntryAttention("", scores.heads, scores.qk_dim + scores.v_dim, stride, selected), others
 
     def _state(self, group: _Group, name: str) -> Operator:
         operator = group.first.detail
-        assert isinstance(operator, Recurrence | CausalConvolution)
+        assert isinstance(operator, Recurrence | CausalConvolution | EntryAttention)
+        if isinstance(operator, EntryAttention):
+            return replace(operator, name=f"{name}.entries")
         if isinstance(operator, Recurrence):
             return replace(operator, name=f"{name}.recurrence")
         self.used.update(
-            n for n in self.sizes if n.rpartition(".")[0] in (f"{group.path}.conv1d", f"{group.path}.conv")
+            n
+            for n in self.sizes
+            if n.rpartition(".")[0] in (f"{group.path}.{conv}" for conv in ("conv1d", "conv", "conv_1d"))
         )
         return replace(operator, name=f"{name}.conv1d")
 
@@ -312,13 +423,20 @@ class Describer:
         kept = self._kept(layer)
         if kept is None:
             return operators
-        left = kept.per_position
+        left, source = kept.per_position, kept.source
         done: list[Operator] = []
         crossing = sum(size for name, size, _ in kept.fixed if name in ("keys", "values"))
         for operator in operators:
             if isinstance(operator, Attention) and left:
                 done.append(replace(operator, cache_elements=left))
                 left = 0
+            elif isinstance(operator, EntryAttention) and kept.entries:
+                # Those that are summed up, and those that only their scores are wanted of.
+                size, pending, overlap = kept.entries[0 if operator.name.endswith("attention.entries") else -1]
+                done.append(replace(operator, cache_elements=size, pending=pending, overlap=overlap))
+            elif isinstance(operator, SourceAttention) and source:
+                done.append(replace(operator, cache_elements=source))
+                source = 0
             elif isinstance(operator, CrossAttention) and crossing:
                 done.append(replace(operator, cache_elements=crossing // operator.keys))
                 crossing = 0
@@ -328,16 +446,20 @@ class Describer:
             done.append(Attention("cache", 0, 0, 0, left, window=kept.window, chunked=kept.chunked))
         seen = sum(op.state_elements() for op in operators if isinstance(op, Recurrence | CausalConvolution))
         states = [(name, size, single) for name, size, single in kept.fixed if name not in ("keys", "values")]
-        if sum(size for _, size, _ in states) != seen:
+        if states and sum(size for _, size, _ in states) != seen:
             done = [op for op in done if not isinstance(op, Recurrence)] if seen else done
             for name, size, single in states:
                 if not any(isinstance(op, CausalConvolution) and op.state_elements() == size for op in operators):
                     done.append(Recurrence(name, size, 0, 0, "float32" if single else "activations"))
         return done
 
-    def rest(self, prefix: str, touched: frozenset[str]) -> list[Operator]:
-        """The parameters under a path that no product has claimed: used element by element, or not at all."""
-        sums: dict[tuple[str, bool], int] = defaultdict(int)
+    def rest(self, prefix: str, touched: frozenset[str], later: frozenset[str] | None = None) -> list[Operator]:
+        """The parameters under a path that no product has claimed: used element by element, or not at all.
+
+        Args:
+            later: what a step uses; None where there are no steps.
+        """
+        sums: dict[tuple[str, bool, bool], int] = defaultdict(int)
         for name, shape in self.sizes.items():
             if name in self.used or not (name == prefix or name.startswith(f"{prefix}.") or not prefix):
                 continue
@@ -346,8 +468,9 @@ class Describer:
             for side in shape:
                 size *= side
             module = name.rpartition(".")[0][len(prefix) :].lstrip(".") or "self"
-            sums[module, name not in touched] += size
-        return [Vector(name, size, skipped) for (name, skipped), size in sums.items()]
+            once = later is not None and name in touched and name not in later
+            sums[module, name not in touched, once] += size
+        return [Vector(name, size, skipped, once) for (name, skipped, once), size in sums.items()]
 
     def idle(self) -> list[Block]:
         """Modules that no pass has entered: their weights are held and not read."""
@@ -379,7 +502,7 @@ def _numbered(operators: Sequence[Operator]) -> list[Operator]:
 
 def _stacks(built: Built) -> list[str]:
     """Paths of the lists of layers, in the model's order."""
-    return list(dict.fromkeys(path.rpartition(".")[0] for path in built.layers))
+    return list(dict.fromkeys(path.rpartition(".")[0] for path in built.layers if path.rpartition(".")[2].isdigit()))
 
 
 def _place(path: str, stacks: Sequence[str]) -> tuple[str, int | None]:
@@ -403,8 +526,10 @@ def blocks_of(describer: Describer, passes: Sequence[Traced], *, vision: bool = 
         places.setdefault(_place(path, stacks), []).extend(groups)
     for name in sorted(touched & describer.sizes.keys(), key=list(describer.sizes).index):
         places.setdefault(_place(name.rpartition(".")[0], stacks), [])
+    later = None if vision else frozenset(name for traced in passes[2:] for name in traced.touched)
+    decoder = describer.decoder
     cached = len(describer.probed.cache) if describer.probed and describer.probed.cache else 0
-    deep = {name for name, layer in places if layer == cached - 1}
+    deep = {name for name, layer in places if layer == cached - 1 and name.startswith(decoder)}
     layers: dict[str, dict[int, tuple[Operator, ...]]] = defaultdict(dict)
     order: list[tuple[str, tuple[Operator, ...] | None]] = []
     try:
@@ -413,7 +538,7 @@ def blocks_of(describer: Describer, passes: Sequence[Traced], *, vision: bool = 
             made = describer.operators(groups, prefix, vision=vision)
             if layer is not None and name in deep and not vision:
                 made = describer.with_cache(made, layer)
-            made = _numbered([*made, *describer.rest(prefix, touched)])
+            made = _numbered([*made, *describer.rest(prefix, touched, later)])
             if layer is None:
                 order.append((name, tuple(made)))
             else:

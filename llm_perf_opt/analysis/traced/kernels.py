@@ -7,11 +7,9 @@ name, so that what is recorded here is the recurrence itself, for every model th
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +17,7 @@ from torch import nn
 
 from llm_perf_opt.analysis.static.operators import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.traced.counter import Call, Counter
+from llm_perf_opt.analysis.traced.modules import standing_in
 
 Kernel = Callable[..., Any]
 
@@ -128,39 +127,10 @@ def _kernels(counter: Counter) -> dict[str, Kernel]:
     }
 
 
-def _loops_over_experts(module: nn.Module) -> bool:
-    """Whether a module of experts looks which of them are chosen, and multiplies by those one after the other.
-
-    Those that transformers runs with its grouped products say `has_gate`.
-    """
-    own = dict(module.named_parameters(recurse=False))
-    shapes = [tuple(own[name].shape) for name in ("gate_up_proj", "down_proj") if name in own]
-    if hasattr(module, "has_gate") or [len(shape) for shape in shapes] != [3, 3]:
-        return False
-    takes = list(inspect.signature(type(module).forward).parameters)
-    routed = takes[1:] == ["hidden_states", "top_k_index", "top_k_weights"]
-    # Where one side has fewer, some experts multiply nothing, and the router decides how much is multiplied.
-    return routed and shapes[0][0] == shapes[1][0]
-
-
-def _experts(counter: Counter, module: Any, hidden: torch.Tensor, index: torch.Tensor, _: torch.Tensor) -> Any:
-    """Each token by the experts it is routed to, whichever these are."""
-    for weight in (module.gate_up_proj, module.down_proj):
-        count, outputs, inputs = (int(side) for side in weight.shape)
-        rows = index.numel()
-        flops = 2 * rows * inputs * outputs
-        name = counter.touch(weight)
-        counter.calls.append(Call(counter.path, "experts", flops, name, rows, (inputs, outputs), count))
-    return torch.empty_like(hidden)
-
-
 @contextmanager
 def recorded(model: nn.Module, counter: Counter) -> Iterator[None]:
     """Put the stand-ins where the model's own modules look the kernels up, for as long as this lasts."""
     kernels = _kernels(counter)
-    loops = [module for module in model.modules() if _loops_over_experts(module)]
-    for experts in loops:
-        experts.forward = partial(_experts, counter, experts)
     replaced: list[tuple[dict[str, Any], str, Any]] = []
     for name in {type(module).__module__ for module in model.modules()}:
         home = vars(sys.modules[name])
@@ -168,9 +138,8 @@ def recorded(model: nn.Module, counter: Counter) -> Iterator[None]:
             replaced.append((home, kernel, home[kernel]))
             home[kernel] = kernels[kernel]
     try:
-        yield
+        with standing_in(model, counter):
+            yield
     finally:
         for home, kernel, own in replaced:
             home[kernel] = own
-        for experts in loops:
-            del experts.forward

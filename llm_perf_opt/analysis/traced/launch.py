@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from llm_perf_opt.hardware.measured import cache_folder
 from llm_perf_opt.opening import read_file
 
 TIMEOUT_S = 300.0
-_FORMAT = 2
+_FORMAT = 3
 """Of what the child answers; kept answers of another format are traced again."""
 
 
@@ -39,10 +40,42 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def cache_key(config: Mapping[str, Any], images: Sequence[ImageSize]) -> str:
+def cache_key(
+    config: Mapping[str, Any],
+    images: Sequence[ImageSize],
+    *,
+    views: bool = False,
+    pixel_limits: tuple[int, int] | None = None,
+) -> str:
     """What decides a traced description: the config, the images, the versions that trace."""
-    parts = {"config": config, "images": images, "versions": _versions(), "format": _FORMAT}
+    parts = {
+        "config": config,
+        "images": images,
+        "views": views,
+        "pixel_limits": pixel_limits,
+        "versions": _versions(),
+        "format": _FORMAT,
+    }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _refuse_unknown(config: Mapping[str, Any], where: str) -> None:
+    """Refuse a model type that stands nowhere in transformers' own lists, without the seconds that importing it takes.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    package = find_spec("transformers")
+    named, home = config.get("model_type"), package and package.submodule_search_locations
+    if not home or not isinstance(named, str):
+        return
+    lists = [Path(home[0], "models", "auto", name) for name in ("auto_mappings.py", "configuration_auto.py")]
+    texts = [file.read_text(encoding="utf-8") for file in lists if file.is_file()]
+    if texts and not any(f'"{named}"' in text for text in texts):
+        raise ConfigError(
+            f"{where}: the installed transformers {_versions()['transformers']} knows no model_type {named!r}",
+            "install a transformers that has it, if one does; code beside the weights is never run for static analysis",
+        )
 
 
 def _read(file: Path) -> Description | None:
@@ -70,6 +103,8 @@ def traced(
     config: Mapping[str, Any],
     images: Sequence[ImageSize] = (),
     *,
+    views: bool = False,
+    pixel_limits: tuple[int, int] | None = None,
     where: str = "config.json",
     cache: Path | None = None,
     timeout_s: float = TIMEOUT_S,
@@ -78,6 +113,8 @@ def traced(
 
     Args:
         images: sizes of the images of a prompt, pixels.
+        views: these are sizes of what goes through the tower, cut and resized already.
+        pixel_limits: fewest and most pixels of an image whose shape is kept; None is as the type's processor has it.
         cache: directory of kept descriptions; None is `cache_directory()`.
 
     Raises:
@@ -85,11 +122,14 @@ def traced(
         MissingError: torch or transformers is not installed.
         StageError: the child died or took too long.
     """
-    file = (cache or cache_directory()) / f"{cache_key(config, images)}.json"
+    _refuse_unknown(config, where)
+    file = (cache or cache_directory()) / f"{cache_key(config, images, views=views, pixel_limits=pixel_limits)}.json"
     kept = _read(file)
     if kept is not None:
         return kept
-    order = json.dumps({"config": config, "images": images, "where": where}, default=list)
+    order = json.dumps(
+        {"config": config, "images": images, "views": views, "pixel_limits": pixel_limits, "where": where}, default=list
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     try:
         child = subprocess.run(

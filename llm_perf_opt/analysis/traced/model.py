@@ -28,6 +28,11 @@ class Built:
     """Path of a repeated layer -> what it has in common with those equal to it."""
 
     @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder runs apart from the decoder."""
+        return bool(getattr(self.config, "is_encoder_decoder", False))
+
+    @property
     def text_config(self) -> Any:
         """The part of the config that its decoder is built from."""
         return _text_config(self.config)
@@ -53,24 +58,40 @@ def _refuse_others(config: Any, where: str) -> None:
         MODEL_FOR_CAUSAL_LM_MAPPING,
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
         MODEL_FOR_MASKED_LM_MAPPING,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+        MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
     )
 
     kind, remedy = type(config), "static analysis counts prefill and decoding of a language model: give one of those"
     if getattr(config, "is_encoder_decoder", False):
-        raise ConfigError(f"{where}: {config.model_type} is an encoder-decoder: its decoder alone is no model", remedy)
+        if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING or kind in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
+            return
+        raise ConfigError(
+            f"{where}: {config.model_type} is an encoder-decoder whose encoder reads something else than text or sound",
+            "its decoder alone is no model: no figure is given rather than a wrong one",
+        )
     generating = kind in MODEL_FOR_CAUSAL_LM_MAPPING or kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
     masked = kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
     if not generating or masked:
         raise ConfigError(f"{where}: {config.model_type} is no language model: there is no decoder to count", remedy)
 
 
-def _instantiate(config: Any, attention: str) -> nn.Module:
-    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, initialization
-    from transformers.models.auto.modeling_auto import AutoModelForCausalLM, AutoModelForImageTextToText
+def _factory(config: Any) -> Any:
+    """The class of transformers that makes the whole model of a config: some types load as their decoder alone too."""
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+    from transformers.models.auto import modeling_auto as auto
 
-    # Some types with a tower load as their decoder alone too: the whole of it is what the config describes.
+    if getattr(config, "is_encoder_decoder", False):
+        text = type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+        return auto.AutoModelForSeq2SeqLM if text else auto.AutoModelForSpeechSeq2Seq
     seeing = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
+    return auto.AutoModelForImageTextToText if seeing else auto.AutoModelForCausalLM
+
+
+def _instantiate(config: Any, attention: str) -> nn.Module:
+    from transformers import initialization
+
+    factory = _factory(config)
     with torch.device("meta"), initialization.no_init_weights():
         model: nn.Module = factory.from_config(config, attn_implementation=attention).eval()
     # Weights are tied while they are initialised, which was skipped.
@@ -156,7 +177,26 @@ def _repeated_layers(model: nn.Module, config: Any) -> dict[str, Key]:
         if isinstance(module, nn.ModuleList) and len(module) > 1 and not any(path.startswith(f"{p}.") for p in found):
             for index, layer in enumerate(module):
                 found[f"{path}.{index}"] = (path, *_signature(layer, index, _text_config(config)))
+                for name, part in layer.named_children() if _chooses(layer) else ():
+                    if _keeps_state_alone(part):
+                        found[f"{path}.{index}.{name}"] = (path, name, *_signature(part, index, _text_config(config)))
     return found
+
+
+def _chooses(layer: nn.Module) -> bool:
+    """Whether a layer holds a list of modules, and may choose among them by its index."""
+    return any(isinstance(module, nn.ModuleList) for module in layer.modules())
+
+
+def _keeps_state_alone(part: nn.Module) -> bool:
+    """Whether a part of a layer keeps what the stand-ins of its kernels record, and nothing else in the cache."""
+    names = {name.rpartition(".")[2] for name, _ in part.named_modules()}
+    return "conv1d" in names and not _chooses(part) and not any(name.endswith(("k_proj", "qkv_proj")) for name in names)
+
+
+def _index(path: str) -> int:
+    """The layer that a path lies in."""
+    return next(int(name) for name in reversed(path.split(".")) if name.isdigit())
 
 
 def _shapes(value: object, index: int | None) -> object:
@@ -192,7 +232,8 @@ class Once:
         stacks: dict[str, dict[int, int]] = {}
         for path, first in self._ran.items():
             name, _, index = path.rpartition(".")
-            stacks.setdefault(name, {})[int(index)] = int(first.rpartition(".")[2])
+            if index.isdigit():
+                stacks.setdefault(name, {})[int(index)] = _index(first)
         for stack in stacks.values():
             if sorted(stack) == list(range(cached)):
                 return [stack[index] for index in range(cached)]
@@ -200,9 +241,7 @@ class Once:
 
     def _wrap(self, layer: nn.Module, path: str, signature: Key) -> None:
         own: Callable[..., Any] = layer.forward
-        # A layer that holds a list of modules may choose among them by its index.
-        choosing = any(isinstance(module, nn.ModuleList) for module in layer.modules())
-        index = None if choosing else int(path.rpartition(".")[2])
+        index = None if _chooses(layer) else _index(path)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             named = tuple((name, _shapes(kwargs[name], index)) for name in sorted(kwargs))
@@ -234,8 +273,6 @@ def _under(path: str, name: str, first: str) -> str:
 def _moved(call: Call, first: str, path: str) -> Call:
     weight = None if call.weight is None else _under(path, call.weight, first)
     detail = call.detail
-    if isinstance(detail, Scores) and detail.layer is not None:
-        here, there = first.rpartition(".")[2], path.rpartition(".")[2]
-        if detail.layer == int(here):
-            detail = replace(detail, layer=int(there))
+    if isinstance(detail, Scores) and detail.layer is not None and detail.layer == _index(first):
+        detail = replace(detail, layer=_index(path))
     return replace(call, path=_under(path, call.path, first), weight=weight, detail=detail)

@@ -7,11 +7,14 @@ from typing import Any
 
 from llm_perf_opt.analysis.static import walk
 from llm_perf_opt.analysis.static.description import Block, Description, Vision
+from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import Attention, CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.passes import Pass
 from llm_perf_opt.analysis.traced.describe import Describer, blocks_of
+from llm_perf_opt.analysis.traced.encoder_decoder import EncoderDecoderProber
 from llm_perf_opt.analysis.traced.model import Built, build
-from llm_perf_opt.analysis.traced.probe import LayersRunAgain, Prober, Traced
+from llm_perf_opt.analysis.traced.modules import decided_by_routing
+from llm_perf_opt.analysis.traced.probe import LayersRunAgain, Prober, Traced, keeps_the_prompt
 from llm_perf_opt.errors import ConfigError
 
 Images = Sequence[tuple[int, int]]
@@ -24,12 +27,20 @@ _NOTES = (
 
 
 def trace_description(
-    config: Mapping[str, Any], images: Images, where: str, *, deduplicate: bool = True
+    config: Mapping[str, Any],
+    images: Images,
+    where: str,
+    *,
+    views: bool = False,
+    pixel_limits: tuple[int, int] | None = None,
+    deduplicate: bool = True,
 ) -> Description:
     """The operators of a model, found by running it without weights.
 
     Args:
         images: sizes of the images of a prompt, pixels; the vision path is that of these images.
+        views: these are sizes of what goes through the tower, cut and resized already.
+        pixel_limits: fewest and most pixels of an image whose shape is kept; None is as the type's processor has it.
 
     Raises:
         ConfigError: transformers cannot build the model, its forward pass needs values that meta tensors do not
@@ -38,9 +49,9 @@ def trace_description(
     for own_attention in (False, True):
         built = build(config, where, own_attention=own_attention)
         try:
-            return _description(built, images, deduplicate=deduplicate)
+            return _description(built, images, views=views, pixel_limits=pixel_limits, deduplicate=deduplicate)
         except LayersRunAgain:
-            return trace_description(config, images, where, deduplicate=False)
+            return trace_description(config, images, where, views=views, pixel_limits=pixel_limits, deduplicate=False)
         except _TRACE_ERRORS as error:
             # Without a recorder the model makes its masks, which some need outside their attention.
             if built.recorder is None:
@@ -51,10 +62,18 @@ def trace_description(
     raise AssertionError("the second round has no recorder")
 
 
-def _description(built: Built, images: Images, *, deduplicate: bool) -> Description:
-    prober = Prober(built, deduplicate=deduplicate)
+def _description(
+    built: Built, images: Images, *, views: bool, pixel_limits: tuple[int, int] | None, deduplicate: bool
+) -> Description:
+    routing = decided_by_routing(built.model)
+    if routing is not None:
+        raise ConfigError(
+            f"{built.where}: {routing}",
+            "its FLOPs depend on weights and tokens; no figure is given rather than a wrong one",
+        )
+    prober = (EncoderDecoderProber if built.has_encoder else Prober)(built, deduplicate=deduplicate)
     probed = prober.probe()
-    if probed.cache is None:
+    if probed.cache is None and not prober.keeps_nothing:
         raise ConfigError(
             f"{built.where}: the model leaves nothing in transformers' cache: its state is one of its own",
             "no figure is given rather than a wrong one",
@@ -65,11 +84,39 @@ def _description(built: Built, images: Images, *, deduplicate: bool) -> Descript
     notes = list(_NOTES)
     if probed.all_logits:
         notes.append("this model computes the logits of every position, wanted or not")
-    vision, reason = _vision(prober, describer, images, notes)
-    return Description((*blocks[:-1], *describer.idle(), blocks[-1]), vision, reason, tuple(notes))
+    if any(map(keeps_the_prompt, getattr(prober.new_cache(), "layers", ()))):
+        notes.append(
+            "this model forgets new tokens that are older than its window, and never the prompt: counted as if "
+            "it kept all, which is exact while the window is not full"
+        )
+    if prober.keeps_nothing:
+        notes.append("this model keeps nothing of what it has read: every step runs all tokens again")
+    vision, reason = _vision(prober, describer, images, notes, views=views, pixel_limits=pixel_limits)
+    blocks = (*blocks[:-1], *describer.idle(), blocks[-1])
+    source = _source(prober, notes)
+    return Description(blocks, vision, reason, tuple(notes), **source)
 
 
-def _vision(prober: Prober, describer: Describer, images: Images, notes: list[str]) -> tuple[Any, str]:
+def _source(prober: Prober, notes: list[str]) -> dict[str, Any]:
+    """What a description says of an encoder that runs apart."""
+    if not isinstance(prober, EncoderDecoderProber):
+        return {}
+    if prober.reads_text:
+        notes.append("the encoder reads the prompt, once; the decoder begins with one token of its own")
+        return {"prompt_is_source": True, "source_limit": prober.limit}
+    notes.append(f"the encoder reads sound of {prober.source:,} positions, once; the prompt is the decoder's")
+    return {"source": prober.source}
+
+
+def _vision(
+    prober: Prober,
+    describer: Describer,
+    images: Images,
+    notes: list[str],
+    *,
+    views: bool,
+    pixel_limits: tuple[int, int] | None,
+) -> tuple[Any, str]:
     """The vision path of these images, or why there is none."""
     if getattr(prober.built.config, "vision_config", None) is None:
         return None, "this model takes no images"
@@ -77,7 +124,7 @@ def _vision(prober: Prober, describer: Describer, images: Images, notes: list[st
         # Its weights are held all the same; see `Describer.idle`.
         return (lambda _: Vision((), 0)), ""
     try:
-        passed, tokens = prober.vision(images)
+        passed, tokens = prober.vision(images, views=views, pixel_limits=pixel_limits)
     except _TRACE_ERRORS as error:
         return None, f"its image path cannot be traced: {type(error).__name__}: {error}"
     seen = Vision(blocks_of(describer, (passed,), vision=True), tokens, ("the vision path is traced too",))
@@ -88,7 +135,7 @@ def _vision(prober: Prober, describer: Describer, images: Images, notes: list[st
 def _counted(traced: Traced, step: Pass) -> int:
     states = (call.detail for call in traced.calls if call.kind == "state")
     return sum(call.flops for call in traced.calls) + sum(
-        state.flops(step) for state in states if isinstance(state, Recurrence | CausalConvolution)
+        state.flops(step) for state in states if isinstance(state, Recurrence | CausalConvolution | EntryAttention)
     )
 
 
@@ -99,13 +146,15 @@ def _check(prober: Prober, blocks: Sequence[Block]) -> None:
         ConfigError: they differ.
     """
     windows = [op.window for block in blocks for op in block.operators if isinstance(op, Attention) and op.window]
+    source = prober.shift_source() if isinstance(prober, EncoderDecoderProber) else 0
     prompt = 23 if not windows else min(2 * max(windows) + 3, 100_000)
     positions = getattr(prober.built.text_config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 1:
         prompt = min(prompt, positions - 1)
     cache = prober.new_cache()
-    for step in (Pass(2, prompt, 0, 1, full=True), Pass(2, 1, prompt, 1, full=True)):
-        counted = _counted(prober.forward(step.queries, cache, batch=2), step)
+    for queries, past in ((prompt, 0), (1, prompt)):
+        step = Pass(2, queries, past, 1, full=True, source=source)
+        counted = _counted(prober.forward(step.queries, cache, past=step.past, batch=2), step)
         found = walk.flops(blocks, step)
         if counted != found:
             raise ConfigError(

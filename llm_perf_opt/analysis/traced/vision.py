@@ -7,19 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import nn
 
 from llm_perf_opt.analysis.traced.model import Built
+from llm_perf_opt.analysis.traced.processors import default_image_processor, one_side
+from llm_perf_opt.errors import MissingError, StageError
 
 Grid = tuple[int, int]
-
-
-def _side(vision: Any) -> int | None:
-    """The one image size of a tower, pixels."""
-    size = getattr(vision, "image_size", None)
-    if isinstance(size, list | tuple):
-        return int(size[0]) if len(set(size)) == 1 else None
-    return size if isinstance(size, int) else None
 
 
 def _grid_arguments(vision: Any, grids: Sequence[Grid]) -> dict[str, Any]:
@@ -45,34 +40,75 @@ def _grid_arguments(vision: Any, grids: Sequence[Grid]) -> dict[str, Any]:
     return {"image_grid_thw": grid, **made}
 
 
-def image_inputs(built: Built, images: Sequence[tuple[int, int]]) -> dict[str, Any]:
+def image_inputs(
+    built: Built, images: Sequence[tuple[int, int]], *, views: bool = False, pixel_limits: tuple[int, int] | None = None
+) -> dict[str, Any]:
     """Arguments of `get_image_features` for images of these pixel sizes.
+
+    Args:
+        views: the sizes are of what goes through the tower, cut and resized already.
+        pixel_limits: fewest and most pixels of an image whose shape is kept; None is as the type's processor has it.
 
     Raises:
         ValueError: the kind of tower is not known here.
     """
     vision = getattr(built.config, "vision_config", None)
-    features = getattr(built.model, "get_image_features", None)
+    features = image_path(built.model)
     if vision is None or features is None:
         raise ValueError("the model has no vision_config or no get_image_features")
-    if "image_grid_thw" in inspect.signature(features).parameters:
-        patch = vision.patch_size
-        unit = patch * vision.spatial_merge_size
-        grids = [(width // unit * unit // patch, height // unit * unit // patch) for width, height in images]
-        patches = sum(columns * rows for columns, rows in grids)
-        channels = getattr(vision, "in_channels", 3) or 3
-        pixels = torch.empty(patches, channels * vision.temporal_patch_size * patch * patch, device="meta")
-        return {"pixel_values": pixels, **_grid_arguments(vision, grids)}
-    side = _side(vision)
+    takes = inspect.signature(features).parameters
+    made = {} if views else _processed(built, images, pixel_limits)
+    given = {name: _placed(value) for name, value in made.items() if name in takes}
+    if "image_grid_thw" in given and hasattr(vision, "spatial_merge_size"):
+        grids = [(int(columns), int(rows)) for _, rows, columns in given["image_grid_thw"].tolist()]
+        return given | _grid_arguments(vision, grids)
+    if "pixel_values" in given:
+        return given
+    if "image_grid_thw" in takes:
+        return _in_patches(vision, images)
+    side = one_side(vision)
     if side is None:
         raise ValueError("the tower has no single image size")
     channels = getattr(vision, "num_channels", 3) or 3
     return {"pixel_values": torch.empty(len(images), channels, side, side, device="meta")}
 
 
+def _processed(built: Built, images: Sequence[tuple[int, int]], pixel_limits: tuple[int, int] | None) -> dict[str, Any]:
+    """What the model type's own image processor makes of images of these sizes; nothing where it has none."""
+    try:
+        processor = default_image_processor(built.config, built.where, pixel_limits)
+    except StageError:
+        return {}
+    except MissingError as error:
+        raise ValueError(error.message) from error
+    return dict(processor([Image.new("RGB", size) for size in images], return_tensors="pt"))
+
+
+def _placed(value: Any) -> Any:
+    """An input as the model takes it: of pixels the shape alone, of sizes and grids the values."""
+    pixels = isinstance(value, torch.Tensor) and value.is_floating_point()
+    return torch.empty(value.shape, device="meta") if pixels else value
+
+
+def _in_patches(vision: Any, views: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    patch = vision.patch_size
+    unit = patch * vision.spatial_merge_size
+    grids = [(width // unit * unit // patch, height // unit * unit // patch) for width, height in views]
+    patches = sum(columns * rows for columns, rows in grids)
+    channels = getattr(vision, "in_channels", 3) or 3
+    pixels = torch.empty(patches, channels * vision.temporal_patch_size * patch * patch, device="meta")
+    return {"pixel_values": pixels, **_grid_arguments(vision, grids)}
+
+
+def image_path(model: nn.Module) -> Any:
+    """The method that makes a prompt's image tokens, of the model or of what it wraps; None where it has none."""
+    wrapped = getattr(model, "model", None)
+    return getattr(model, "get_image_features", None) or getattr(wrapped, "get_image_features", None)
+
+
 def run_vision(model: nn.Module, inputs: dict[str, Any]) -> int:
     """One pass through the image path; the tokens it yields."""
-    features: Any = model.get_image_features
+    features: Any = image_path(model)
     found = features(**inputs)
     pooled = getattr(found, "pooler_output", found)
     if pooled is None:

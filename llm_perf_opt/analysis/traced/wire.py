@@ -7,16 +7,23 @@ from typing import Any
 
 from llm_perf_opt.analysis.static import operators
 from llm_perf_opt.analysis.static.description import Block, Description, Vision
+from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import Rows
+from llm_perf_opt.analysis.static.source_attention import SourceAttention
 
 _CLASSES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         *(value for value in vars(operators).values() if isinstance(value, type) and dataclasses.is_dataclass(value)),
         Block,
+        EntryAttention,
+        SourceAttention,
         Vision,
     )
 }
+
+
+_SOURCE = ("source", "prompt_is_source", "source_limit")
 
 
 def to_wire(value: object) -> Any:
@@ -50,6 +57,7 @@ def description_to_wire(description: Description) -> dict[str, Any]:
         "vision": to_wire(description.vision(())) if description.vision else None,
         "vision_reason": description.vision_reason,
         "notes": list(description.notes),
+        **{name: getattr(description, name) for name in _SOURCE},
     }
 
 
@@ -61,4 +69,5 @@ def description_from_wire(wire: dict[str, Any]) -> Description:
         vision=None if vision is None else lambda images: vision,
         vision_reason=wire["vision_reason"],
         notes=tuple(wire["notes"]),
+        **{name: wire[name] for name in _SOURCE},
     )

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from transformers import PROCESSOR_MAPPING, AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
+from llm_perf_opt.analysis.traced.processors import default_image_processor
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.inputs import MadeUp, Sample, SampleSizes
@@ -25,7 +26,6 @@ from llm_perf_opt.workload.building import (
 )
 from llm_perf_opt.workload.families.made_up import (
     around,
-    default_image_processor,
     drawn_ids,
     drawn_images,
     image_tokens,

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
-from llm_perf_opt.errors import StageError
+from llm_perf_opt.analysis.traced.vision import image_path
 from llm_perf_opt.records.inputs import MadeUp
 
 _SPECIAL = ("_token_id", "_token_ids", "_token_index")
@@ -55,40 +54,12 @@ def around(text: Sequence[int], images: Sequence[int], image_id: int) -> list[in
     return found
 
 
-def default_image_processor(hf_config: Any, where: str) -> Any:
-    """The image processor of a model type, set to the sizes of its configuration; for a model that came without one.
-
-    Raises:
-        StageError: transformers has none for the type.
-    """
-    known = IMAGE_PROCESSOR_MAPPING.get(type(hf_config), None)
-    backends: Mapping[str, Any] = known if isinstance(known, Mapping) else {}
-    chosen = backends.get("pil") or (known if known is not None and not backends else None)
-    vision = getattr(hf_config, "vision_config", None)
-    if chosen is None or vision is None:
-        raise StageError(
-            f"{where} came without its image processor, and transformers has no default for a {hf_config.model_type}",
-            "put the checkpoint's preprocessor_config.json beside its config.json",
-        )
-    sizes = {
-        "patch_size": getattr(vision, "patch_size", None),
-        "temporal_patch_size": getattr(vision, "temporal_patch_size", None),
-        "merge_size": getattr(vision, "spatial_merge_size", None),
-    }
-    options = {name: value for name, value in sizes.items() if value is not None and hasattr(chosen, name)}
-    side = getattr(vision, "image_size", None)
-    if isinstance(side, int) and "merge_size" not in options:
-        options |= {"size": {"height": side, "width": side}}
-        if hasattr(chosen, "crop_size"):
-            options["crop_size"] = {"height": side, "width": side}
-    return chosen(**options)
-
-
 def image_tokens(model: Any, features: Mapping[str, Any]) -> list[int]:
     """Tokens that each image takes in the prompt, counted by a pass through the model's own image path."""
-    takes = inspect.signature(model.get_image_features).parameters
+    features_of = image_path(model)
+    takes = inspect.signature(features_of).parameters
     with torch.inference_mode():
-        found = model.get_image_features(**{name: value for name, value in features.items() if name in takes})
+        found = features_of(**{name: value for name, value in features.items() if name in takes})
     pooled = getattr(found, "pooler_output", found)
     rows = list(pooled) if not isinstance(pooled, torch.Tensor) or pooled.ndim > 2 else [pooled]
     return [row.shape[:-1].numel() for row in rows]

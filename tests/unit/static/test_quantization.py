@@ -67,6 +67,27 @@ def test_fp8_of_modelopt_has_one_scale_a_matrix() -> None:
     assert found == PLAIN - 32 * LAYER + 32 * 7 * 8
 
 
+def test_experts_in_a_type_of_their_own() -> None:
+    """DeepSeek-V4 says beside its FP8 that the experts are in FP4: blocks of 32 along the inputs, one byte a scale."""
+    config = {
+        "model_type": "mixtral",
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "num_hidden_layers": 1,
+        "num_local_experts": 4,
+        "vocab_size": 32,
+        "torch_dtype": "bfloat16",
+        "quantization_config": {"quant_method": "fp8", "weight_block_size": [64, 64]},
+    }
+    plain, mixed = (analyze(made).model.weight_bytes for made in (config, {**config, "expert_dtype": "fp4"}))
+    assert plain is not None
+    assert mixed is not None
+    experts = 4 * 3 * 64 * 128
+    assert plain - mixed == (experts + experts // 64**2 * 4) - (experts // 2 + experts // 32)
+
+
 def test_quantization_inside_the_text_part_is_read() -> None:
     text = {**LLAMA_31_8B, "quantization_config": INT4}
     inside = analyze({"model_type": "llava", "text_config": text}).model

@@ -12,7 +12,8 @@ import pytest
 from llm_perf_opt.analysis.static.analyze import describe
 from llm_perf_opt.analysis.static.description import Block, Description
 from llm_perf_opt.analysis.static.families import every_family
-from llm_perf_opt.analysis.static.operators import Once, Product, Rows, Table
+from llm_perf_opt.analysis.static.operators import KeysInWindow, Linear, Once, Product, Rows, Table
+from llm_perf_opt.analysis.static.source_attention import SourceAttention
 from llm_perf_opt.analysis.traced import launch
 from llm_perf_opt.analysis.traced.wire import description_from_wire, description_to_wire
 from llm_perf_opt.errors import ConfigError, StageError
@@ -113,3 +114,20 @@ def test_a_description_comes_back_as_it_was() -> None:
     assert description_from_wire(description_to_wire(odd)) == odd
     rows = Description((Block("b", (Product("p", 1, 2, 3, 4, rows=Rows.KEYS),)),))
     assert description_from_wire(description_to_wire(rows)) == rows
+
+
+def test_a_type_that_transformers_has_nowhere_starts_no_child(tmp_path: Path) -> None:
+    """The fixture of unit tests forbids processes: the answer comes without one."""
+    with pytest.raises(ConfigError, match=r"transformers \S+ knows no model_type 'mimo_7'") as caught:
+        launch.traced({"model_type": "mimo_7"}, where="config.json", cache=tmp_path)
+    assert caught.value.remedy
+
+
+def test_what_the_tracer_says_of_an_encoder_comes_back() -> None:
+    told = Description(
+        (Block("encoder", (SourceAttention("own", 2, 16, own=True), Linear("fc", 4, 8, rows=KeysInWindow(5)))),),
+        source=1500,
+        prompt_is_source=False,
+        source_limit=1024,
+    )
+    assert description_from_wire(json.loads(json.dumps(description_to_wire(told)))) == told

@@ -36,7 +36,7 @@ HOMES = {
         "._cdata",
         "_dump_snapshot",
     ),
-    "analysis/traced/dispatch.py": ("_python_dispatch", "_pytree"),
+    "analysis/traced/dispatch.py": ("fx.experimental", "_python_dispatch", "_pytree"),
     "analysis/traced/counter.py": ("_overloadpacket",),
 }
 

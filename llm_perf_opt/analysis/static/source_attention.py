@@ -1,0 +1,60 @@
+"""Attention of an encoder, and of a decoder to what an encoder has read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from llm_perf_opt.analysis.static.passes import Pass
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAttention:
+    """Products with the positions that an encoder reads: 2·pairs·heads·width.
+
+    All of them see each other, once; every token of the decoder sees all of them.
+    """
+
+    name: str
+    heads: int
+    width: int
+    """Of queries and keys, plus that of values."""
+    own: bool
+    """Of the encoder among its own positions; False of the decoder, which caches their keys and values."""
+    cache_elements: int = 0
+    """Elements that one position of the encoder keeps in the decoder's cache."""
+
+    kind: ClassVar[str] = "attention"
+    quantizable: ClassVar[bool] = False
+
+    def parameters(self) -> int:
+        return 0
+
+    def active_parameters(self) -> int:
+        return 0
+
+    def _queries(self, step: Pass) -> int:
+        if not self.own:
+            return step.tokens
+        return 0 if step.past else step.batch * step.source
+
+    def flops(self, step: Pass) -> int:
+        return 2 * self._queries(step) * step.source * self.heads * self.width
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        return 0, 0, 0
+
+    def activations(self, step: Pass) -> int:
+        return self._queries(step) * self.heads * self.width
+
+    def cache_read(self, step: Pass) -> int:
+        """Cache elements read: all of them at every step but the first."""
+        return step.batch * (step.steps if step.past else step.steps - 1) * step.source * self.cache_elements
+
+    def cache_written(self, step: Pass) -> int:
+        """Cache elements written."""
+        return 0 if step.past else step.batch * step.source * self.cache_elements
+
+    def cache_held(self, source: int) -> int:
+        """Elements one sequence keeps for `source` positions of its encoder."""
+        return source * self.cache_elements
