@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llm_perf_opt.artifacts.claim import new_path, refuse_existing
+from llm_perf_opt.artifacts.claim import place_of
 from llm_perf_opt.artifacts.digests import Damage, Digests, is_report
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import CONFIG, ENVIRONMENT, INPUTS
@@ -42,17 +42,24 @@ def plan_run(config: Config, output: Path | None) -> Plan:
     Raises:
         ConfigError, MissingError: something the run needs is wrong or not there.
     """
-    run_path = output if output is not None else new_path(Path(config.artifacts.runs_dir), config.artifacts.run_id)
+    run_path, numbered = place_of(output, Path(config.artifacts.runs_dir), config.artifacts.run_id)
+    return replace(plan_new(config, run_path), numbered=numbered)
+
+
+def plan_new(config: Config, run_path: Path) -> Plan:
+    """A run in a place that is free, or that is claimed before the run begins.
+
+    Raises:
+        ConfigError, MissingError: as `plan_run`.
+    """
     try:
         str(run_path).encode()
     except UnicodeEncodeError as error:  # the children are told of it in JSON
         raise ConfigError(
             f"the run directory {str(run_path)!a} is not UTF-8", "choose another with --output"
         ) from error
-    refuse_existing(run_path)
     refuse_used_folders(config, run_path)
-    plan = plan_at(config, run_path)
-    return replace(plan, numbered=output is None and config.artifacts.run_id is None)
+    return plan_at(config, run_path)
 
 
 @dataclass(frozen=True)

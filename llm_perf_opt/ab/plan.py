@@ -13,7 +13,7 @@ from llm_perf_opt.analysis.gates import Gate, check_figure, check_names, parse_g
 from llm_perf_opt.analysis.looks import PLAN, Look
 from llm_perf_opt.analysis.metrics import FIGURES
 from llm_perf_opt.analysis.verdict import TOLERANCE_PERCENT
-from llm_perf_opt.artifacts.claim import new_path
+from llm_perf_opt.artifacts.claim import new_path, refuse_existing
 from llm_perf_opt.artifacts.layout import AB, SIDE_A, SIDE_B
 from llm_perf_opt.artifacts.run_directory import now
 from llm_perf_opt.config.schema import Config
@@ -22,7 +22,7 @@ from llm_perf_opt.opening import read_file
 from llm_perf_opt.plan.model import Plan, PlannedStage
 from llm_perf_opt.records.ab import AbRecord, PlannedLook
 from llm_perf_opt.redact import redact_argv
-from llm_perf_opt.run import Resumption, plan_resumption, plan_run
+from llm_perf_opt.run import Resumption, plan_new, plan_resumption
 from llm_perf_opt.workload.order import PYTHON
 
 STAGE = "direct_inference"
@@ -94,10 +94,14 @@ def plan_ab(a: Config, b: Config, asked: Asked, prefixes: tuple[str, str], outpu
     check_names(asked.gates, (STAGE,), FIGURES)
     check_figure(asked.figure, FIGURES)
     path = output if output is not None else new_path(Path(a.artifacts.runs_dir), None)
-    if (path / AB).exists():
-        raise ConfigError(f"{path} already holds an A/B", f"choose another --output, or: llmperf ab --resume {path}")
+    if output is not None:  # another number is taken where that of the second is in use
+        if (path / AB).exists():
+            remedy = f"choose another --output, or: llmperf ab --resume {path}"
+            raise ConfigError(f"{path} already holds an A/B", remedy)
+        for name in (SIDE_A, SIDE_B):
+            refuse_existing(path / name)
     sides = [
-        Side(name, with_prefix(plan_run(config, path / name), prefix), prefix)
+        Side(name, with_prefix(plan_new(config, path / name), prefix), prefix)
         for name, config, prefix in zip((SIDE_A, SIDE_B), (a, b), map(split_prefix, prefixes), strict=True)
     ]
     return AbPlan(path.absolute(), asked, sides[0], sides[1], numbered=output is None)

@@ -12,6 +12,18 @@ from llm_perf_opt.artifacts.layout import MANIFEST
 from llm_perf_opt.errors import ConfigError
 
 
+def place_of(output: Path | None, runs_dir: Path, run_id: str | None) -> tuple[Path, bool]:
+    """Where a run goes, and whether another number does as well; one that is taken before it begins is no fault then.
+
+    Raises:
+        ConfigError: a place that was asked for holds a run, or is no directory.
+    """
+    path, numbered = output or new_path(runs_dir, run_id), output is None and run_id is None
+    if not numbered:
+        refuse_existing(path)
+    return path, numbered
+
+
 def new_path(runs_dir: Path, run_id: str | None) -> Path:
     """Where a new run goes: `runs_dir/run_id`, or the local time, numbered where that second is taken."""
     if run_id is not None:

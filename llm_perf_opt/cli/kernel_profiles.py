@@ -55,11 +55,11 @@ def _plans(request: Request, folder: Path) -> Iterator[tuple[TopKernel, Plan]]:
     digits = max(2, len(str(len(request.kernels))))
     for number, kernel in enumerate(request.kernels, 1):
         path = folder / f"{number:0{digits}}-{_folder_name(kernel.name)}"
-        yield kernel, run.plan_run(_config(request, kernel), path)
+        yield kernel, run.plan_new(_config(request, kernel), path)
 
 
-def _folder(request: Request) -> Path:
-    """Where the runs go.
+def _folder(request: Request) -> tuple[Path, bool]:
+    """Where the runs go, and whether another number does as well.
 
     Raises:
         ConfigError: an override sets what is in the file, or is wrong; or the folder is in use.
@@ -71,10 +71,11 @@ def _folder(request: Request) -> Path:
         if "=" not in text:
             raise ConfigError(f"{text!r} is no override", "write key=value; a command goes after --")
     settings = _config(request, request.kernels[0]).artifacts
-    chosen = request.output if request.output is not None else new_path(Path(settings.runs_dir), settings.run_id)
-    folder = chosen.absolute()
-    _refuse_used(folder)
-    return folder
+    numbered = request.output is None and settings.run_id is None
+    folder = (request.output or new_path(Path(settings.runs_dir), settings.run_id)).absolute()
+    if not numbered:
+        _refuse_used(folder)
+    return folder, numbered
 
 
 def _claim(folder: Path, *, numbered: bool) -> Path:
@@ -116,7 +117,7 @@ def _folder_name(kernel: str) -> str:
 
 def print_plans(request: Request, *, as_json: bool) -> None:
     """What would run, kernel by kernel."""
-    plans = list(_plans(request, _folder(request)))
+    plans = list(_plans(request, _folder(request)[0]))
     if as_json:
         typer.echo(json.dumps([{"kernel": kernel.name, **plan_dict(plan)} for kernel, plan in plans], indent=2))
         return
@@ -129,9 +130,9 @@ def profile_kernels(request: Request, *, as_json: bool) -> int:
 
     An interrupt is raised again once what was profiled by then is summed up.
     """
-    folder = _folder(request)
+    folder, numbered = _folder(request)
     plans = list(_plans(request, folder))
-    folder = _claim(folder, numbered=request.output is None and plans[0][1].config.artifacts.run_id is None)
+    folder = _claim(folder, numbered=numbered)
     codes: list[int] = []
     try:
         for number, (kernel, plan) in enumerate(plans, 1):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_perf_opt.artifacts.claim import new_path, refuse_existing
+from llm_perf_opt.artifacts.claim import place_of
 from llm_perf_opt.artifacts.layout import scratch_dir, stage_dir
 from llm_perf_opt.artifacts.run_directory import RunDirectory, read_manifest
 from llm_perf_opt.errors import ConfigError
@@ -63,8 +63,7 @@ def plan_import(
         ConfigError: one is of no kind that can be imported, two do not go into one run, or `output` holds a run.
         MissingError: one cannot be read.
     """
-    run_path = output if output is not None else new_path(runs_dir, None)
-    refuse_existing(run_path)
+    run_path, numbered = place_of(output, runs_dir, None)
     found: dict[str, tuple[Importer, list[Item]]] = {}
     items: list[Item] = []
     for file in _each_file(files):
@@ -72,7 +71,7 @@ def plan_import(
         items.append(Item(file, kind, importer.kinds[kind], file.stat().st_size, gpu))
         found.setdefault(importer.stage, (importer, []))[1].append(items[-1])
     _refuse_same(items)
-    return ImportPlan(run_path, output is None, _grouped(found), rules)
+    return ImportPlan(run_path, numbered, _grouped(found), rules)
 
 
 def plan_resumption(run_path: Path) -> ImportPlan:

@@ -13,6 +13,7 @@ from llm_perf_opt.ab.execute import AbEnded, run_ab
 from llm_perf_opt.ab.plan import AbPlan, Asked, plan_ab, plan_ab_resumption
 from llm_perf_opt.analysis.gates import parse_gate
 from llm_perf_opt.analysis.looks import Look, launch_order
+from llm_perf_opt.artifacts.run_directory import RunDirectory
 from llm_perf_opt.cli import main as cli
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
@@ -47,7 +48,7 @@ class Silent:
         self.said.append(message)
 
 
-def planned(path: Path, looks: tuple[Look, ...] = LOOKS, **asked: object) -> AbPlan:
+def planned(path: Path | None, looks: tuple[Look, ...] = LOOKS, **asked: object) -> AbPlan:
     from llm_perf_opt.cli.running import only
 
     options = {**only("direct_inference"), "measure.launches": looks[-1].launches}
@@ -281,3 +282,14 @@ def test_the_plan_shows_the_order_and_every_command(
     assert "order: ABBABAAB" in out
     assert out.count("$ uv run --project base python -m llm_perf_opt.workload") == 20
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_is_taken_before_it_begins_is_refused_only_if_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for side in ("a", "b"):
+        RunDirectory.create(tmp_path / "taken" / side, argv=["llmperf"], stages=[])
+    monkeypatch.setattr("llm_perf_opt.ab.plan.new_path", lambda runs_dir, run_id: tmp_path / "taken")
+    assert planned(None).numbered
+    with pytest.raises(ConfigError, match="already holds a run"):
+        planned(tmp_path / "taken")

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.artifacts import files, run_directory
+from llm_perf_opt.artifacts import claim, files, run_directory
 from llm_perf_opt.artifacts.claim import claim_run
 from llm_perf_opt.artifacts.digests import Damage, Digests, is_record, is_report, refuse_damaged
 from llm_perf_opt.artifacts.files import clear_temporary, copy_file, is_temporary, write_text
 from llm_perf_opt.artifacts.run_directory import RunDirectory, read_manifest, renewing_reports
+from llm_perf_opt.config.load import load_config
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.records.outcome import Outcome
+from llm_perf_opt.run import plan_run
 
 
 def new(path: Path, *stages: str) -> RunDirectory:
@@ -36,17 +38,29 @@ def umask(mask: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("numbered", [True, False])
 def test_of_many_that_claim_one_name_each_gets_its_own_or_one_wins(tmp_path: Path, numbered: bool) -> None:
-    def claim(number: int) -> Path | None:
+    def claimed_by(number: int) -> Path | None:
         try:
             return claim_run(tmp_path / "run", str(number), numbered=numbered)
         except ConfigError:
             return None
 
     with ThreadPoolExecutor(32) as pool:
-        claimed = dict(enumerate(pool.map(claim, range(64))))
+        claimed = dict(enumerate(pool.map(claimed_by, range(64))))
     won = {number: path for number, path in claimed.items() if path is not None}
     assert len(won) == len(set(won.values())) == (64 if numbered else 1)
     assert all((path / "run.json").read_text() == str(number) for number, path in won.items())
+
+
+def test_a_place_that_is_taken_before_the_run_begins_is_refused_only_if_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new(tmp_path / "taken")
+    monkeypatch.setattr(claim, "new_path", lambda runs_dir, run_id: runs_dir / (run_id or "taken"))
+    assert claim.place_of(None, tmp_path, None) == (tmp_path / "taken", True)
+    assert plan_run(load_config(None, [f"artifacts.runs_dir={tmp_path}"]).config, None).numbered
+    for output, run_id in ((tmp_path / "taken", None), (None, "taken")):
+        with pytest.raises(ConfigError, match="already holds a run"):
+            claim.place_of(output, tmp_path, run_id)
 
 
 def test_a_place_that_cannot_be_written_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
