@@ -169,12 +169,12 @@ def _architecture(path: Path, reader: GGUFReader) -> tuple[str, _Architecture]:
         what = {"imatrix": "an importance matrix for quantising a model", "adapter": "an adapter"}.get(str(kind))
         reason = f"holds {what or 'no model: it names no architecture'}"
         raise ConfigError(f"{path}: {reason}", "give the GGUF file of the model itself")
-    if named not in ARCHITECTURES:
+    if not isinstance(named, str) or named not in ARCHITECTURES:
         raise ConfigError(
             f"{path}: architecture {named!r} is none that transformers loads from GGUF",
             f"give the model's own directory, or one of {', '.join(ARCHITECTURES)}",
         )
-    return str(named), ARCHITECTURES[str(named)]
+    return named, ARCHITECTURES[named]
 
 
 @functools.cache
@@ -195,14 +195,20 @@ def read_gguf_config(path: Path) -> Mapping[str, Any]:
     tensors = {tensor.name: tensor for file in files for tensor in _reader(file).tensors}
     # A file without an output matrix uses the embedding for it.
     found["tie_word_embeddings"] = "output.weight" not in tensors or architecture in _ALWAYS_TIED
-    if "token_embd.weight" in tensors:
-        found["vocab_size"] = int(tensors["token_embd.weight"].shape[1])
+    embedding = tensors.get("token_embd.weight")
+    if embedding is not None and len(embedding.shape) > 1:
+        found["vocab_size"] = int(embedding.shape[1])
     elif "vocab_size" not in found and "tokenizer.ggml.tokens" in reader.fields:
         found["vocab_size"] = len(reader.fields["tokenizer.ggml.tokens"].data)
     _ADJUST.get(architecture, _nothing)(found, reader, set(tensors))
     _per_layer(path, found)
     found |= _stored_types(files)
     return found
+
+
+def _whole(value: Any) -> int | None:
+    """A number that sizes can be worked out of; what else stands there is named when the sizes are checked."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _nothing(found: dict[str, Any], reader: GGUFReader, tensors: set[str]) -> None:
@@ -220,13 +226,14 @@ def _llama(found: dict[str, Any], reader: GGUFReader, tensors: set[str]) -> None
 
 
 def _mixture(found: dict[str, Any], reader: GGUFReader, tensors: set[str]) -> None:
-    if "moe_intermediate_size" not in found and found.get("num_experts_per_tok"):
+    width, active = _whole(found.get("intermediate_size")), _whole(found.get("num_experts_per_tok"))
+    if "moe_intermediate_size" not in found and width and active:
         # llama.cpp's rule where the width of an expert is not given.
-        found["moe_intermediate_size"] = found["intermediate_size"] // found["num_experts_per_tok"]
+        found["moe_intermediate_size"] = width // active
 
 
 def _falcon(found: dict[str, Any], reader: GGUFReader, tensors: set[str]) -> None:
-    found["new_decoder_architecture"] = (found.get("num_kv_heads") or 1) > 1
+    found["new_decoder_architecture"] = (_whole(found.get("num_kv_heads")) or 1) > 1
 
 
 def _stablelm(found: dict[str, Any], reader: GGUFReader, tensors: set[str]) -> None:
@@ -236,11 +243,13 @@ def _stablelm(found: dict[str, Any], reader: GGUFReader, tensors: set[str]) -> N
 
 def _delta(found: dict[str, Any], reader: GGUFReader, tensors: set[str]) -> None:
     architecture = str(_field(reader, "general.architecture"))
-    inner, heads = _field(reader, f"{architecture}.ssm.inner_size"), found.get("linear_num_value_heads")
+    inner = _whole(_field(reader, f"{architecture}.ssm.inner_size"))
+    heads, layers = _whole(found.get("linear_num_value_heads")), _whole(found.get("num_hidden_layers"))
     if inner and heads:
         found["linear_value_head_dim"] = inner // heads
     # The file counts the multi-token-prediction block as a layer.
-    found["num_hidden_layers"] -= _field(reader, f"{architecture}.nextn_predict_layers") or 0
+    if layers is not None:
+        found["num_hidden_layers"] = layers - (_whole(_field(reader, f"{architecture}.nextn_predict_layers")) or 0)
 
 
 def _gemma4(found: dict[str, Any], reader: GGUFReader, tensors: set[str]) -> None:
@@ -252,7 +261,7 @@ def _gemma4(found: dict[str, Any], reader: GGUFReader, tensors: set[str]) -> Non
 
 def _lfm2(found: dict[str, Any], reader: GGUFReader, tensors: set[str]) -> None:
     heads = found.get("num_key_value_heads")
-    if isinstance(heads, list):
+    if isinstance(heads, list) and heads and None not in map(_whole, heads):
         found["num_key_value_heads"] = max(heads)
         found["layer_types"] = ["full_attention" if count else "conv" for count in heads]
     found["block_auto_adjust_ff_dim"] = False
@@ -278,7 +287,7 @@ def _per_layer(path: Path, found: dict[str, Any]) -> None:
         values = found.get(key)
         if not isinstance(values, list):
             continue
-        if len(values) != found.get("num_hidden_layers") or min(values) < 1:
+        if len(values) != found.get("num_hidden_layers") or not all(map(_whole, values)):
             raise ConfigError(f"{path}: {key} is {values}: layers without it are not described", "use its config.json")
         found[key] = Counter(values).most_common(1)[0][0]
         for layer, value in enumerate(values):

@@ -10,8 +10,10 @@ import pytest
 from gguf import GGUFEndian, GGUFWriter
 
 from llm_perf_opt.analysis.static import analyze
-from llm_perf_opt.errors import ConfigError
-from llm_perf_opt.workload.gguf_config import ARCHITECTURES, read_gguf_config, stored_in_gguf
+from llm_perf_opt.analysis.static.methods import static_record
+from llm_perf_opt.errors import ConfigError, LlmperfError
+from llm_perf_opt.records.static import StaticRequest
+from llm_perf_opt.workload.gguf_config import _ADJUST, ARCHITECTURES, read_gguf_config, stored_in_gguf
 from tests.real_model import smollm2_gguf
 
 
@@ -79,10 +81,19 @@ def written(
     """A GGUF file of these sizes and half-precision tensors, none of whose values matter."""
     writer = GGUFWriter(str(path), architecture, **how)
     for key, value in sizes.items():
+        name = f"{architecture}.{key}"
         if isinstance(value, list):
-            writer.add_array(f"{architecture}.{key}", value)
+            writer.add_array(name, value)
+        elif isinstance(value, bool):
+            writer.add_bool(name, value)
+        elif isinstance(value, str):
+            writer.add_string(name, value)
+        elif isinstance(value, float):
+            writer.add_float32(name, value)
+        elif value < 0:
+            writer.add_int32(name, value)
         else:
-            writer.add_uint32(f"{architecture}.{key}", value)
+            writer.add_uint32(name, value)
     for name, shape in tensors.items():
         writer.add_tensor(name, np.zeros(shape, dtype=np.float16))
     writer.write_header_to_file()
@@ -207,3 +218,23 @@ def test_a_key_that_is_there_twice_and_a_model_without_a_name(tmp_path: Path) ->
     other.write_bytes(content.replace(b"general.architecture", b"general.architectura"))
     with pytest.raises(ConfigError, match="names no architecture"):
         read_gguf_config(other)
+
+
+OTHERS: list[Any] = [None, "forty", -1, [1, 2, 3]]
+"""What may stand in place of a number; None: nothing."""
+
+
+@pytest.mark.parametrize("architecture", ["llama", *sorted(_ADJUST.keys() - {"llama"})])
+def test_sizes_that_are_missing_or_none_are_named_or_counted(tmp_path: Path, architecture: str) -> None:
+    """Each in turn, in every architecture whose sizes are worked out of others."""
+    sizes = SIZES | {"expert_count": 4, "expert_used_count": 2, "ssm.inner_size": 64, "ssm.time_step_rank": 8}
+    sizes |= {"attention.key_length": 8, "nextn_predict_layers": 1, "attention.sliding_window_pattern": 1}
+    for key in sizes.keys() - {"context_length", "embedding_length", "attention.head_count", "attention.key_length"}:
+        for number, value in enumerate(OTHERS):
+            path = tmp_path / f"{key}-{number}.gguf"
+            others = sizes | {key: value} if value is not None else {k: v for k, v in sizes.items() if k != key}
+            written(path, architecture, others, {"token_embd.weight": (16,)})
+            try:
+                static_record(dict(read_gguf_config(path)), StaticRequest(prompt_tokens=4), method="analytic")
+            except LlmperfError as error:
+                assert error.remedy
