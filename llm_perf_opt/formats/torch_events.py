@@ -151,6 +151,8 @@ class _Columns:
 
     def _add_ranges(self, events: list[Any], kind: int) -> None:
         events, start, end = self._sound(events)
+        if not events:
+            return
         none = np.full(len(events), NONE, np.int32)
         kinds = np.full(len(events), kind, np.int8)
         threads, names = self._thread_of(events), self._name_of(events)

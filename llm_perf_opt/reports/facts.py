@@ -50,6 +50,7 @@ from llm_perf_opt.records.metrics import Metrics
 from llm_perf_opt.records.peaks import MeasuredPeaks
 from llm_perf_opt.records.predictions import Prediction
 from llm_perf_opt.records.workload import BatchResult, DeviceFacts, Workload
+from llm_perf_opt.records.yaml_file import plain_yaml
 from llm_perf_opt.registry import STAGES, Component, load
 from llm_perf_opt.stages.base import Observer
 from llm_perf_opt.stages.static_analysis import StaticAnalysis
@@ -333,8 +334,7 @@ def _gallery(path: Path, stage: str, settings: TimedSettings | None) -> str | No
 def _yaml_as_json(file: Path) -> str:
     import json
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return json.dumps(yaml.load(read_file(file), Loader=loader))  # noqa: S506 (both safe)
+    return json.dumps(plain_yaml(read_file(file)))
 
 
 def _read(file: Path, parse: Callable[[Path], T]) -> T:

@@ -39,6 +39,7 @@ from llm_perf_opt.records.history import (
     Trend,
 )
 from llm_perf_opt.records.manifest import Manifest
+from llm_perf_opt.records.yaml_file import plain_yaml
 from llm_perf_opt.stages.base import Progress
 
 T = TypeVar("T")
@@ -153,7 +154,7 @@ def _asked(content: bytes) -> Asked:
 
 
 def _yaml(content: bytes) -> dict[str, Any]:
-    found = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (both safe)
+    found = plain_yaml(content)
     if not isinstance(found, dict):
         raise TypeError("it holds no mapping")
     return found
