@@ -146,7 +146,7 @@ def has_value(value: Value) -> bool:
 
 
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})*(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE)
-_NUMBER = re.compile(r"[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|inf(inity)?)", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
 _COMMAS = re.compile(r"[-+]?(?=[.,]*\d)[\d.]*(,[\d.]*)+(e[-+]?\d+)?", re.IGNORECASE)
 
 
@@ -159,7 +159,7 @@ def number(value: Value) -> float | None:
     if not has_value(value):
         return None
     if not isinstance(value, str):
-        return None if value is None else float(value)
+        return None if value is None else _finite(float(value))
     if "," in value and not _THOUSANDS.fullmatch(value):
         if _COMMAS.fullmatch(value):
             raise MisspeltError(
@@ -169,7 +169,12 @@ def number(value: Value) -> float | None:
         return None
     plain = value.replace(",", "").strip()
     # Python reads `1_0`, digits of other scripts and `+nan` as numbers too.
-    return float(plain) if _NUMBER.fullmatch(plain) else None
+    return _finite(float(plain)) if _NUMBER.fullmatch(plain) else None
+
+
+def _finite(value: float) -> float | None:
+    """No measured amount is infinite."""
+    return value if math.isfinite(value) else None
 
 
 MOST_PCT = 105.0

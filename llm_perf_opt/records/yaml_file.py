@@ -9,6 +9,7 @@ import yaml
 MOST_DEEP = 64
 _SAFE_DEEP = 1_000
 """The parser in C calls itself for each level, and ends the process where its stack does: some ten thousands."""
+_PLAIN = (dict, list, str, int, float, type(None))
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -16,17 +17,24 @@ def plain_yaml(content: bytes) -> Any:
     """What a YAML file of a run holds: mappings, lists and plain values.
 
     Raises:
-        ValueError: it is nested deeper than `MOST_DEEP`, or has aliases, with which a few lines stand for gigabytes;
-            llmperf writes neither.
+        ValueError: it is nested deeper than `MOST_DEEP`, has aliases, with which a few lines stand for gigabytes, or
+            holds other things than JSON does; llmperf writes none of these.
         yaml.YAMLError: it is no YAML.
     """
     if _may_be_deep(content):
         _check_depth(content)
-    found = yaml.load(content, Loader=_LOADER)  # noqa: S506 (both are safe)
+    try:
+        found = yaml.load(content, Loader=_LOADER)  # noqa: S506 (both are safe)
+    except (AttributeError, KeyError, TypeError) as error:  # `!!timestamp x`
+        raise ValueError("a value is not what its tag says") from error
     seen: set[int] = set()
     level = [found]
     for _ in range(MOST_DEEP + 1):
         inner = [value for value in level if isinstance(value, dict | list)]
+        if any(not isinstance(value, _PLAIN) for value in level) or any(
+            not isinstance(key, str) for value in inner if isinstance(value, dict) for key in value
+        ):
+            raise ValueError("it holds dates, bytes, sets or keys that are no texts")
         # An alias is the very object of its anchor.
         seen |= (ids := set(map(id, inner)) - seen)
         if len(ids) < len(inner):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from llm_perf_opt.analysis.static.stored import StoredWeights
 from llm_perf_opt.errors import ConfigError
-from llm_perf_opt.opening import check_file
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -121,17 +120,9 @@ _PLAIN = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 @functools.cache  # a run asks for it in more than one place, and a vocabulary takes seconds to read
 def _reader(path: Path) -> GGUFReader:
-    from gguf import GGUFReader
+    from llm_perf_opt.workload.gguf_file import open_gguf
 
-    try:
-        check_file(path)
-        return GGUFReader(path)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} is not a readable GGUF file: {error.strerror or error}", "name a model file"
-        ) from error
-    except (ValueError, IndexError, KeyError, OverflowError) as error:
-        raise ConfigError(f"{path} is not a readable GGUF file: {error}", "download it again") from error
+    return open_gguf(path)
 
 
 def _field(reader: GGUFReader, name: str) -> Any:

@@ -40,6 +40,13 @@ def laughs(levels: int) -> str:
         ("{a: " * 1_000_000, "nested"),
         ("- " * 1_000_000, "nested"),
         ("? " * 1_000_000, "nested"),
+        ("a: !!timestamp x", "tag"),
+        ("a: !!int x", "invalid literal"),
+        ("a: !!bool x", "tag"),
+        ("a: 2026-11-25", "dates"),
+        ("a: !!binary aGk=", "bytes"),
+        ("a: !!set {b}", "sets"),
+        ("1: b", "keys"),
         ("".join(f"{' ' * n}a:\n" for n in range(3_000)), "nested"),
     ],
 )

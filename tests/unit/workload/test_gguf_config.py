@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,25 @@ def test_what_a_field_holds_may_be_broken_too(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes().replace(b"MARK", b"m\xff\xff\xff"))
         with pytest.raises(ConfigError, match=r"parts of a model|not a readable GGUF file: general\.type"):
             read_gguf_config(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "items", "said"),
+    [
+        (4, 1 << 40, "an array of"),
+        (4, 1 << 20, "ends before"),
+        (8, 1 << 20, "ends before"),
+        (9, 1 << 20, "ends before"),
+    ],
+    ids=["absurd", "numbers", "texts", "arrays"],
+)
+def test_an_array_that_promises_more_than_the_file_holds(tmp_path: Path, kind: int, items: int, said: str) -> None:
+    """gguf's own reader makes empty numbers until memory is gone."""
+    path = tmp_path / "x.gguf"
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1)
+    path.write_bytes(head + struct.pack("<Q1sIIQ", 1, b"k", 9, kind, items) + bytes(64))
+    with pytest.raises(ConfigError, match=said):
+        read_gguf_config(path)
 
 
 SIZES = {
