@@ -58,6 +58,10 @@ TIMELINE = "timeline*.json"
 TIMELINE_TABLE = "timeline*.parquet"
 COLLECTIVES = "collectives.parquet"
 """The collectives of a rank, for the comparison of ranks."""
+REPORT_FACTS = "report.facts.json"
+"""What one of several reports of nsys holds, for the record of all."""
+KERNEL_RUNS = "kernel_runs.parquet"
+"""How long each kernel of such a report ran, for the table of all."""
 DRILL_DOWN = "drill_down*.json"
 """What lies in what in each capture of a stage; see `drill_down_file`."""
 PRED_DIR = "pred"
@@ -177,6 +181,24 @@ def timeline_table(number: int | None = None) -> str:
 def rank_dir(folder: Path, rank: int) -> Path:
     """What one rank of several left in a stage's directory, or in its scratch directory."""
     return folder / f"rank-{rank}"
+
+
+def report_dir(folder: Path, number: int) -> Path:
+    """What the `number`-th of several reports of nsys left in the stage's directory, while it is no rank's."""
+    return folder / f"report-{number}"
+
+
+def report_dirs(folder: Path) -> list[Path]:
+    """Where several reports of nsys left something: those of ranks in their order, then the others."""
+    return [
+        *rank_dirs(folder),
+        *sorted(folder.glob("report-[0-9]*"), key=lambda path: int(path.name.partition("-")[2])),
+    ]
+
+
+def collectives_file(process: int) -> str:
+    """The collectives of the `process`-th process of a report of nsys."""
+    return f"collectives.{process}.parquet"
 
 
 def drill_down_file(number: int | None = None) -> str:

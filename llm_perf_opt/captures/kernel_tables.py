@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llm_perf_opt.artifacts.layout import TIMELINE_TABLE, TRACE, rank_dirs, timeline_file
+from llm_perf_opt.artifacts.layout import TIMELINE_TABLE, TRACE, report_dirs, timeline_file
 from llm_perf_opt.errors import StageError
 from llm_perf_opt.records.device_timeline import DeviceTimeline
 from llm_perf_opt.records.kernels import Choice
@@ -26,8 +26,7 @@ class Capture:
 def tables_of_run(stage: Path, choice: Choice) -> list[Capture]:
     """The captures of a stage that left a table of device work; of several ranks those of each."""
     here = sorted(stage.glob(TIMELINE_TABLE))
-    folders = [*rank_dirs(stage), *sorted(stage.glob("report-[0-9]*"))]
-    paths = here or [path for folder in folders for path in sorted(folder.glob(TIMELINE_TABLE))]
+    paths = here or [path for folder in report_dirs(stage) for path in sorted(folder.glob(TIMELINE_TABLE))]
     if choice.device is None and choice.rank is None:
         return [Capture(path) for path in paths]
     whole = _line(stage / timeline_file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_perf_opt.analysis.timeline.kernel_times import kernel_runs, kernel_times
+from llm_perf_opt.analysis.timeline.kernel_times import kernel_times
 from llm_perf_opt.analysis.timeline.steps import PhaseRule
 from llm_perf_opt.analysis.timeline.tables import sums
-from llm_perf_opt.captures.nsys_ranks import write_ranks
+from llm_perf_opt.artifacts.files import write_text
+from llm_perf_opt.artifacts.layout import DRILL_DOWN, TIMELINE, TIMELINE_TABLE, timeline_file
+from llm_perf_opt.captures.nsys_left import Left, leave, left_of, name_after_ranks, name_alone, place_of
+from llm_perf_opt.captures.nsys_ranks import ranks_of
 from llm_perf_opt.captures.timeline import Captured, analyse, write_timeline
 from llm_perf_opt.formats.nsys_events import read_events
 from llm_perf_opt.formats.nsys_export import open_export, warnings
@@ -30,11 +34,17 @@ class Read:
     report: NsysReport
     captured: Captured
 
+    def leave(self, directory: Path, number: int | None) -> Left:
+        """Write its time line into the directory of a stage; of the `number`-th of several into one of its own."""
+        if number is not None:
+            return leave(self.captured, self.report, directory, number)
+        write_timeline(self.captured, directory)
+        return left_of(self.captured, self.report)
 
-def kernels_of(reports: Sequence[Read]) -> list[KernelTime]:
+
+def kernels_of(reports: Sequence[Left]) -> list[KernelTime]:
     """The kernels of all reports by name, longest total time first."""
-    states = [found.captured.state for found in reports]
-    return kernel_times([kernel_runs(state.events, state.reason) for state in states])
+    return kernel_times([left.kernels for left in reports])
 
 
 def read_report(
@@ -118,9 +128,24 @@ def _processes(events: Events, kernels: NDArray[np.bool_]) -> tuple[NsysProcess,
     return tuple(sorted(found, key=lambda row: (-row.kernels, row.pid)))
 
 
-def write_timelines(directory: Path, reports: Sequence[Captured]) -> None:
-    """Write the time line of each report; where they hold several ranks of a job, one of all of them too."""
-    if write_ranks(directory, reports):
+def write_timelines(directory: Path, reports: Sequence[Left], *, keep: bool = False) -> None:
+    """Write the time line of all ranks in reports, and give those of the reports their names.
+
+    Args:
+        reports: all of a stage; one alone has its time line in `directory`, each of several where `leave` put it.
+        keep: what they left is wanted again, to be joined with reports that could not be read yet.
+    """
+    ranks = ranks_of(reports)
+    places = [place_of(directory, left.facts.number) for left in reports]
+    several = [own for own in places if own is not None]
+    for old in [file for kind in (TIMELINE, TIMELINE_TABLE, DRILL_DOWN) for file in directory.glob(kind) if several]:
+        old.unlink()
+    if ranks is not None:
+        if several:
+            name_after_ranks(directory, [left.facts.number for left in reports], ranks.firsts)
+        write_text(directory / timeline_file(), ranks.line.model_dump_json(indent=2) + "\n")
         return
-    for number, captured in enumerate(reports, 1):
-        write_timeline(captured, directory, number if len(reports) > 1 else None)
+    for number, own in enumerate(several, 1):
+        name_alone(own, directory, number if len(several) > 1 else None)
+        if not keep:
+            shutil.rmtree(own)

@@ -64,7 +64,7 @@ def write_rank(
     captured = analysed_trace(events, source, rules, gpu)
     write_profile_tables(captured, folder)
     write_profile_facts(captured, folder)
-    write_collectives(_collectives_of(captured.state), folder)
+    write_collectives(_collectives_of(captured.state), folder / COLLECTIVES)
 
 
 def write_collectives_of_trace(folder: Path) -> None:
@@ -73,7 +73,7 @@ def write_collectives_of_trace(folder: Path) -> None:
     Raises:
         MissingError, StageError: it cannot be read.
     """
-    write_collectives(_collectives_of(analysed_file(read_events(folder / TRACE))), folder)
+    write_collectives(_collectives_of(analysed_file(read_events(folder / TRACE))), folder / COLLECTIVES)
 
 
 def _collectives_of(state: State) -> Collectives:
@@ -82,7 +82,7 @@ def _collectives_of(state: State) -> Collectives:
     return collectives_of(state) if host is None else host
 
 
-def write_collectives(found: Collectives, folder: Path) -> None:
+def write_collectives(found: Collectives, path: Path) -> None:
     """Write the collectives of a rank."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -105,7 +105,6 @@ def write_collectives(found: Collectives, folder: Path) -> None:
     schema = pa.schema(
         [pa.field(name, values.type, metadata={"unit": units[name]}) for name, values in columns.items()]
     )
-    path = folder / COLLECTIVES
     with writing(path), replacing(path) as file:
         parquet.write_table(pa.table(columns, schema=schema), file, compression="zstd")
 

@@ -90,7 +90,8 @@ def plan_resumption(run_path: Path) -> ImportPlan:
         importer = importers[file.kind]
         item = Item.again(file, run_path)
         completed = manifest.stages[importer.stage].status == "completed"
-        item.read_before = completed or (file.rank is not None and file.stored is not None and file.problem is None)
+        stored = file.stored is not None and file.problem is None
+        item.read_before = completed or (stored and importer.kept(item, stage_dir(run_path, importer.stage)))
         if not item.read_before:
             recognise(item.source)
             item.stored = item.sha256 = None

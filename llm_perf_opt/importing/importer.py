@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from llm_perf_opt.errors import ConfigError
+from llm_perf_opt.errors import ConfigError, StageError
+from llm_perf_opt.importing.parallel import each
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.registry import stage_leaving
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from llm_perf_opt.stages.base import Progress
 
 
+A = TypeVar("A")
+R = TypeVar("R")
 OUTSIDE = "outside"
 """What lies in no phase is called so."""
 PhaseRule = tuple[str, re.Pattern[str]]
@@ -67,6 +70,17 @@ class ImportContext:
     """Record what became of the files so far: an import that goes on does not read again what is stored by then."""
 
 
+def read_each(
+    context: ImportContext, what: str, call: Callable[[A], R], arguments: Sequence[A]
+) -> Iterator[tuple[int, R | StageError]]:
+    """Read several files at a time, as `each` does, and record each as it ends."""
+    context.progress.update(what, 0, len(arguments), 0)
+    for ended, (position, found) in enumerate(each(call, arguments, context.jobs), 1):
+        yield position, found
+        context.save()
+        context.progress.update(what, ended, len(arguments), 0)
+
+
 def any_number(_: Sequence[Item]) -> Sequence[Item]:
     """Files of this kind go into one run, however many they are."""
     return ()
@@ -89,6 +103,10 @@ class Importer:
     number_ranks: Callable[[Sequence[Item]], int | None] = lambda _: None
     """Give several files their ranks, if that is how they go into one run; the number of ranks of their job, where that
     is known. Raises ConfigError where they do not."""
+
+    kept: Callable[[Item, Path], bool] = lambda _, __: False
+    """Of a file that was stored in a run that is gone on with: whether what was read of it is in the stage's directory,
+    so that it need not be read again."""
 
     @property
     def stage(self) -> str:

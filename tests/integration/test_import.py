@@ -13,6 +13,7 @@ from llm_perf_opt.errors import StageError
 from llm_perf_opt.importing.parallel import each
 from tests.cli_process import llmperf, read_json
 from tests.unit.importing.test_import import RAW, TABLE, export, made
+from tests.unit.importing.test_nsys_nodes import node
 from tests.unit.importing.test_ranks import trace
 from tests.unit.timeline.example import EVENTS
 
@@ -131,6 +132,22 @@ def test_ranks_are_read_in_processes_of_their_own(tmp_path: Path) -> None:
     assert [row["rank"] for row in json.loads(finished.stdout)["timeline"]["ranks"]] == [0, 1, 2]
     refused = llmperf(["import", "traces", "--resume", "out"], tmp_path)
     assert (refused.returncode, "--resume takes its files from the run" in refused.stderr) == (2, True)
+
+
+def test_reports_of_nodes_are_read_in_processes_of_their_own(tmp_path: Path) -> None:
+    files = [node(tmp_path, rank) for rank in range(3)]
+    whole = files[1].read_bytes()
+    files[1].write_bytes(whole[:5000])
+    names = [file.name for file in files]
+    finished = llmperf(["import", *names, "--output", "out", "--jobs", "2", "--json"], tmp_path)
+    assert (finished.returncode, "rank1.sqlite" in finished.stderr) == (1, True)
+    assert "Traceback" not in finished.stderr
+    assert [row["rank"] for row in json.loads(finished.stdout)["timeline"]["ranks"]] == [0, 2]
+    files[1].write_bytes(whole)
+    files[0].unlink()
+    finished = llmperf(["import", "--resume", "out", "--json"], tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert [row["rank"] for row in json.loads(finished.stdout)["timeline"]["ranks"]] == [0, 1, 2]
 
 
 def _doubled(number: int) -> int:

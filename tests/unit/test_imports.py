@@ -66,7 +66,7 @@ IN_THE_CHILD = re.compile(r"workload/|analysis/traced|stages/\w+/child\w*\.py")
 # Modules of the time line, which only commands that read a capture import, and not at their start.
 IN_COLUMNS = re.compile(
     r"records/(columns|factor)\.py|analysis/timeline/|formats/(nsys_events|nsys_about|nsys_counters|nsys_graphs|sqlite_columns|sqlite_pages|torch_events)\.py"
-    r"|captures/(timeline|trace|kernel_choice|ranks|nsys_ranks|nsys_reports)\.py"
+    r"|captures/(timeline|trace|kernel_choice|ranks|nsys_left|nsys_ranks|nsys_reports)\.py"
 )
 # What importing a stage's own file, which the configuration does, may import.
 LIGHT = {"artifacts.layout", "config.base", "errors", "registry", "stages.base"}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llm_perf_opt.artifacts.files import copy_file, writing
 from llm_perf_opt.artifacts.layout import KERNEL_SUMMARY, NSYS_OUTPUT, export_log
@@ -14,7 +16,7 @@ from llm_perf_opt.captures.nsys import nsys_capture, write_capture
 from llm_perf_opt.errors import MissingError, StageError
 from llm_perf_opt.formats.nsys_export import NSYS_MAGIC, SQLITE_MAGIC, is_export
 from llm_perf_opt.formats.nsys_stats import is_summary_header, read_summary
-from llm_perf_opt.importing.importer import ImportContext, Importer
+from llm_perf_opt.importing.importer import ImportContext, Importer, PhaseRule, read_each
 from llm_perf_opt.importing.item import Item, outcome_of
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.tools import NsysCapture, NsysReport
@@ -24,6 +26,9 @@ from llm_perf_opt.tools.command import profiled_environment
 from llm_perf_opt.tools.discovery import find_tool
 from llm_perf_opt.tools.failures import Ending, judge_nsys
 from llm_perf_opt.tools.process import run
+
+if TYPE_CHECKING:
+    from llm_perf_opt.captures.nsys_left import Left
 
 REPORT, EXPORT, TABLE = "nsys_report", "nsys_sqlite", "nsys_kernel_table"
 CAPTURE_AGAIN = (
@@ -56,31 +61,108 @@ def read(context: ImportContext) -> Outcome:
     if items[0].kind == TABLE:
         return _import_table(items[0], folder, progress)
     captures = _captures(items)
-    from llm_perf_opt.captures.nsys_reports import Read, kernels_of, read_report, write_timelines
+    several = len(captures) > 1
+    arguments = [
+        CaptureToRead(capture, folder, scratch, tuple(context.rules), number if several else None)
+        for number, capture in enumerate(captures, 1)
+        if not all(item.read_before for item in capture.values())
+    ]
+    call = read_capture if several else partial(read_capture, progress=progress)
+    found: dict[int, Left] = {}
+    for position, ended in read_each(context, "reading reports", call, arguments):
+        argument = arguments[position]
+        if isinstance(ended, CaptureRead):
+            for kind, item in argument.capture.items():
+                vars(item).update(vars(ended.capture[kind]))
+            if ended.left is not None:
+                found[argument.number or 1] = ended.left
+        else:
+            argument.to_read.problem = ended
+    return _joined(context, captures, found)
 
-    found: list[Read] = []
 
-    def extract(item: Item, export: Path) -> None:
-        drop_environments(export)
-        report = read_report(
-            item.source.name, export, context.rules, item.gpu, rank=item.rank, world_size=item.world_size
-        )
-        found.append(report)
+def _joined(context: ImportContext, captures: Sequence[dict[str, Item]], found: dict[int, Left]) -> Outcome:
+    """The record of all reports that could be read, those that were read before too."""
+    from llm_perf_opt.captures.nsys_left import place_of, read_left
+    from llm_perf_opt.captures.nsys_reports import kernels_of, write_timelines
 
     for number, capture in enumerate(captures, 1):
-        name = NSYS_OUTPUT if len(captures) == 1 else f"{NSYS_OUTPUT}.{number}"
-        log = scratch / export_log(number)
-        item = _bring_in(capture, folder / name, log, progress)
-        if item.problem is None:
-            progress.update(f"reading {item.source.name}", 0, 1, 0)
-            item.attempt(partial(extract, item, folder / f"{name}.sqlite"))
+        own = place_of(context.folder, number) if len(captures) > 1 else None
+        if own is not None and all(item.problem is None for item in capture.values()):
+            found[number] = read_left(own)
     if not found:
-        return outcome_of(items)
-    reports = [item.report for item in found]
-    kernels = kernels_of(found)
-    write_capture(folder, nsys_capture(reports, kernels), kernels)
-    write_timelines(folder, [item.captured for item in found])
-    return outcome_of(items, _judged(reports))
+        return outcome_of(context.items)
+    lefts = [found[number] for number in sorted(found)]
+    kernels = kernels_of(lefts)
+    reports = [left.facts.report for left in lefts]
+    write_capture(context.folder, nsys_capture(reports, kernels), kernels)
+    write_timelines(context.folder, lefts, keep=len(lefts) < len(captures))
+    return outcome_of(context.items, _judged(reports))
+
+
+@dataclass(frozen=True)
+class CaptureToRead:
+    """A report, its export, or both, for a process of its own."""
+
+    capture: dict[str, Item]
+    """By kind."""
+    folder: Path
+    """The stage's directory."""
+    scratch: Path
+    rules: tuple[PhaseRule, ...]
+    number: int | None
+    """Among several."""
+
+    @property
+    def to_read(self) -> Item:
+        """The file that is read."""
+        return self.capture.get(EXPORT) or self.capture[REPORT]
+
+
+@dataclass(frozen=True)
+class CaptureRead:
+    """What became of it."""
+
+    capture: dict[str, Item]
+    left: Left | None
+    """Of one alone; of several it is in their directories."""
+
+
+class _Silent:
+    def update(self, phase: str, done: int, total: int, steps: int) -> None: ...
+
+
+_SILENT = _Silent()
+
+
+def read_capture(asked: CaptureToRead, progress: Progress = _SILENT) -> CaptureRead:
+    """Copy and read one capture; it raises nothing that is expected."""
+    number, item = asked.number, asked.to_read
+    name = NSYS_OUTPUT if number is None else f"{NSYS_OUTPUT}.{number}"
+    log = asked.scratch / export_log(number or 1)
+    left: list[Left] = []
+
+    def extract() -> None:
+        from llm_perf_opt.captures.nsys_reports import read_report
+
+        export = asked.folder / f"{name}.sqlite"
+        drop_environments(export)
+        job = {"rank": item.rank, "world_size": item.world_size}
+        left.append(read_report(item.source.name, export, asked.rules, item.gpu, **job).leave(asked.folder, number))
+
+    _bring_in(asked.capture, asked.folder / name, log, progress)
+    if item.problem is None:
+        progress.update(f"reading {item.source.name}", 0, 1, 0)
+        item.attempt(extract)
+    return CaptureRead(asked.capture, left[0] if left and number is None else None)
+
+
+def kept(item: Item, folder: Path) -> bool:
+    """Whether what was read of one of several reports is there."""
+    from llm_perf_opt.captures.nsys_left import place_of
+
+    parts = () if item.stored is None else item.stored.name.split(".")
+    return len(parts) == 3 and parts[1].isdecimal() and place_of(folder, int(parts[1])) is not None
 
 
 def _captures(items: Sequence[Item]) -> list[dict[str, Item]]:
@@ -94,18 +176,15 @@ def _captures(items: Sequence[Item]) -> list[dict[str, Item]]:
     return list(captures.values())
 
 
-def _bring_in(capture: dict[str, Item], target: Path, log: Path, progress: Progress) -> Item:
-    """Copy a report, its export, or both; a report without one is exported. The file that is to be read."""
+def _bring_in(capture: dict[str, Item], target: Path, log: Path, progress: Progress) -> None:
+    """Copy a report, its export, or both; a report without one is exported."""
     report, export = capture.get(REPORT), capture.get(EXPORT)
     copied = report is not None and report.copy(Path(f"{target}.nsys-rep"), progress)
     if export is not None:
         export.copy(Path(f"{target}.sqlite"), progress, partial(copy_file, clean=lambda copy: _clean(copy, export)))
-        return export
-    assert report is not None
-    if copied:
+    elif report is not None and copied:
         progress.update(f"exporting {report.source.name}", 0, 1, 0)
         report.attempt(lambda: _export(Path(f"{target}.nsys-rep"), report, log))
-    return report
 
 
 def _export(stored: Path, item: Item, log: Path) -> None:
@@ -178,4 +257,5 @@ IMPORTER = Importer(
     read=read,
     record=NsysCapture,
     conflicting=conflicting,
+    kept=kept,
 )

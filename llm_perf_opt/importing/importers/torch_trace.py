@@ -14,9 +14,8 @@ from llm_perf_opt.errors import LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.json_chunks import Tell, looks_like_trace, silent
 from llm_perf_opt.formats.torch_job import job_of
 from llm_perf_opt.importing.grouping import number_ranks
-from llm_perf_opt.importing.importer import ImportContext, Importer, PhaseRule
+from llm_perf_opt.importing.importer import ImportContext, Importer, PhaseRule, read_each
 from llm_perf_opt.importing.item import Item, outcome_of
-from llm_perf_opt.importing.parallel import each
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.records.workload import Profile
 from llm_perf_opt.stages.base import Progress
@@ -120,9 +119,6 @@ def read_rank(rank: RankToRead) -> RankRead:
 
 
 def _read_ranks(context: ImportContext) -> Outcome:
-    for item in context.items:
-        whole = item.rank is not None and all((rank_dir(context.folder, item.rank) / name).exists() for name in RECORDS)
-        item.read_before &= whole
     left = [item for item in context.items if not item.read_before]
     notes = _read_left(context, left)
     done = [item for item in context.items if item.problem is None]
@@ -152,8 +148,7 @@ def _read_left(context: ImportContext, left: Sequence[Item]) -> list[str]:
         RankToRead(item.source.absolute(), rank_dir(context.folder, _rank_of(item)), rules, item.gpu) for item in left
     ]
     notes = []
-    context.progress.update("reading ranks", 0, len(left), 0)
-    for ended, (position, found) in enumerate(each(read_rank, arguments, context.jobs), 1):
+    for position, found in read_each(context, "reading ranks", read_rank, arguments):
         item = left[position]
         if isinstance(found, RankRead):
             item.sha256, item.problem = found.sha256, found.problem
@@ -161,9 +156,12 @@ def _read_left(context: ImportContext, left: Sequence[Item]) -> list[str]:
             notes += [f"Rank {item.rank}: {note}" for note in found.notes]
         else:
             item.problem = found
-        context.save()
-        context.progress.update("reading ranks", ended, len(left), 0)
     return notes
+
+
+def kept(item: Item, folder: Path) -> bool:
+    """Whether all that is left of a rank is there."""
+    return item.rank is not None and all((rank_dir(folder, item.rank) / name).exists() for name in RECORDS)
 
 
 def number(items: Sequence[Item]) -> int | None:
@@ -189,4 +187,5 @@ IMPORTER = Importer(
     read=read,
     record=Profile,
     number_ranks=number,
+    kept=kept,
 )

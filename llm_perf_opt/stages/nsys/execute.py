@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from llm_perf_opt.artifacts.layout import (
     TIMELINE_TABLE,
     drill_down_file,
     export_log,
+    report_dirs,
     timeline_file,
     timeline_table,
 )
@@ -51,7 +53,7 @@ from llm_perf_opt.tools.options import Version, parse_version
 from llm_perf_opt.workload.order import Capture, captured_argv
 
 if TYPE_CHECKING:
-    from llm_perf_opt.captures.nsys_reports import Read
+    from llm_perf_opt.captures.nsys_left import Left
 
 
 def plan(context: PlanContext[Nsys]) -> PlannedStage:
@@ -138,7 +140,7 @@ def execute(context: StageContext[Nsys]) -> Outcome:
         }
     )
     write_capture(directory, record, kernels if exports.files else None)
-    write_timelines(directory, [found.captured for found in exports.read])
+    write_timelines(directory, exports.read)
     remark = workload_remark("nsys", ending, ended_by_tool=argv.ends_workload(settings))
     remarks = [remark] if remark is not None else []
     return launch.outcome(failure, [*remarks, *range_remarks(check, sent, listens=listens)])
@@ -162,6 +164,8 @@ def _remove_old(directory: Path) -> None:
     for pattern in (*reports, TIMELINE, TIMELINE_TABLE, DRILL_DOWN):
         for file in directory.glob(pattern):
             file.unlink()
+    for folder in report_dirs(directory):
+        shutil.rmtree(folder)
 
 
 def _clean(file: Path) -> None:
@@ -178,7 +182,7 @@ class _Exports:
 
     def __init__(self, launch: ToolRun, program: str, settings: Nsys) -> None:
         self.files: list[Path] = []
-        self.read: list[Read] = []
+        self.read: list[Left] = []
         self.output = ""
         """What was printed while exporting."""
         self._launch = launch
@@ -187,26 +191,27 @@ class _Exports:
 
     @property
     def reports(self) -> list[NsysReport]:
-        return [found.report for found in self.read]
+        return [left.facts.report for left in self.read]
 
     def make(self, directory: Path) -> None:
         """Export every report in `directory`; one that cannot be exported or read is passed over."""
-        for number, report in enumerate(nsys.reports(directory), 1):
+        reports = nsys.reports(directory)
+        for number, report in enumerate(reports, 1):
             export = nsys.export_argv(self._program, report)
             commands = (directory / COMMAND).read_text(encoding="utf-8")
             write_text(directory / COMMAND, commands + self._launch.command_text(export))
             finished, log = self._launch.run_helper(export, export_log(number), self._settings.timeout_s)
             self.output += "\n" + log.read_text(errors="replace")
             if finished.ok:
-                self._read(report)
+                self._read(report, number if len(reports) > 1 else None)
 
-    def _read(self, report: Path) -> None:
+    def _read(self, report: Path, number: int | None) -> None:
         from llm_perf_opt.captures.nsys_reports import read_report
 
         file = report.with_suffix(".sqlite")
         try:
             _clean(file)
-            self.read.append(read_report(report.name, file))
+            self.read.append(read_report(report.name, file).leave(report.parent, number))
             self.files.append(file)
         except StageError as error:
             self.output += f"\n{error.message}"

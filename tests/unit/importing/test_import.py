@@ -70,7 +70,7 @@ def made(folder: Path, name: str, content: str | bytes) -> Path:
     return path
 
 
-def export(path: Path, kernels: Sequence[tuple[str, int]], ranges: int = 0) -> Path:
+def export(path: Path, kernels: Sequence[tuple[str, int]], ranges: int = 0, pid: int = 7) -> Path:
     """An nsys export with kernels of these names and durations."""
     connection = sqlite3.connect(path)
     with connection:
@@ -84,7 +84,7 @@ def export(path: Path, kernels: Sequence[tuple[str, int]], ranges: int = 0) -> P
             )
         for number, (name, ns) in enumerate(kernels):
             connection.execute("INSERT INTO StringIds VALUES (?, ?)", (number, name))
-            row = (0, ns, number, 7 << 24, number)
+            row = (0, ns, number, pid << 24, number)
             connection.execute("INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (?, ?, ?, ?, 0, ?)", row)
         connection.execute(
             "CREATE TABLE NVTX_EVENTS (start INTEGER, end INTEGER, eventType INTEGER, text TEXT, textId INTEGER, "
