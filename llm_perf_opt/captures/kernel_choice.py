@@ -69,7 +69,7 @@ def chosen_of_files(captures: Sequence[Capture], choice: Choice, read: Callable[
         if choice.range is not None:
             kept &= launched_in(state, choice.range)
         work = state.events.work.take(kept)
-        phase = captured.phases.of(*(column[kept] for column in launch_places(state.events, state.launches)))
+        phase = captured.phases.of(*launch_places(state.events, state.launches, kept))
         rows = KernelRows(state.events.names, work.name, work.kind == GRAPH, work.end_ns - work.start_ns)
         parts.append(_Launches(rows, work.device, phase, captured.phases.names))
     return _chosen(captures, parts, choice)

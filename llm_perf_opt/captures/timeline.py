@@ -154,7 +154,7 @@ def _table(captured: Captured, rows: slice) -> pa.Table:
     work = events.work.take(rows)
     owners = launches.owner[rows]
     owner = np.where(owners == NONE, NONE, _of(events.ranges.name, owners))
-    phase = phases.of(*(column[rows] for column in launch_places(events, launches)))
+    phase = phases.of(*launch_places(events, launches, rows))
     pids = [str(process.pid) for process in events.processes]
     columns = {
         "device": pa.array(work.device),
@@ -166,8 +166,8 @@ def _table(captured: Captured, rows: slice) -> pa.Table:
         "end_ns": _numbers(work.end_ns, ABSENT),
         "trusted": pa.array(state.trusted[rows]),
         "bytes": _numbers(work.bytes, NONE),
-        "launch_start_ns": _numbers(launches.start_ns[rows], ABSENT),
-        "launch_end_ns": _numbers(launches.end_ns[rows], ABSENT),
+        "launch_start_ns": _numbers(launches.start_ns(rows), ABSENT),
+        "launch_end_ns": _numbers(launches.end_ns(rows), ABSENT),
         "launched_in": _words(owner, events.names),
         "operator": _words(places.operator[rows], events.names),
         "module": _words(places.module[rows], places.modules.names),

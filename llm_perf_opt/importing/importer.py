@@ -74,11 +74,14 @@ def read_each(
     context: ImportContext, what: str, call: Callable[[A], R], arguments: Sequence[A]
 ) -> Iterator[tuple[int, R | StageError]]:
     """Read several files at a time, as `each` does, and record each as it ends."""
-    context.progress.update(what, 0, len(arguments), 0)
+    several = len(arguments) > 1  # one says itself how far it is
+    if several:
+        context.progress.update(what, 0, len(arguments), 0)
     for ended, (position, found) in enumerate(each(call, arguments, context.jobs), 1):
         yield position, found
         context.save()
-        context.progress.update(what, ended, len(arguments), 0)
+        if several:
+            context.progress.update(what, ended, len(arguments), 0)
 
 
 def any_number(_: Sequence[Item]) -> Sequence[Item]:

@@ -128,7 +128,7 @@ class _Looking:
     def _hosts(self, device: Int, time: Int) -> Int:
         """What the thread was in that launched what ends the gap at that time."""
         found = np.searchsorted(self._gaps, self._state.time.packing.pack(device, time), "right") - 1
-        thread = self._state.time.thread[np.maximum(found, 0)].astype(np.int64)
+        thread = self._state.time.called(np.maximum(found, 0))[2].astype(np.int64)
         return np.where(thread == NONE, NONE, self._host.at(np.maximum(thread, 0), time))
 
 

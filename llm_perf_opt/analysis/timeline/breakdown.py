@@ -24,6 +24,8 @@ CAUSES = (
 )  # fmt: skip
 HOST_CAUSES = slice(1, 6)
 GAPS_AT_ONCE = 1 << 16
+MOST_SUMS = 1 << 20
+"""Sums by cause that are kept of the gaps of a file."""
 PARTS = ("wall", "busy", "compute", "communication", "exposed_communication", "copy", "exposed_copy", "idle")
 
 
@@ -51,16 +53,15 @@ class DeviceTime:
     computing_or_communicating: Cover
     busy: Cover
     gaps: Gaps
-    launched_start_ns: Int
-    """Of the call that launched the ender of each gap."""
-    launched_end_ns: Int
-    thread: Small
-    stream: Small
+    launches: Launches
+    streams: Int
+    """The number of the stream of each piece of work."""
     host: HostTime
     waits: Cover
     """Of each stream, for events."""
-    causes_until: dict[int, Int]
-    """Idle time by cause up to the end of each gap; a cause that there is none of is left out."""
+    gaps_a_sum: int
+    causes_before: dict[int, Int]
+    """Idle time by cause in all gaps before each so many-th one; a cause that there is none of is left out."""
 
     def parts(self, device: NDArray[np.integer], start: Int, end: Int) -> dict[str, Int]:
         """PARTS of each window, in nanoseconds."""
@@ -78,17 +79,48 @@ class DeviceTime:
             "idle": wall - busy,
         }
 
+    def called(self, gap: Int) -> tuple[Int, Int, Small]:
+        """Start, end and thread of the call that launched what ends each gap; ABSENT, ABSENT and -1 without one."""
+        ender = self.gaps.ender[gap]
+        some = np.flatnonzero(ender != NONE)
+        rows = ender[some]
+        start = np.full(len(gap), ABSENT, np.int64)
+        end = start.copy()
+        thread = np.full(len(gap), NONE, np.int32)
+        start[some], end[some] = self.launches.start_ns(rows), self.launches.end_ns(rows)
+        thread[some] = self.launches.thread(rows)
+        return start, end, thread
+
     def causes(self, device: NDArray[np.integer], start: Int, end: Int) -> Int:
         """Idle time of each window by cause, one row a cause."""
         found = self._causes_until(device, end) - self._causes_until(device, start)
         return np.where(end > start, found, 0)
 
     def _causes_until(self, device: NDArray[np.integer], time: Int) -> Int:
-        starts = self.packing.pack(self.gaps.device, self.gaps.start_ns)
-        at = np.maximum(np.searchsorted(starts, self.packing.pack(device, time), "right") - 1, 0)
+        at = self._gaps_at(device, time)
         found = self.causes_in(at, np.minimum(time, self.gaps.end_ns[at]))
-        for cause, until in self.causes_until.items():
-            found[cause] += np.where(at > 0, until[at - 1], 0)
+        for cause, before in self.causes_before.items():
+            found[cause] += before[at // self.gaps_a_sum]
+        behind = at % self.gaps_a_sum
+        most = max(1, GAPS_AT_ONCE // self.gaps_a_sum)
+        for first in range(0, len(at) if behind.any() else 0, most):
+            some = slice(first, first + most)
+            ends = np.cumsum(behind[some])
+            firsts = ends - behind[some]
+            each = np.repeat(at[some] - behind[some] - firsts, behind[some]) + np.arange(ends[-1])
+            until = np.zeros((len(CAUSES), len(each) + 1), np.int64)
+            np.cumsum(self.causes_in(each, self.gaps.end_ns[each]), axis=1, out=until[:, 1:])
+            found[:, some] += until[:, ends] - until[:, firsts]
+        return found
+
+    def _gaps_at(self, device: NDArray[np.integer], time: Int) -> Int:
+        """The gap of each device that begins last before each time."""
+        found = np.empty(len(time), np.int64)
+        for one in np.unique(device).tolist():
+            mine = np.flatnonzero(device == one)
+            first, last = np.searchsorted(self.gaps.device, [one, one + 1])
+            inside = np.searchsorted(self.gaps.start_ns[first:last], time[mine], "right") - 1
+            found[mine] = first + np.maximum(inside, 0)
         return found
 
     def causes_in(self, gap: Int, until: Int) -> Int:
@@ -97,21 +129,23 @@ class DeviceTime:
         until = np.clip(until, start, end)
         found = np.zeros((len(CAUSES), len(gap)), np.int64)
         last = self.gaps.last[gap]
-        recorded = (self.launched_start_ns[gap] != ABSENT) & ~last
+        call_start, call_end, thread = self.called(gap)
+        recorded = (call_start != ABSENT) & ~last
         found[10] = np.where(last, until - start, 0)
         found[0] = np.where(last | recorded, 0, until - start)
         rows = np.flatnonzero(recorded)
         chosen, start, end, until = gap[rows], start[rows], end[rows], until[rows]
-        called = np.clip(self.launched_start_ns[chosen], start, end)
-        returned = np.clip(self.launched_end_ns[chosen], called, end)
+        call_start, call_end, thread = call_start[rows], call_end[rows], thread[rows]
+        called = np.clip(call_start, start, end)
+        returned = np.clip(call_end, called, end)
         late = np.flatnonzero(np.minimum(called, until) > start)
-        parts = self.host.split(self.thread[chosen[late]], start[late], np.minimum(called, until)[late])
+        parts = self.host.split(thread[late], start[late], np.minimum(called, until)[late])
         for row, part in zip(range(1, 6), parts, strict=True):
             found[row, rows[late]] = part
         found[6, rows] = np.maximum(np.minimum(returned, until) - called, 0)
         after = np.maximum(until - returned, 0)
-        waited = self.waits.within(self.stream[chosen], returned, until)
-        ran_dry = self.launched_end_ns[chosen] >= start
+        waited = self.waits.within(self.streams[self.gaps.ender[chosen]], returned, until)
+        ran_dry = call_end >= start
         found[7, rows] = np.where(ran_dry, after - waited, 0)
         found[8, rows] = np.where(ran_dry, 0, after - waited)
         found[9, rows] = waited
@@ -136,35 +170,25 @@ def device_time(
         nest: of all ranges of the host, where there is one.
     """
     work = events.work
-    rows = np.flatnonzero(trusted & (work.device != NONE))
-    device, start, end = work.device[rows], work.start_ns[rows], work.end_ns[rows]
+    rows = np.flatnonzero(trusted & (work.device != NONE)).astype(np.int32)
+    all_rows = len(rows) == len(work)  # then nothing is copied
+    device, start, end = (column if all_rows else column[rows] for column in (work.device, work.start_ns, work.end_ns))
     moves = (work.kind[rows] == COPY) | (work.kind[rows] == SET)
     talks = communicates[rows] & ~moves
     packing = _packing(events, start, end, stream_count(numbers))
 
     def cover(chosen: NDArray[np.bool_]) -> Cover:
+        if chosen.all():
+            return Cover.of(packing, device, start, end)
         return Cover.of(packing, device[chosen], start[chosen], end[chosen])
 
     compute, communication, copies = cover(~moves & ~talks), cover(talks), cover(moves)
     both = compute.joined(communication)
     busy = both.joined(copies)
     gaps = _gaps(events, launches, busy, rows, len(events.devices))
-    ender = np.maximum(gaps.ender, 0)
-    some = gaps.ender != NONE
     waits = events.waits
     stream_of_waits = _streams_of_waits(events, numbers)
     waiting = (waits.kind == WAIT_STREAM_EVENT) & (stream_of_waits != NONE)
-    if not len(launches.call):
-        nothing = np.full(len(ender), NONE, np.int32)
-        absent = np.full(len(ender), ABSENT, np.int64)
-        columns = (absent, absent, nothing, nothing)
-    else:
-        columns = (
-            np.where(some, launches.start_ns[ender], ABSENT),
-            np.where(some, launches.end_ns[ender], ABSENT),
-            np.where(some, launches.thread[ender], NONE),
-            np.where(some, numbers[ender], NONE).astype(np.int32),
-        )
     found = DeviceTime(
         packing=packing,
         compute=compute,
@@ -173,28 +197,30 @@ def device_time(
         computing_or_communicating=both,
         busy=busy,
         gaps=gaps,
-        launched_start_ns=columns[0],
-        launched_end_ns=columns[1],
-        thread=columns[2],
-        stream=columns[3],
+        launches=launches,
+        streams=numbers,
         host=host_time(events, packing, nest),
         waits=Cover.of(packing, stream_of_waits[waiting], waits.start_ns[waiting], waits.end_ns[waiting]),
-        causes_until={},
+        gaps_a_sum=-(-len(gaps.device) // MOST_SUMS) or 1,
+        causes_before={},
     )
     _sum_causes(found)
     return found
 
 
 def _sum_causes(time: DeviceTime) -> None:
-    """Fill in `causes_until`, some gaps at a time: all causes of all of them would take eleven columns."""
-    gaps = len(time.gaps.device)
-    for first in range(0, gaps, GAPS_AT_ONCE):
-        some = np.arange(first, min(first + GAPS_AT_ONCE, gaps))
-        causes = np.cumsum(time.causes_in(some, time.gaps.end_ns[some]), axis=1)
-        for cause in np.flatnonzero(causes[:, -1]).tolist():
-            time.causes_until.setdefault(cause, np.zeros(gaps, np.int64))
-        for cause, until in time.causes_until.items():
-            until[some] = causes[cause] + (until[first - 1] if first else 0)
+    """Fill in `causes_before`, some gaps at a time: all causes of all of them would take eleven columns."""
+    gaps, each = len(time.gaps.device), time.gaps_a_sum
+    at_once = max(1, GAPS_AT_ONCE // each) * each
+    total = np.zeros((len(CAUSES), 1), np.int64)
+    for first in range(0, gaps, at_once):
+        some = np.arange(first, min(first + at_once, gaps))
+        sums = np.add.reduceat(time.causes_in(some, time.gaps.end_ns[some]), np.arange(0, len(some), each), axis=1)
+        until = total + np.cumsum(sums, axis=1)
+        for cause in np.flatnonzero(until[:, -1]).tolist():
+            before = time.causes_before.setdefault(cause, np.zeros(-(-gaps // each), np.int64))
+            before[first // each : first // each + sums.shape[1]] = until[cause] - sums[cause]
+        total = until[:, -1:]
 
 
 def _packing(events: Events, start: Int, end: Int, streams: int) -> Packing:
@@ -227,10 +253,14 @@ def _enders(events: Events, launches: Launches, rows: Int, ends_at: Int, packing
     """Of these works the one that starts at each packed time; of several the one that was launched first."""
     work = events.work
     packed = packing.pack(work.device[rows], work.start_ns[rows])
-    unrecorded = launches.call[rows] == NONE
-    keys = (unrecorded, launches.start_ns[rows], work.end_ns[rows], work.name[rows], launches.thread[rows])
-    order = ordered(packed, *keys)
-    return rows[order[np.searchsorted(packed[order], ends_at, "left")]]
+
+    def keys(at: Int) -> tuple[Int, ...]:
+        tied = rows[at]
+        unrecorded = launches.call[tied] == NONE
+        return unrecorded, launches.start_ns(tied), work.end_ns[tied], work.name[tied], launches.thread(tied)
+
+    order = ordered(packed, ties=keys)
+    return rows[order[np.searchsorted(packed, ends_at, "left", sorter=order)]]
 
 
 def _streams_of_waits(events: Events, numbers: Int) -> Int:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.kernel_names import short_name
 from llm_perf_opt.analysis.timeline.breakdown import CAUSES, PARTS
@@ -58,7 +59,6 @@ def extents(state: State) -> Iterator[tuple[int, int, int]]:
 def device_times(state: State) -> list[DeviceTime]:
     """Devices with trusted work."""
     events, work = state.events, state.events.work
-    duration = np.where(state.trusted, work.end_ns - np.where(state.trusted, work.start_ns, 0), 0)
     streams = state.streams
     rows = []
     for device, start, end in extents(state):
@@ -76,9 +76,9 @@ def device_times(state: State) -> list[DeviceTime]:
                     "name": facts.name,
                     "start_ns": start,
                     "kernels": int(kernels.sum()),
-                    "kernel_ns": int(duration[kernels].sum()),
+                    "kernel_ns": time_of(state, kernels),
                     "graphs": int(graphs.sum()),
-                    "graph_ns": int(duration[graphs].sum()),
+                    "graph_ns": time_of(state, graphs),
                     "copies": int((mine & ~kernels & ~graphs).sum()),
                     "streams": len(np.unique(streams[mine])),
                     "concurrent_ns": _concurrent(state, np.flatnonzero(mine), streams),
@@ -88,6 +88,14 @@ def device_times(state: State) -> list[DeviceTime]:
             )
         )
     return rows
+
+
+def time_of(state: State, chosen: NDArray[np.bool_]) -> int:
+    """Durations of this trusted work added up, without a column of them."""
+    work = state.events.work
+    # Sums of times may exceed 64 bits; what they differ by does not.
+    ends, starts = (column.sum(where=chosen, keepdims=True) for column in (work.end_ns, work.start_ns))
+    return int((ends - starts)[0])
 
 
 def _concurrent(state: State, rows: Int, streams: Int) -> int:
@@ -107,9 +115,8 @@ def _concurrent(state: State, rows: Int, streams: Int) -> int:
 
 def _inner_gaps(state: State, device: int) -> Int:
     """The gaps between works of a device."""
-    gaps = state.time.gaps
-    mine = np.flatnonzero(gaps.device == device)
-    return mine[1:-1]
+    first, last = np.searchsorted(state.time.gaps.device, [device, device + 1]).tolist()
+    return np.arange(first + 1, max(first + 1, last - 1))
 
 
 def _gap_statistics(state: State, device: int) -> GapStatistics | None:
@@ -134,9 +141,7 @@ def ranked(sorted_values: Int, share: float) -> int:
 def _launch_statistics(state: State, rows: Int) -> LaunchStatistics:
     work, launches = state.events.work, state.launches
     rows = rows[launches.call[rows] != NONE]
-    queued = _queued(launches.start_ns[rows], work.start_ns[rows])
-    queued_mean, queued_most = float(queued.mean()) if len(rows) else 0.0, int(queued.max(initial=0))
-    del queued  # a column of all launches
+    queued, queued_most = _queued(launches.start_ns(rows), work.start_ns[rows])
     parts = [
         _latencies(state, rows[first : first + LAUNCHES_AT_ONCE]) for first in range(0, len(rows), LAUNCHES_AT_ONCE)
     ]
@@ -146,27 +151,33 @@ def _launch_statistics(state: State, rows: Int) -> LaunchStatistics:
         latency_median_ns=ranked(latency, 0.5) if len(latency) else None,
         latency_p95_ns=ranked(latency, 0.95) if len(latency) else None,
         latency_launches=len(latency),
-        queued_mean=queued_mean,
+        queued_mean=queued / len(rows) if len(rows) else 0.0,
         queued_most=queued_most,
     )
 
 
 def _latencies(state: State, rows: Int) -> Int:
     """From the call to the start, of the launches that found nothing in their way."""
-    started, called = state.events.work.start_ns[rows], state.launches.start_ns[rows]
+    started, called = state.events.work.start_ns[rows], state.launches.start_ns(rows)
     device = state.events.work.device[rows].astype(np.int64)
     # Nothing ran from the call to the start of the work, which began when the call had returned.
     free = state.time.busy.within(device, called, started) == 0
-    free &= started >= state.launches.end_ns[rows]
+    free &= started >= state.launches.end_ns(rows)
     found: Int = (started - called)[free]
     return found
 
 
-def _queued(called: Int, started: Int) -> Int:
-    """How many launches had not started at each call, by the time of the calls."""
-    called, started = np.sort(called, kind="stable"), np.sort(started, kind="stable")
-    queued: Int = np.arange(len(called)) - np.searchsorted(started, called, "right")
-    return np.maximum(queued, 0, out=queued)
+def _queued(called: Int, started: Int) -> tuple[int, int]:
+    """How many launches had not started at each call: of all calls added up, and at most; both columns get sorted."""
+    called.sort(kind="stable")
+    started.sort(kind="stable")
+    total = most = 0
+    for first in range(0, len(called), LAUNCHES_AT_ONCE):
+        some = called[first : first + LAUNCHES_AT_ONCE]
+        queued = np.arange(first, first + len(some)) - np.searchsorted(started, some, "right")
+        np.maximum(queued, 0, out=queued)
+        total, most = total + int(queued.sum()), max(most, int(queued.max()))
+    return total, most
 
 
 def phase_times(state: State, phases: Phases) -> list[PhaseTime]:
@@ -294,9 +305,11 @@ def category_times(state: State) -> list[CategoryTime]:
 def longest_gaps(state: State, host: HostNames) -> list[Gap]:
     """The longest gaps of all devices, with what every thread of the process was in."""
     gaps = state.time.gaps
-    rows = np.concatenate([np.empty(0, np.int64), *(_inner_gaps(state, device) for device, _, _ in extents(state))])
-    length = gaps.end_ns[rows] - gaps.start_ns[rows]
-    rows = rows[np.lexsort((gaps.device[rows], gaps.start_ns[rows], -length))][:LONGEST_GAPS]
+    rows = np.empty(0, np.int64)
+    for some in _inner_gaps_of_all(state):
+        rows = np.append(rows, some)
+        length = gaps.end_ns[rows] - gaps.start_ns[rows]
+        rows = rows[np.lexsort((gaps.device[rows], gaps.start_ns[rows], -length))][:LONGEST_GAPS]
     causes = state.time.causes_in(rows, gaps.end_ns[rows])
     found = []
     for position, gap in enumerate(rows.tolist()):
@@ -317,27 +330,35 @@ def longest_gaps(state: State, host: HostNames) -> list[Gap]:
 
 
 def _process_of(state: State, row: int) -> int:
-    thread = int(state.launches.thread[row])
+    thread = int(state.launches.thread(np.array([row]))[0])
     return int(state.events.work.process[row]) if thread == NONE else state.events.threads[thread].process
 
 
 def waited_for(state: State, host: HostNames) -> list[HostDoing]:
     """What the launching threads were in while devices waited for them, longest first."""
-    gaps, time = state.time.gaps, state.time
-    rows = np.concatenate([np.empty(0, np.int64), *(_inner_gaps(state, device) for device, _, _ in extents(state))])
-    rows = rows[time.launched_start_ns[rows] != ABSENT]
-    start = gaps.start_ns[rows]
-    called = np.clip(time.launched_start_ns[rows], start, gaps.end_ns[rows])
-    late = called > start
-    rows, start, called = rows[late], start[late], called[late]
-    names = host.at(time.thread[rows], (start + called) // 2)
-    keys, group = factorized(names)
-    total = sums(group, len(keys), called - start)
-    found = [
-        HostDoing(name=NOTHING if key == NONE else state.events.names[key], total_ns=ns)
-        for key, ns in zip(keys.tolist(), total.tolist(), strict=True)
+    gaps = state.time.gaps
+    found: Counter[int] = Counter()
+    for rows in _inner_gaps_of_all(state):
+        call, _, thread = state.time.called(rows)
+        start = gaps.start_ns[rows]
+        called = np.clip(call, start, gaps.end_ns[rows])
+        late = (call != ABSENT) & (called > start)
+        start, called = start[late], called[late]
+        keys, group = factorized(host.at(thread[late], (start + called) // 2))
+        total = sums(group, len(keys), called - start)
+        found.update(dict(zip(keys.tolist(), total.tolist(), strict=True)))
+    named = [
+        HostDoing(name=NOTHING if key == NONE else state.events.names[key], total_ns=ns) for key, ns in found.items()
     ]
-    return sorted(found, key=lambda row: (-row.total_ns, row.name))[:MOST_DOINGS]
+    return sorted(named, key=lambda row: (-row.total_ns, row.name))[:MOST_DOINGS]
+
+
+def _inner_gaps_of_all(state: State) -> Iterator[Int]:
+    """The gaps between works of each device, some at a time."""
+    for device, _, _ in extents(state):
+        rows = _inner_gaps(state, device)
+        for first in range(0, len(rows), LAUNCHES_AT_ONCE):
+            yield rows[first : first + LAUNCHES_AT_ONCE]
 
 
 class HostNames:
@@ -355,12 +376,13 @@ class HostNames:
         self._packing = state.time.packing
         starts = self._packing.pack(calls.thread, calls.start_ns)
         ends = self._packing.pack(calls.thread, calls.end_ns)
-        self._calls = ordered(starts, -ends, ranks(state.events.names)[calls.name])
-        self._starts, ends = starts[self._calls], ends[self._calls]
-        self._reached = np.maximum.accumulate(ends) if len(ends) else ends
-        # Of calls that hold others the outermost names what the thread was in.
-        opens = np.append(True, self._starts[1:] >= self._reached[:-1])[: len(ends)]
-        self._outermost = np.maximum.accumulate(np.where(opens, np.arange(len(ends)), 0)) if len(ends) else self._calls
+        order = ordered(starts, ties=lambda at: (-ends[at], ranks(state.events.names)[calls.name[at]]))
+        starts, ends = starts[order], ends[order]
+        np.maximum.accumulate(ends, out=ends)
+        # Of calls that hold others, or overlap, the outermost names what the thread was in.
+        opens = np.append(True, starts[1:] >= ends[:-1])[: len(ends)]
+        last = np.append(opens[1:], True)[: len(ends)]
+        self._starts, self._reached, self._calls = starts[opens], ends[last], order[opens].astype(np.int32)
 
     def at(self, thread: Int, time: Int) -> Int:
         """The name; -1 where nothing was recorded."""
@@ -373,8 +395,7 @@ class HostNames:
             packed = self._packing.pack(thread, time)
             last = np.searchsorted(self._starts, packed, "right") - 1
             within = (last >= 0) & (self._reached[np.maximum(last, 0)] > packed)
-            outermost = self._calls[self._outermost[np.maximum(last, 0)]]
-            found = np.where(within, self._events.calls.name[outermost], found)
+            found = np.where(within, self._events.calls.name[self._calls[np.maximum(last, 0)]], found)
         return found
 
     def during(self, start: int, end: int, process: int) -> list[ThreadDoing]:

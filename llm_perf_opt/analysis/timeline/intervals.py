@@ -6,6 +6,7 @@ packed into one number, so that all groups are sorted, merged and searched in on
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +42,14 @@ class Packing:
         return cls(first, span)
 
     def pack(self, group: NDArray[np.integer] | int, time: Int) -> Int:
-        clipped = np.clip(time, self.first, self.first + self.span - 1) - self.first
-        packed: Int = np.asarray(group, np.int64) * self.span + clipped
-        return packed
+        packed: Int = np.clip(time, self.first, self.first + self.span - 1).astype(np.int64, copy=False)
+        packed -= self.first
+        if not np.ndim(group):
+            packed += int(group) * self.span
+            return packed
+        found: Int = np.multiply(group, self.span, dtype=np.int64)
+        found += packed
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +113,24 @@ def runs(keys: Int) -> tuple[Int, Int]:
     return np.flatnonzero(new), np.cumsum(new) - 1
 
 
-def ordered(*keys: Int) -> Int:
-    """The order of rows by the first key, ties by the next; fast where the rows are in nearly that order."""
+def ordered(*keys: Int, ties: Callable[[Int], Sequence[Int]] = lambda _: ()) -> Int:
+    """The order of rows by the first key, ties by the next; fast where the rows are in nearly that order.
+
+    Args:
+        ties: further keys of these rows, for which no column of all rows is to be made.
+    """
     first = keys[0]
-    if not len(first):
-        return np.empty(0, np.int64)
+    if (first[1:] > first[:-1]).all():
+        return np.arange(len(first), dtype=np.int32 if len(first) < 1 << 31 else np.int64)
     order = np.argsort(first, kind="stable")
-    if len(keys) == 1:
-        return order
     lead = first[order]
     same = lead[1:] == lead[:-1]
+    del lead
     if not same.any():
         return order
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
     rows = order[tied]
-    order[tied] = rows[np.lexsort([key[rows] for key in reversed(keys)])]
+    further = [*(key[rows] for key in keys[1:]), *ties(rows)]
+    if further:
+        order[tied] = rows[np.lexsort([first[rows], *further][::-1])]
     return order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from llm_perf_opt.analysis.timeline.intervals import Int, ordered
 from llm_perf_opt.analysis.timeline.nesting import Nest
 from llm_perf_opt.analysis.timeline.steps import PROFILER_STEP
-from llm_perf_opt.records.columns import ABSENT, NONE, OPERATOR, PYTHON, START_END, Events, Small
+from llm_perf_opt.records.columns import ABSENT, NONE, OPERATOR, PYTHON, START_END, Calls, Events, Small
 from llm_perf_opt.records.factor import looked_up, ranks
 
 OLD_IDS_SHARE = 0.9
@@ -18,16 +19,18 @@ OLD_IDS_SHARE = 0.9
 torch 2.1."""
 
 
+Rows = NDArray[Any] | slice
+ALL = slice(None)
+WORK_AT_ONCE = 1 << 18
+
+
 @dataclass(frozen=True, slots=True)
 class Launches:
     """One element for each piece of device work."""
 
+    calls: Calls
     call: Small
     """The call that launched it; -1 where none was recorded."""
-    thread: Small
-    start_ns: Int
-    """Of the call; ABSENT without one."""
-    end_ns: Int
     owner: Small
     """The innermost operator or range around the launch; -1 without one."""
     by_external_id: NDArray[np.bool_]
@@ -35,15 +38,34 @@ class Launches:
     ambiguous: int
     """Work that calls of several processes may have launched: of those none is taken."""
 
+    def thread(self, rows: Rows) -> Small:
+        """The threads of the calls; -1 without one."""
+        return self._of_calls(self.calls.thread, rows, NONE)
 
-def launch_places(events: Events, launches: Launches) -> tuple[Int, Int]:
-    """The thread and time of each launch; without a recorded call those of the operator, if any."""
-    thread, start = launches.thread, launches.start_ns
-    rows = np.flatnonzero(launches.by_external_id)
-    if len(rows):
-        thread, start = thread.copy(), start.copy()
-        thread[rows] = events.ranges.thread[launches.owner[rows]]
-        start[rows] = events.ranges.start_ns[launches.owner[rows]]
+    def start_ns(self, rows: Rows) -> Int:
+        """When the calls started; ABSENT without one. Looked up, not kept: that would be a column of all work."""
+        return self._of_calls(self.calls.start_ns, rows, ABSENT)
+
+    def end_ns(self, rows: Rows) -> Int:
+        """When the calls returned; ABSENT without one."""
+        return self._of_calls(self.calls.end_ns, rows, ABSENT)
+
+    def _of_calls(self, column: Int, rows: Rows, absent: int) -> Int:
+        call = self.call[rows]
+        if not len(column):
+            return np.full(len(call), absent, column.dtype)
+        found: Int = column[call]
+        found[call == NONE] = absent
+        return found
+
+
+def launch_places(events: Events, launches: Launches, rows: Rows = ALL) -> tuple[Int, Int]:
+    """The thread and time of these launches; without a recorded call those of the operator, if any."""
+    thread, start = launches.thread(rows), launches.start_ns(rows)
+    by_id = launches.by_external_id[rows]
+    if by_id.any():
+        owner = launches.owner[rows][by_id]
+        thread[by_id], start[by_id] = events.ranges.thread[owner], events.ranges.start_ns[owner]
     return thread, start
 
 
@@ -68,31 +90,24 @@ def find_launches(events: Events, nest: Nest, nested: Small) -> Launches:
     """
     call, ambiguous = calls_of(events)
     linked = call != NONE
-    found = np.maximum(call, 0)
-    calls = events.calls
-    thread = np.full(len(call), NONE, np.int32)
-    start = np.full(len(call), ABSENT, np.int64)
-    end = start.copy()
-    rows = np.flatnonzero(linked)
-    if len(rows):
-        thread[rows] = calls.thread[found[rows]]
-        start[rows], end[rows] = calls.start_ns[found[rows]], calls.end_ns[found[rows]]
     owner = np.full(len(call), NONE, np.int32)
     if len(nested):
-        inner = nest.innermost(thread[rows], start[rows])
+        rows = np.flatnonzero(linked)
+        of = call[rows]
+        inner = nest.innermost(events.calls.thread[of], events.calls.start_ns[of])
         owner[rows] = np.where(inner == NONE, NONE, nested[np.maximum(inner, 0)])
     external = _by_external_id(events, linked)
     by_id = external != NONE
     owner[by_id] = external[by_id]
-    return Launches(call.astype(np.int32), thread, start, end, owner, by_id, ambiguous)
+    return Launches(events.calls, call, owner, by_id, ambiguous)
 
 
-def calls_of(events: Events) -> tuple[Int, int]:
+def calls_of(events: Events) -> tuple[Small, int]:
     """The call that launched each piece of device work, -1 where none was recorded; and how many are ambiguous."""
     work, calls = events.work, events.calls
     if not len(calls) or not len(work):
-        return np.full(len(work), NONE, np.int64), 0
-    named = np.flatnonzero(calls.correlation > 0)
+        return np.full(len(work), NONE, np.int32), 0
+    named = np.flatnonzero(calls.correlation > 0).astype(np.int32)
     owner = events.thread_process()[calls.thread[named]].astype(np.int64)
     correlation: Int = calls.correlation[named]
     wanted: Int = work.correlation
@@ -104,9 +119,11 @@ def calls_of(events: Events) -> tuple[Int, int]:
         valid = wanted != NONE
     else:
         valid = (wanted > 0) & (wanted < top)
-    order = _by_id(owner * top + correlation, events, named)
-    keys = (owner * top + correlation)[order]
-    rows = named[order]
+    keys = owner * top
+    keys += correlation
+    order = _by_id(keys, events, named)
+    keys, rows = keys[order], named[order]
+    del order
     known = valid & (work.process != NONE)
     found = _matched(keys, rows, work.process * np.int64(top) + wanted, known)
     anywhere = valid & (work.process == NONE)
@@ -133,12 +150,15 @@ def _by_id(ids: Int, events: Events, named: Int) -> Int:
     return ordered(ids, calls.start_ns[named], calls.end_ns[named], calls.thread[named], names)
 
 
-def _matched(keys: Int, rows: Int, wanted: Int, valid: NDArray[np.bool_]) -> Int:
+def _matched(keys: Int, rows: Int, wanted: Int, valid: NDArray[np.bool_]) -> Small:
     """The first row of each wanted key."""
-    at = np.minimum(np.searchsorted(keys, wanted), max(0, len(keys) - 1))
-    if not len(keys):
-        return np.full(len(wanted), NONE, np.int64)
-    return np.where(valid & (keys[at] == wanted), rows[at], NONE)
+    found = np.full(len(wanted), NONE, np.int32)
+    for first in range(0, len(wanted) if len(keys) else 0, WORK_AT_ONCE):
+        some = slice(first, first + WORK_AT_ONCE)
+        at = np.minimum(np.searchsorted(keys, wanted[some]), len(keys) - 1)
+        hit = valid[some] & (keys[at] == wanted[some])
+        found[some][hit] = rows[at[hit]]
+    return found
 
 
 def _of_several(ids: Int, owners: Int) -> Int:
@@ -147,13 +167,12 @@ def _of_several(ids: Int, owners: Int) -> Int:
     return np.unique(pairs[1:][pairs[1:] == pairs[:-1]])
 
 
-def _by_external_id(events: Events, linked: NDArray[np.bool_]) -> Int:
+def _by_external_id(events: Events, linked: NDArray[np.bool_]) -> Small:
     """The operator of work whose call was not recorded, by the id that names it."""
     work, ranges = events.work, events.ranges
-    none = np.full(len(work), NONE, np.int64)
     candidates = np.flatnonzero(~linked & (work.external > 0))
     if not len(candidates) or uses_old_ids(events):
-        return none
+        return np.full(len(work), NONE, np.int32)
     rows = np.flatnonzero((ranges.kind == OPERATOR) & (ranges.external > 0))
     owners = events.thread_process()[ranges.thread[rows]]
     order = np.argsort(ranges.external[rows], kind="stable")

@@ -80,7 +80,8 @@ class MadeNodes:
                 kernels.setdefault(roots[key][0], set()).add(name)
         thread, time = np.full(len(rows), NONE, np.int64), np.full(len(rows), ABSENT, np.int64)
         reasons: list[Reason | None] = []
-        launched = np.where(state.launches.start_ns[rows] == ABSENT, work.start_ns[rows], state.launches.start_ns[rows])
+        called = state.launches.start_ns(rows)
+        launched = np.where(called == ABSENT, work.start_ns[rows], called)
         for at, (key, ran_ns) in enumerate(zip(keys, launched.tolist(), strict=True)):
             root, reason = roots[key]
             if reason is None and len(kernels.get(root, ())) > 1:

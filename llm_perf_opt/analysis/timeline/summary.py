@@ -63,6 +63,9 @@ def record_of(state: State, phases: Phases, tables: Tables, places: Places, sour
     events = state.events
     launched = _module_kernels(state, places)
     modules = module_table(places.modules, launched, events.names, kinds=False)
+    module_kinds = module_table(places.modules, launched, events.names, kinds=True)
+    outside_modules_ns = int(launched.duration_ns.sum(where=launched.module == NONE))
+    del launched  # columns of all kernels
     attributed, rest = unattributed(state)
     devices = device_tables.device_times(state)
     host = device_tables.HostNames(state)
@@ -89,8 +92,8 @@ def record_of(state: State, phases: Phases, tables: Tables, places: Places, sour
         ranges_left_out=max(0, len(ranges) - MOST_RANGES),
         modules=tuple(modules[:MOST_MODULES]),
         modules_left_out=max(0, len(modules) - MOST_MODULES),
-        module_kinds=tuple(module_table(places.modules, launched, events.names, kinds=True)),
-        outside_modules_ns=int(launched.duration_ns[launched.module == NONE].sum()),
+        module_kinds=tuple(module_kinds),
+        outside_modules_ns=outside_modules_ns,
         attributed_device_ns=attributed,
         unattributed=tuple(rest),
         distrusted=tuple(_distrusted(state)),

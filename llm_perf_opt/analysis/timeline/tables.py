@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.kernel_names import category, short_name
 from llm_perf_opt.analysis.timeline.intervals import Cover, Int, Packing, ordered
-from llm_perf_opt.analysis.timeline.launches import launch_places
+from llm_perf_opt.analysis.timeline.launches import ALL, launch_places
 from llm_perf_opt.analysis.timeline.nesting import NONE, Nest
 from llm_perf_opt.analysis.timeline.phases import Phases
 from llm_perf_opt.analysis.timeline.state import State
@@ -56,8 +56,7 @@ def kernel_table(state: State, phases: Phases) -> list[KernelTime]:
     """By falling total time, then phase and name."""
     rows = np.flatnonzero(is_kernel(state))
     work, names = state.events.work, state.events.names
-    thread, launched = launch_places(state.events, state.launches)
-    phase = phases.of(thread[rows], launched[rows])
+    phase = phases.of(*launch_places(state.events, state.launches, rows))
     keys, group = factorized((phase * 2 + (work.kind[rows] == GRAPH)) * len(names) + work.name[rows])
     duration = work.end_ns[rows] - work.start_ns[rows]
     calls, total = sums(group, len(keys)), sums(group, len(keys), duration)
@@ -214,9 +213,9 @@ class _Launched:
     """Kernels by the thread and time of their launch."""
 
     def __init__(self, state: State) -> None:
-        rows = np.flatnonzero(is_kernel(state) & (state.launches.thread != NONE))
+        rows = np.flatnonzero(is_kernel(state) & (state.launches.thread(ALL) != NONE))
         self._packing = state.time.packing
-        at = self._packing.pack(state.launches.thread[rows], state.launches.start_ns[rows])
+        at = self._packing.pack(state.launches.thread(rows), state.launches.start_ns(rows))
         order = ordered(at)
         self._at, rows = at[order], rows[order]
         work = state.events.work

@@ -81,18 +81,26 @@ def _containing(events: Events, rows: Int, stream: Int) -> NDArray[np.bool_]:
     Where the file does not say the stream, none does.
     """
     work = events.work
-    start, end, kind = work.start_ns[rows], work.end_ns[rows], work.kind[rows]
     if not len(rows):
         return np.zeros(0, np.bool_)
+    every = len(rows) == len(work)  # then nothing is copied
+    start, end = (column if every else column[rows] for column in (work.start_ns, work.end_ns))
     packing = Packing.over(int(stream.max()) + 1, start, end)
     starts, ends = packing.pack(stream, start), packing.pack(stream, end)
+    del start, end
     order = ordered(starts)
-    kernel_ends = np.where(kind[order] == KERNEL, ends[order], np.iinfo(np.int64).max)
-    earliest = np.append(np.minimum.accumulate(kernel_ends[::-1])[::-1], np.iinfo(np.int64).max)
-    heads, run = runs(starts[order])
-    behind = np.append(heads[1:], len(order))[run]  # behind all that start together
+    starts, ends = starts[order], ends[order]
+    kind = work.kind[rows][order]
+    never = np.iinfo(np.int64).max
+    earliest = np.full(len(rows) + 1, never)
+    np.copyto(earliest[:-1], ends, where=kind == KERNEL)
+    np.minimum.accumulate(earliest[::-1], out=earliest[::-1])
+    later: Int = earliest[1:]
+    if (starts[1:] == starts[:-1]).any():  # behind all that start together
+        heads, run = runs(starts)
+        later = earliest[np.append(heads[1:], len(order))[run]]
     contains = np.zeros(len(rows), np.bool_)
-    contains[order] = (earliest[behind] <= ends[order]) & (kind[order] != GRAPH)
+    contains[order] = (later <= ends) & (kind != GRAPH)
     contains &= work.stream[rows] != NONE
     return contains
 
