@@ -159,7 +159,7 @@ def _table(captured: Captured, rows: slice) -> pa.Table:
     columns = {
         "device": pa.array(work.device),
         "process": _words(work.process, pids),
-        "stream": pa.array(work.stream),
+        "stream": pa.array(work.stream, pa.int64()),
         "kind": _words(work.kind, WORK_KINDS),
         "name": _words(work.name, events.names),
         "start_ns": _numbers(work.start_ns, ABSENT),

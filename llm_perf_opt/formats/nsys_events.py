@@ -71,7 +71,7 @@ _TORCH_NUMBERS = re.compile(r", (?:seq|op_id) = \d+")
 _API_VERSION = re.compile(r"(?:_v\d+)?(?:_ptds|_ptsz)?$")
 
 _START, _END = Column("start", ABSENT, needed=True), Column("end", ABSENT, needed=True)
-_WHERE = (_START, _END, Column("deviceId", small=True), Column("streamId"), Column("globalPid"))
+_WHERE = (_START, _END, Column("deviceId", small=True), Column("streamId", small=True), Column("globalPid"))
 _CORRELATION = Column("correlationId", small=True)
 
 
@@ -501,6 +501,8 @@ def _distinct_in(parts: Sequence[Int], *, none: bool = False) -> Int:
 
 
 def _enumerated(values: Int, length: int, otherwise: int) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+    if len(values) and not values.strides[0]:  # a column of one value stays one
+        return constant(int(values[0]) if 0 <= values[0] < length else otherwise, len(values), np.int8)
     return np.where((values >= 0) & (values < length), values, otherwise).astype(np.int8)
 
 

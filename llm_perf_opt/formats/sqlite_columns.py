@@ -88,14 +88,10 @@ class TableReader:
         if not stored:
             return [np.empty(0, np.int64) for _ in columns]
         try:
-            rows, parts = _gathered(self._from_pages(table, stored, where), stored)
+            rows, found = _gathered(self._from_pages(table, stored, where), stored)
         except UnlikeError:
-            rows, parts = _gathered(self._from_sqlite(table, stored, where), stored)
-        found = []
-        for column in columns:
-            chunks = parts.pop(column, None)  # one column at a time is held twice
-            found.append(np.full(rows, column.default, np.int64) if chunks is None else _joined(chunks))
-        return found
+            rows, found = _gathered(self._from_sqlite(table, stored, where), stored)
+        return [found[column] if column in found else np.full(rows, column.default, np.int64) for column in columns]
 
     def _from_pages(self, table: str, columns: Sequence[Column], where: str) -> Iterator[Sequence[Int]]:
         """Raise UnlikeError where the schema or the rows need SQLite."""
@@ -145,15 +141,37 @@ class TableReader:
         return cells if whole else None
 
 
-def _gathered(chunks: Iterator[Sequence[Int]], columns: Sequence[Column]) -> tuple[int, dict[Column, list[Int]]]:
-    """How many rows there are, and the chunks of each column."""
+def _gathered(chunks: Iterator[Sequence[Int]], columns: Sequence[Column]) -> tuple[int, dict[Column, Int]]:
+    """How many rows there are, and each column."""
+    growing = {column: _Growing(column) for column in columns}
     rows = 0
-    parts: dict[Column, list[Int]] = {column: [] for column in columns}
     for chunk in chunks:
         for column, values in zip(columns, chunk, strict=True):
-            parts[column].append(_fitting(values, column))
+            growing[column].add(values)
         rows += len(chunk[0])
-    return rows, parts
+    return rows, {column: values.whole() for column, values in growing.items()}
+
+
+class _Growing:
+    """A column that is not known to be how long. Its memory is one piece, which the system makes longer where it is:
+    many small pieces would leave holes that nothing else fits in."""
+
+    def __init__(self, column: Column) -> None:
+        self._values: Int = np.empty(CHUNK_ROWS, np.int32 if column.small else np.int64)
+        self._rows = 0
+
+    def add(self, values: Int) -> None:
+        rows = self._rows + len(values)
+        if self._values.dtype == np.int32 and len(values) and not _small(values):
+            self._values = self._values.astype(np.int64)
+        if rows > len(self._values):
+            self._values.resize(max(rows, len(self._values) * 5 // 4), refcheck=False)
+        self._values[self._rows : rows] = values
+        self._rows = rows
+
+    def whole(self) -> Int:
+        self._values.resize(self._rows, refcheck=False)
+        return self._values
 
 
 def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
@@ -173,15 +191,8 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _fitting(values: Int, column: Column) -> Int:
-    """A copy of its own, small where the column is."""
-    if column.small and len(values) and abs(int(values.min())) <= SMALL and abs(int(values.max())) <= SMALL:
-        return values.astype(np.int32)
-    return values.copy()
-
-
-def _joined(chunks: Sequence[Int]) -> Int:
-    return np.concatenate(chunks) if chunks else np.empty(0, np.int64)
+def _small(values: Int) -> bool:
+    return abs(int(values.min())) <= SMALL and abs(int(values.max())) <= SMALL
 
 
 def quoted(name: str) -> str:

@@ -280,9 +280,13 @@ def category_times(state: State) -> list[CategoryTime]:
     """By device and falling time."""
     work, names = state.events.work, state.events.names
     rows = np.flatnonzero(is_kernel(state))
-    keys, group = factorized(
-        (work.device[rows].astype(np.int64) * 2 + (work.kind[rows] == GRAPH)) * len(names) + work.name[rows]
-    )
+    key = work.device[rows].astype(np.int64)
+    key *= 2
+    key += work.kind[rows] == GRAPH
+    key *= len(names)
+    key += work.name[rows]
+    keys, group = factorized(key)
+    del key
     calls = sums(group, len(keys))
     total = sums(group, len(keys), work.end_ns[rows] - work.start_ns[rows])
     found: dict[tuple[int, str], list[int]] = {}

@@ -135,12 +135,16 @@ def _with_device(state: State, names: _Names, table: _Table, path: NDArray[np.in
         return table
     owner = state.launches.owner[rows]
     owned = owner != NONE
-    at = np.searchsorted(state.nested, np.where(owned, owner, 0))
-    count = len(table.parent)
     # What nothing launched is in a path of its own, after the others.
-    above = np.where(owned, path[np.minimum(at, max(len(path) - 1, 0))] if len(path) else count, count)
+    key = np.full(len(rows), len(table.parent), np.int64)
+    if owned.any():
+        key[owned] = path[np.searchsorted(state.nested, owner[owned])]
+    del owner
     several = max(len(names.plain_names), 1)
-    keys, group = factorized(above * several + names.plain[work.name[rows]])
+    key *= several
+    key += names.plain[work.name[rows]]
+    keys, group = factorized(key)
+    del key
     calls, time = sums(group, len(keys)), sums(group, len(keys), work.end_ns[rows] - work.start_ns[rows])
     extra = 0 if owned.all() else 1
     parent = np.concatenate([table.parent, np.full(extra, NONE, np.int64), keys // several])

@@ -69,7 +69,8 @@ def record_of(state: State, phases: Phases, tables: Tables, places: Places, sour
     attributed, rest = unattributed(state)
     devices = device_tables.device_times(state)
     host = device_tables.HostNames(state)
-    waited = device_tables.waited_for(state, host)
+    waited, gaps = device_tables.waited_for(state, host), device_tables.longest_gaps(state, host)
+    del host  # columns of all calls
     kernels, operators, ranges = tables.kernels, tables.operators, tables.ranges
     return DeviceTimeline(
         source=source,
@@ -80,7 +81,7 @@ def record_of(state: State, phases: Phases, tables: Tables, places: Places, sour
         phase_host_ns=device_tables.phase_host_ns(state, phases),
         steps=tuple(device_tables.step_groups(state, phases)),
         counters=tuple(counter_means(state, phases)),
-        gaps=tuple(device_tables.longest_gaps(state, host)),
+        gaps=tuple(gaps),
         waited_for=tuple(waited),
         categories=tuple(device_tables.category_times(state)),
         copies=tuple(copy_table(state)),
