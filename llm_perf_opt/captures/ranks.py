@@ -135,8 +135,15 @@ def read_collectives(path: Path) -> Collectives:
     words: dict[str, int] = {}
     looks = np.full((len(table), LOOKS), NONE, np.int32)
     for column, name in enumerate(_LOOKS):
-        values = table[name].to_pylist()
-        looks[:, column] = [NONE if value is None else words.setdefault(value, len(words)) for value in values]
+        values = table[name].unify_dictionaries().combine_chunks()
+        known = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
+        places, first, inverse = np.unique(
+            values.indices.drop_null().to_numpy(), return_index=True, return_inverse=True
+        )
+        number = np.empty(len(places), np.int32)
+        for place in np.argsort(first).tolist():  # words in the order in which they are met
+            number[place] = words.setdefault(values.dictionary[int(places[place])].as_py(), len(words))
+        looks[known, column] = number[inverse]
     start, end = table["start_ns"].to_numpy(), table["end_ns"].to_numpy()
     synchronises = table["synchronises"].to_numpy().astype(np.int8)
     rows = CollectiveRows(start, end, key, table["number"].to_numpy(), synchronises)
