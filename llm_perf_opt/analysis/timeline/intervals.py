@@ -92,10 +92,10 @@ class Cover:
 
     def before(self, group: NDArray[np.integer] | int, time: Int) -> Int:
         """Time covered before each (group, time), counted from the first group on."""
+        if not len(self.starts):
+            return np.zeros(len(time), np.int64)
         at = self.packing.pack(group, time)
         last = np.searchsorted(self.starts, at, "right") - 1
-        if not len(self.starts):
-            return np.zeros(len(at), np.int64)
         found = np.maximum(last, 0)
         inside = np.minimum(at, self.ends[found]) - self.starts[found]
         return np.where(last < 0, 0, self.covered[found] + inside)

@@ -223,6 +223,8 @@ class _Launched:
 
     def within(self, thread: Int, start: Int, end: Int) -> tuple[Int, Int]:
         """Kernels launched on a thread from each start to before its end, and their time."""
+        if not len(self._at):
+            return np.zeros(len(start), np.int64), np.zeros(len(start), np.int64)
         first = np.searchsorted(self._at, self._packing.pack(thread, start), "left")
         last = np.searchsorted(self._at, self._packing.pack(thread, end), "left")
         return last - first, self._summed[last] - self._summed[first]
