@@ -35,7 +35,13 @@ def test_a_child_of_a_stage_finds_the_conditions_of_the_server_and_another_envir
 
 
 def test_streams_exit_code_and_directory_are_the_childs_own(tmp_path: Path) -> None:
-    order: dict[str, object] = {"config": {"model_type": "walrus"}, "images": [], "where": "here", "views": None, "pixel_limits": None}
+    order: dict[str, object] = {
+        "config": {"model_type": "walrus"},
+        "images": [],
+        "where": "here",
+        "views": None,
+        "pixel_limits": None,
+    }
     finished = subprocess.run(
         [sys.executable, "-m", "llm_perf_opt.analysis.traced"],
         cwd=tmp_path,
