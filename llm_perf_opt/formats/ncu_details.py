@@ -165,11 +165,11 @@ def _read_rows(
     called: str,
     wanted: Callable[[str], bool],
 ) -> None:
-    section_at, name_at, unit_at, value_at = (columns[name] for name in _COLUMNS)
+    section_at, name_at, unit_at, value_at = needed = [columns[name] for name in _COLUMNS]
     item_at, rule_at = columns.get("Body Item Label", -1), [columns.get(name, -1) for name in _RULE]
     said: dict[tuple[str, str, str], tuple[str, int]] = {}
     for line, row in rows:
-        if len(row) <= value_at:
+        if len(row) <= max(needed):
             raise cut_off(called, row[0])
         rule = _rule(row[section_at], [_cell(row, at) for at in rule_at], line)
         if rule is not None and rule not in launch.rules:

@@ -17,6 +17,7 @@ IDENTITY = ",".join(f'"{name}"' for name in _WHO.split(","))
 RULE = ',"Rule Name","Rule Type","Rule Description","Estimated Speedup Type","Estimated Speedup"'
 DETAILS = f'{IDENTITY},"Section Name","Metric Name","Metric Unit","Metric Value"{RULE}\n'
 LABELLED = f'{IDENTITY},"Section Name","Body Item Label","Metric Name","Metric Unit","Metric Value"{RULE}\n'
+OTHER_ORDER = f'{IDENTITY},"Metric Value","Metric Unit","Metric Name","Section Name"\n'
 SOL, ROOFLINE = "GPU Speed Of Light Throughput", "GPU Speed Of Light Roofline Chart"
 
 
@@ -115,6 +116,7 @@ def test_a_raw_page_is_read_in_base_units_and_names_its_gpu() -> None:
         (DETAILS, StageError, "no launches"),
         (DETAILS + row(SOL, "Duration", "us", "1.0")[:-6], StageError, "not a whole CSV"),
         (DETAILS + row(SOL, "Duration").rstrip(",\n") + "\n", StageError, "in the middle of launch 0"),
+        (OTHER_ORDER + row("1.0", "us", "Duration").rstrip(",\n") + "\n", StageError, "in the middle of launch 0"),
         (f'{IDENTITY},"Metric Name","Metric Value"\n', ForeignTableError, "has no column Section Name"),
     ],
 )
