@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llm_perf_opt.analysis.static.auto_classes import encoder_class, is_encoder
 from llm_perf_opt.errors import ConfigError
 
 _HEADS = {
@@ -31,8 +32,13 @@ def _head(name: str) -> str | None:
     return None
 
 
+def no_decoding(name: str) -> str:
+    """Why an encoder of this class has no decode step."""
+    return f"{name}, {_head(name) or 'an encoder'}: it reads its prompt in one pass; there is no decoder and no cache"
+
+
 def check_decoder(config: Mapping[str, Any], where: str) -> None:
-    """Refuse a model that generates no text.
+    """Refuse a model that generates no text, unless it is an encoder of text, whose one pass is counted.
 
     Raises:
         ConfigError: the config says that it is such a model.
@@ -42,4 +48,6 @@ def check_decoder(config: Mapping[str, Any], where: str) -> None:
     named = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     heads = [_head(name) for name in named]
     if named and all(heads):
+        if is_encoder(config) and encoder_class(config):
+            return
         raise ConfigError(f"{where}: architectures names {named[0]}, {heads[0]}: there is no decoder to count", remedy)

@@ -21,7 +21,7 @@ from llm_perf_opt.hardware.measured import cache_folder
 from llm_perf_opt.opening import read_file
 
 TIMEOUT_S = 300.0
-_FORMAT = 3
+_FORMAT = 4
 """Of what the child answers; kept answers of another format are traced again."""
 
 
