@@ -8,6 +8,7 @@ from typing import Any
 
 from llm_perf_opt.analysis.static import per_layer, walk
 from llm_perf_opt.analysis.static.bounds import Footprint, PhaseRows, footprint, on_gpu
+from llm_perf_opt.analysis.static.contradictions import check_stored
 from llm_perf_opt.analysis.static.description import Block, Description, Options, Vision
 from llm_perf_opt.analysis.static.families import every_family, find_family
 from llm_perf_opt.analysis.static.heads import check_decoder
@@ -305,11 +306,8 @@ def describe_model(
     if description.no_decoding:
         reasons |= dict.fromkeys(("phases.decode", "phases.generation"), description.no_decoding)
     parameters = walk.parameters((*encoders, *description.blocks))
-    if stored is not None and stored.parameters not in (None, parameters[0]):
-        raise ConfigError(
-            f"{where}: its sizes make {parameters[0]:,} parameters, its tensors hold {stored.parameters:,}",
-            "the two contradict each other: no figure is given rather than a wrong one",
-        )
+    if stored is not None and not description.uncounted:
+        check_stored(description.blocks, parameters[0], stored, where, may_lack=bool(description.no_decoding))
     prepared = DescribedModel(
         model_type=model_type_of(model_config, where),
         description=description,

@@ -44,6 +44,17 @@ def auto_classes() -> dict[str, dict[str, Any]]:
     return found
 
 
+@functools.cache
+def classes_of() -> dict[str, frozenset[str]]:
+    """Class → model types that it is of."""
+    found: dict[str, set[str]] = {}
+    for table in auto_classes().values():
+        for model_type, names in table.items():
+            for name in (names,) if isinstance(names, str) else names:
+                found.setdefault(name, set()).add(model_type)
+    return {name: frozenset(types) for name, types in found.items()}
+
+
 def is_encoder(config: Mapping[str, Any]) -> bool:
     """Whether a config is of an encoder that reads text and generates none."""
     tables, model_type = auto_classes(), config.get("model_type")

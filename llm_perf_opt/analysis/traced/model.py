@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from llm_perf_opt.analysis.static.auto_classes import encoder_class, is_encoder
+from llm_perf_opt.analysis.static.reader import check_names
 from llm_perf_opt.analysis.traced.counter import AttentionRecorder, Call, Counter, Scores
 from llm_perf_opt.errors import ConfigError
 
@@ -53,7 +54,9 @@ def _transformers_config(config: Mapping[str, Any], where: str) -> Any:
             f"{where}: the installed transformers knows no model_type {model_type!r}",
             "install a transformers that has it; code beside the weights is never run for static analysis",
         )
-    made = CONFIG_MAPPING[model_type].from_dict(dict(config))
+    kind = CONFIG_MAPPING[model_type]
+    check_names(config, {*vars(kind), *getattr(kind, "__dataclass_fields__", ()), *kind.attribute_map}, where)
+    made = kind.from_dict(dict(config))
     _refuse_others(made, where)
     return made
 
@@ -119,7 +122,7 @@ def _instantiate(config: Any, attention: str) -> nn.Module:
 def _build_errors() -> tuple[type[Exception], ...]:
     from huggingface_hub.errors import StrictDataclassError
 
-    lookups = (KeyError, AttributeError, IndexError, AssertionError, ImportError)
+    lookups = (KeyError, AttributeError, IndexError, AssertionError, ImportError, ArithmeticError)
     return (ValueError, TypeError, RuntimeError, StrictDataclassError, *lookups)
 
 

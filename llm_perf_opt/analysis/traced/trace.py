@@ -20,7 +20,7 @@ from llm_perf_opt.analysis.traced.probe import LayersRunAgain, Prober, Traced, k
 from llm_perf_opt.errors import ConfigError
 
 Images = Sequence[tuple[int, int]]
-_TRACE_ERRORS = (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, NotImplementedError)
+_TRACE_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError)
 _NOTES = (
     "traced on the meta device with transformers' own code; what grows with tokens and positions is told from "
     "short passes and checked on longer ones",
