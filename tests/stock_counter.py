@@ -160,12 +160,31 @@ def stock_encoder_decoder(config: dict[str, Any], source: int, tokens: int, cont
     return sum(parameter.numel() for parameter in model.parameters()), prefill, step
 
 
+def stock_encoder(config: dict[str, Any], tokens: int, device: str = "meta") -> tuple[int, int, int]:
+    """The same of an encoder alone, by the class that its config names: one pass, and no step."""
+    import torch
+    import transformers
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
+    made._attn_implementation = "eager"
+    named = config.get("architectures")
+    with torch.device(device):
+        if named:
+            model = getattr(transformers, named[0])(made)
+        else:
+            model = transformers.AutoModelForMaskedLM.from_config(made, attn_implementation="eager")
+    # Some look for padding in tokens that come without a mask.
+    object.__setattr__(model.config, "pad_token_id", None)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model.eval().requires_grad_(False)(input_ids=torch.ones(1, tokens, dtype=torch.long, device=device))
+    return sum(parameter.numel() for parameter in model.parameters()), int(counter.get_total_flops()), 0
+
+
 def totals(record: StaticRecord) -> tuple[int | None, int, int]:
-    assert record.phases.prefill is not None
-    assert record.phases.decode is not None
     prefill, decode = record.phases.prefill, record.phases.decode
-    return (
-        record.model.parameters,
-        prefill.implemented_flops or prefill.flops,
-        decode.implemented_flops or decode.flops,
-    )
+    assert prefill is not None
+    step = 0 if decode is None else decode.implemented_flops or decode.flops
+    return record.model.parameters, prefill.implemented_flops or prefill.flops, step

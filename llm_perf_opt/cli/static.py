@@ -150,11 +150,15 @@ def static(
     ] = None,
     *,
     prompt_tokens: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1, metavar="N", help="Text tokens of the prompt; image tokens come on top.", rich_help_panel="Sizes"
+            min=1,
+            metavar="N",
+            help="Text tokens of the prompt; image tokens come on top.",
+            show_default="2048, or all positions of an encoder that has fewer",
+            rich_help_panel="Sizes",
         ),
-    ] = 2048,
+    ] = None,
     cached: Annotated[
         int | None,
         typer.Option(
@@ -250,7 +254,7 @@ def static(
         return
     request = _request(
         {
-            "prompt_tokens": prompt_tokens,
+            **({} if prompt_tokens is None else {"prompt_tokens": prompt_tokens}),
             "context": cached,
             "new_tokens": new_tokens,
             "batch": batch,

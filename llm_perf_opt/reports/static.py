@@ -49,8 +49,7 @@ def _facts(record: StaticRecord) -> tuple[str, ...]:
         f"weights: {_amount(model.weight_bytes, ' bytes')} ({model.quantization or model.dtype})",
         f"KV cache: {_amount(model.kv_bytes_per_token, ' bytes')} per token and sequence",
         *_state(record),
-        f"asked: {_prompt(record)}, {request.context} cached at the decode step, {request.new_tokens} new, "
-        f"batch {request.batch}",
+        f"asked: {_prompt(record)}, {_steps(record)}batch {request.batch}",
     ]
     if request.views:
         facts.append("views: " + ", ".join(f"{width}x{height}" for width, height in request.views))
@@ -64,6 +63,12 @@ def _prompt(record: StaticRecord) -> str:
     request, vision = record.request, record.phases.vision
     text = f"{request.prompt_tokens:,} prompt tokens"
     return text if vision is None else f"{text} beside {vision.tokens // request.batch:,} of images"
+
+
+def _steps(record: StaticRecord) -> str:
+    """What was asked of decoding; nothing of a model that does not."""
+    request = record.request
+    return "" if request.context is None else f"{request.context} cached at the decode step, {request.new_tokens} new, "
 
 
 def _state(record: StaticRecord) -> Iterator[str]:

@@ -5,20 +5,16 @@ The tables are those of the installed transformers, read from its source: import
 
 from __future__ import annotations
 
-import ast
-import functools
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
+from llm_perf_opt.analysis.static.auto_classes import auto_classes
 from llm_perf_opt.errors import ConfigError
 
 TEXT, IMAGE_TEXT = "CAUSAL_LM", "IMAGE_TEXT_TO_TEXT"
 """Names of the tables of what `causal_lm` and `image_text` load."""
 _AUTO_CLASS = {TEXT: "AutoModelForCausalLM", IMAGE_TEXT: "AutoModelForImageTextToText"}
-_TABLE = re.compile(r"MODEL(?:_FOR)?_(?:(?P<head>\w+)_)?MAPPING_NAMES")
 _OTHER_HEAD = re.compile(r"Reward|Classification|Embedding|QuestionAnswering|MaskedLM|MultipleChoice|Retrieval")
 
 # The family whose tower is a SAM and an encoder behind it, in transformers' own classes.
@@ -36,7 +32,7 @@ def adapter_for(config: Mapping[str, Any], where: str) -> str:
         return "deepseek_ocr"
     if model_type in _OWN_ADAPTERS:
         return _OWN_ADAPTERS[model_type]
-    kinds = [kind for kind in (IMAGE_TEXT, TEXT) if model_type in _tables()[kind] or _is_remote(config, kind)]
+    kinds = [kind for kind in (IMAGE_TEXT, TEXT) if model_type in auto_classes()[kind] or _is_remote(config, kind)]
     # Of a type that is in both tables, what is made of parts is the whole model.
     reads_images = any(
         isinstance(value, Mapping) and ("vision" in key or key == "text_config") for key, value in config.items()
@@ -57,7 +53,7 @@ def check_runs(config: Mapping[str, Any], kind: str, where: str) -> None:
     model_type = _model_type(config, where)
     if _is_remote(config, kind):
         return
-    tables = _tables()
+    tables = auto_classes()
     known = tables[kind]
     named = config.get("architectures")
     heads = [str(name) for name in named] if isinstance(named, list) else []
@@ -81,7 +77,7 @@ def check_runs(config: Mapping[str, Any], kind: str, where: str) -> None:
 
 
 def _check_decoder(config: Mapping[str, Any], model_type: str, heads: list[str], where: str) -> None:
-    tables = _tables()
+    tables = auto_classes()
     two_parts = {**tables["SEQ_TO_SEQ_CAUSAL_LM"], **tables["SPEECH_SEQ_2_SEQ"]}
     decoder_alone = config.get("is_encoder_decoder") is False and any("CausalLM" in head for head in heads)
     if config.get("is_encoder_decoder") is True or (model_type in two_parts and not decoder_alone):
@@ -98,13 +94,13 @@ def _check_decoder(config: Mapping[str, Any], model_type: str, heads: list[str],
 
 def _unknown(model_type: str, kind: str) -> str:
     what = "text" if kind == TEXT else "images and text"
-    if any(model_type in table for table in _tables().values()):
+    if any(model_type in table for table in auto_classes().values()):
         return f"a {model_type} model generates no text from {what}: transformers has no {_AUTO_CLASS[kind]} for it"
     return f"the installed transformers knows no model type {model_type!r}"
 
 
 def _remedy(model_type: str) -> str:
-    if any(model_type in table for table in _tables().values()):
+    if any(model_type in table for table in auto_classes().values()):
         return "name the adapter that runs it in model.name, or give a language model"
     return "install a transformers that has it"
 
@@ -119,26 +115,5 @@ def _model_type(config: Mapping[str, Any], where: str) -> str:
 def _is_remote(config: Mapping[str, Any], kind: str) -> bool:
     """Whether the classes are Python code beside the weights; the adapter says then that it must be allowed to run."""
     auto_map = config.get("auto_map")
-    known = config.get("model_type") in _tables()[kind]
+    known = config.get("model_type") in auto_classes()[kind]
     return isinstance(auto_map, Mapping) and _AUTO_CLASS[kind] in auto_map and not known
-
-
-@functools.cache
-def _tables() -> dict[str, dict[str, Any]]:
-    """Head → model type → class (or classes), as transformers maps them."""
-    spec = find_spec("transformers")
-    assert spec is not None
-    assert spec.origin is not None
-    source = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py"
-    found: dict[str, dict[str, Any]] = {}
-    for statement in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            name = _TABLE.fullmatch(statement.targets[0].id)
-            if name is not None and isinstance(statement.value, ast.Call) and statement.value.args:
-                pairs = statement.value.args[0]
-                assert isinstance(pairs, ast.List)
-                # Anything else in the list takes over another table.
-                found[name["head"] or "BASE"] = dict(
-                    ast.literal_eval(pair) for pair in pairs.elts if isinstance(pair, ast.Tuple)
-                )
-    return found

@@ -331,7 +331,8 @@ VISION: tuple[VisionCase, ...] = (
         "qwen3_vl_moe",
         {
             "text_config": {**_GEMMA, **_EXPERTS, "rope_parameters": _AXES},
-            "vision_config": {**_QWEN3_TOWER, "deepstack_visual_indexes": [1, 2]},
+            # One layer twice, and one that there is not.
+            "vision_config": {**_QWEN3_TOWER, "deepstack_visual_indexes": [1, 0, 1, 40]},
         },
         _GRIDS,
     ),

@@ -95,7 +95,6 @@ def test_figures(cases: Path, file: str, request_: dict[str, Any], value: Value,
 
 
 REFUSALS = [
-    ("static/bert.json", "BertForMaskedLM, an encoder"),
     ("static/vit.json", "ViTForImageClassification, a classifier of images"),
     ("models/saved--reward_llama", "LlamaForSequenceClassification, a classifier"),
     ("gguf/noarch.gguf", "an importance matrix"),
@@ -107,6 +106,24 @@ def test_refusals(cases: Path, file: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason) as caught:
         of(cases / file)
     assert caught.value.remedy
+
+
+def test_an_encoder_says_why_it_has_no_decode_step(cases: Path) -> None:
+    from llm_perf_opt.analysis.traced.trace import trace_description
+
+    config, file = read_config(cases / "static/bert.json")
+    description = trace_description(config, (), str(file))
+    record = analyze(config, StaticRequest(), description=description)
+    reason = (
+        "BertForMaskedLM, an encoder that fills in masked tokens: it reads its prompt in one pass; there is no decoder"
+    )
+    assert record.phases.decode is record.phases.generation is None
+    assert record.reasons["phases.decode"].startswith(reason)
+    # As many positions as it has, where no length is asked for.
+    assert (record.request.prompt_tokens, prefill(record).tokens, prefill(record).kv_bytes) == (512, 512, 0)
+    assert record.model.parameters == 109_514_298
+    with pytest.raises(ConfigError, match="this bert has 512 positions, and the prompt 513 tokens"):
+        analyze(config, StaticRequest(prompt_tokens=513), description=description)
 
 
 def test_a_step_grows_with_the_batch_by_state_and_cache(cases: Path, shared_data: Path) -> None:

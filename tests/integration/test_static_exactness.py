@@ -16,7 +16,7 @@ from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
-from tests.stock_counter import stock_counter, stock_encoder_decoder, totals
+from tests.stock_counter import stock_counter, stock_encoder, stock_encoder_decoder, totals
 
 pytestmark = pytest.mark.integration
 PROMPT, CONTEXT = 20, 13
@@ -376,3 +376,60 @@ def test_an_encoder_has_no_more_positions_than_its_table() -> None:
     whole = {"model_type": "bart", "is_encoder_decoder": True, **_TWO_STACKS["bart"]}
     with pytest.raises(ConfigError, match="encoder of this bart has 64 positions, and the prompt 65 tokens"):
         traced(whole, StaticRequest(prompt_tokens=65))
+
+
+_SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "vocab_size": 96,
+    "max_position_embeddings": 64,
+}
+_ENCODERS: dict[str, dict[str, Any]] = {
+    "BertForMaskedLM": {"model_type": "bert", **_SMALL},
+    "BertForSequenceClassification": {"model_type": "bert", **_SMALL},
+    "RobertaModel": {"model_type": "roberta", **_SMALL},
+    "XLMRobertaForMaskedLM": {"model_type": "xlm-roberta", **_SMALL},
+    "DistilBertModel": {"model_type": "distilbert", "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48},
+    "ElectraForTokenClassification": {"model_type": "electra", "embedding_size": 16, **_SMALL},
+    "ModernBertForMaskedLM": {"model_type": "modernbert", "local_attention": 8, "pad_token_id": 0, **_SMALL},
+    "DebertaV2ForMaskedLM": {
+        "model_type": "deberta-v2",
+        "relative_attention": True,
+        "position_buckets": 8,
+        "pos_att_type": ["p2c", "c2p"],
+        **_SMALL,
+    },
+    "AlbertForQuestionAnswering": {"model_type": "albert", "embedding_size": 16, **_SMALL},
+}
+
+
+@pytest.mark.parametrize("name", _ENCODERS)
+def test_an_encoder_alone_runs_once_and_decodes_nothing(name: str) -> None:
+    whole = {**_ENCODERS[name], "architectures": [name], "dtype": "float32"}
+    asked = FULL.model_copy(update={"context": None})
+    record = traced(whole, asked)
+    assert totals(record) == stock_encoder(whole, PROMPT)
+    assert record.phases.decode is record.phases.generation is None
+    assert record.reasons["phases.decode"].startswith(name)
+    one, three = record.phases.prefill, traced(whole, asked.model_copy(update={"batch": 3})).phases.prefill
+    assert one is not None
+    assert three is not None
+    # Relative positions are projected once for all sequences.
+    assert three.flops <= 3 * one.flops
+    assert three.flops == 3 * one.flops or "deberta" in whole["model_type"]
+    assert record.model.weight_bytes == 4 * (record.model.parameters or 0)
+
+
+def test_what_an_encoder_has_no_positions_or_steps_for_is_refused() -> None:
+    roberta = {**_ENCODERS["RobertaModel"], "architectures": ["RobertaModel"], "pad_token_id": 1}
+    for request, message in (
+        (StaticRequest(prompt_tokens=63), "this roberta has 62 positions, and the prompt 63 tokens"),
+        (StaticRequest(context=5), "--context is about decoding, and this model is RobertaModel"),
+        (StaticRequest(prefill_chunk=5), "--prefill-chunk is about decoding, and this model is RobertaModel"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            traced(roberta, request)
+    with pytest.raises(ConfigError, match="MyBertModel, which is no class of transformers' own for a bert"):
+        traced({**_ENCODERS["BertForMaskedLM"], "architectures": ["MyBertModel"]}, FULL)

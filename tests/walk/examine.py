@@ -18,6 +18,7 @@ import torch
 import transformers
 
 from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.auto_classes import is_encoder
 from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.analysis.static.source import parse_config, read_config
 from llm_perf_opt.analysis.traced.trace import trace_description
@@ -30,7 +31,7 @@ from llm_perf_opt.workload.families.image_text import ImageTextModel
 from llm_perf_opt.workload.kinds import adapter_for
 from llm_perf_opt.workload.loaded import Batch, LoadedModel
 from llm_perf_opt.workload.ranges import Ranges
-from tests.stock_counter import stock_counter, stock_encoder_decoder, totals
+from tests.stock_counter import stock_counter, stock_encoder, stock_encoder_decoder, totals
 from tests.unit.workload.models import reference, session
 from tests.walk.images import images
 from tests.walk.record import NONE, YES, Architecture, blame, line, outcome, refusal
@@ -53,11 +54,13 @@ class TooSlow(BaseException):
 
 
 def model_types() -> list[str]:
-    """All that transformers has a class for that makes text from text, from images and text, or after an encoder."""
+    """All that transformers has a class for that makes text from text, from images and text, or after an encoder, and
+    encoders of text."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
         MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     )
 
@@ -67,7 +70,8 @@ def model_types() -> list[str]:
         for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
         if getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False)
     }
-    return sorted({*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, *two_stacks})
+    one_stack = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES}
+    return sorted({*one_stack, *MODEL_FOR_MASKED_LM_MAPPING_NAMES, *two_stacks})
 
 
 def examine(model_type: str, folder: Path, known: Architecture | None = None) -> Architecture:
@@ -88,7 +92,7 @@ def examine(model_type: str, folder: Path, known: Architecture | None = None) ->
             config = dict(read_config(folder)[0])
             tokens = _decoded(config, upstream, folder) if known is None else known.tokens
             answers = {**_static(config), **tokens}
-            if outcome(answers["run"]) == "no generation":
+            if outcome(answers["run"]) == "no generation" and not is_encoder(config):
                 answers = {
                     question: answer.replace("refused: ", "no generation: ") for question, answer in answers.items()
                 }
@@ -112,12 +116,17 @@ def _all(answer: str) -> Architecture:
 
 def _upstream(model_type: str) -> tuple[str, Any]:
     """The small configuration as a file has it, and transformers' own model of it on the meta device."""
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSeq2SeqLM
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        AutoModelForMaskedLM,
+        AutoModelForSeq2SeqLM,
+    )
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = CONFIG_MAPPING[model_type]
     made = kind.from_dict(small(parse_config(kind().to_json_string(use_diff=False), model_type), model_type))
-    kinds = (AutoModelForImageTextToText, AutoModelForCausalLM, AutoModelForSeq2SeqLM)
+    kinds = (AutoModelForImageTextToText, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForMaskedLM)
     factory = next(factory for factory in kinds if type(made) in factory._model_mapping)
     with torch.device("meta"):
         return made.to_json_string(use_diff=False), factory.from_config(made)
@@ -130,26 +139,36 @@ def _static(config: dict[str, Any]) -> dict[str, str]:
     truth = _truth(config)
     known = find_family(config["model_type"]) is not None
     closed = _figures(lambda: analyze(config, _FULL), truth) if known else NONE
-    traced = _figures(lambda: analyze(config, _FULL, description=trace_description(config, (), "here")), truth)
+    traced = _figures(lambda: analyze(config, _asked(config), description=trace_description(config, (), "here")), truth)
     return {"closed_form": closed, "traced": traced, "exact": YES if YES in (closed, traced) else traced}
+
+
+def _asked(config: dict[str, Any]) -> StaticRequest:
+    """Sizes of the figures; an encoder has no step to give a context of."""
+    return _FULL.model_copy(update={"context": None}) if is_encoder(config) else _FULL
 
 
 def _truth(config: dict[str, Any]) -> tuple[int, int, int] | str | None:
     """What torch counts; the reason why it cannot; None where llmperf does not know how to run the model."""
     try:
-        if config.get("is_encoder_decoder"):
-            sound = "num_mel_bins" in config and config["max_source_positions"]
-            return stock_encoder_decoder(config, sound or PROMPT, PROMPT if sound else 1, CONTEXT)
-        return stock_counter(config, PROMPT, CONTEXT)
+        return _counted(config)
     except LlmperfError:
         return None
-    except NotImplementedError as error:
+    except Exception as error:
+        looks = isinstance(error, NotImplementedError) or (is_encoder(config) and isinstance(error, RuntimeError))
         # Its forward pass looks into its values.
         with contextlib.suppress(Exception):
-            return stock_counter(config, PROMPT, CONTEXT, device="cpu")
+            return _counted(config, device="cpu") if looks else blame(error)
         return blame(error)
-    except Exception as error:
-        return blame(error)
+
+
+def _counted(config: dict[str, Any], device: str = "meta") -> tuple[int, int, int]:
+    if is_encoder(config):
+        return stock_encoder(config, PROMPT, device)
+    if config.get("is_encoder_decoder"):
+        sound = "num_mel_bins" in config and config["max_source_positions"]
+        return stock_encoder_decoder(config, sound or PROMPT, PROMPT if sound else 1, CONTEXT)
+    return stock_counter(config, PROMPT, CONTEXT, device)
 
 
 def _figures(count: Callable[[], Any], truth: tuple[int, int, int] | str | None) -> str:

@@ -20,7 +20,8 @@ _SIGNS = {YES: "✓", NONE: "–", "no generation": "no text", "upstream": "upst
 _HEAD = """# Every architecture of transformers
 
 Made by `uv run python -m tests.walk --write` from a small model of every type that transformers {version} has a class
-for that makes text from text, from images and text, or after an encoder; random, untied weights; CPU.
+for that makes text from text, from images and text, or after an encoder, or that is an encoder of text; random, untied
+weights; CPU.
 `uv run pytest -m walk` makes all of it again, the suite a sample. The records are in `docs/models.json`.
 
 | column | ✓ means |
@@ -32,7 +33,8 @@ for that makes text from text, from images and text, or after an encoder; random
 | infer | tokens of three prompts of different lengths, padded on the left, equal those of `generate()` |
 | static cache | both once more with `infer.cache: static`, as `generate(cache_implementation="static")` |
 
-An encoder-decoder is counted with its encoder reading the prompt, once, and its decoder beginning with one token.
+An encoder-decoder is counted with its encoder reading the prompt, once, and its decoder beginning with one token; an
+encoder alone in one pass over the prompt, and has no step.
 torch counts transformers' eager code on the meta device, to the integer; recurrences are put in by hand.
 
 What else a cell may say has its reason below: **package**: one is missing; **no text**: the model generates none from a

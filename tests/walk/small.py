@@ -149,6 +149,9 @@ ODD: Mapping[str, Mapping[str, Any]] = {
     "glm5_next": {"text_config.index_kpool": 4},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
     "bamba": {"attn_layer_indices": [1]},
+    "deberta-v2": {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"]},
+    "deberta": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+    "esm": {"vocab_size": VOCABULARY, "pad_token_id": 1, "mask_token_id": 5},
 }
 """Model type -> keys, dotted below their part, that its rules of its own ask for."""
 

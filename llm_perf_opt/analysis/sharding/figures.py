@@ -106,6 +106,8 @@ def sharding(
     """
     plan = _plan(model_config, split, layout, where)
     whole = describe_model(model_config, request, where=where, description=description)
+    whole.check_decodes("--tensor")
+    request = whole.fitted(request)
 
     def part(rank: int, routing: Routing) -> Part:
         laid = lay_out(whole.decoder, layout, plan, split, rank=rank, routing=routing)

@@ -8,6 +8,7 @@ from typing import Any
 
 from llm_perf_opt.analysis.static import per_layer, walk
 from llm_perf_opt.analysis.static.bounds import Footprint, PhaseRows, footprint, on_gpu
+from llm_perf_opt.analysis.static.contradictions import check_stored
 from llm_perf_opt.analysis.static.description import Block, Description, Options, Vision
 from llm_perf_opt.analysis.static.families import every_family, find_family
 from llm_perf_opt.analysis.static.heads import check_decoder
@@ -173,12 +174,13 @@ _BOUNDS = (
 
 def _assumptions(request: StaticRequest, prepared: DescribedModel, *, bounds: bool) -> list[str]:
     lines = [*_DEFINITIONS, *prepared.precision.notes, *prepared.description.notes]
-    square = (
-        "the whole query x key square" if request.attention_flops == "full" else "the pairs a causal kernel computes"
-    )
+    encoder = bool(prepared.description.no_decoding)
+    pairs = "the pairs its masks allow, both ways" if encoder else "the pairs a causal kernel computes"
+    square = "the whole query x key square" if request.attention_flops == "full" else pairs
     lines.append(f"attention of prefill counts {square} (attention_flops = {request.attention_flops})")
     positions = "every position" if request.logits == "all" else "the last position"
-    lines.append(f"the output head of prefill runs for {positions} (logits = {request.logits})")
+    if not encoder:
+        lines.append(f"the output head of prefill runs for {positions} (logits = {request.logits})")
     lines.append("active_parameters leave out the experts a token is not routed to; embeddings are counted whole")
     if prepared.stored is not None:
         lines.append(f"weights held are those of {prepared.stored.source}: {prepared.stored.bytes:,} bytes")
@@ -232,20 +234,36 @@ class DescribedModel:
         Raises:
             ConfigError: more than it has.
         """
-        if not self.description.prompt_is_source:
-            return self.description.source
-        limit = self.description.source_limit
+        described, limit = self.description, self.description.source_limit
         if limit is not None and request.prompt_tokens > limit:
             raise ConfigError(
-                f"the encoder of this {self.model_type} has {limit:,} positions, and the prompt "
-                f"{request.prompt_tokens:,} tokens",
+                f"{'this' if described.no_decoding else 'the encoder of this'} {self.model_type} has {limit:,} "
+                f"positions, and the prompt {request.prompt_tokens:,} tokens",
                 f"give --prompt-tokens {limit} or fewer",
             )
-        return request.prompt_tokens
+        return request.prompt_tokens if described.prompt_is_source else described.source
 
     def read(self, request: StaticRequest) -> int:
         """Tokens and positions that are read before the first new token."""
         return self.prompt(request) + self.source(request)
+
+    def fitted(self, request: StaticRequest) -> StaticRequest:
+        """The request; where it names no length of the prompt, with one that the model has positions for."""
+        limit = self.description.source_limit
+        if limit is None or limit >= request.prompt_tokens or "prompt_tokens" in request.model_fields_set:
+            return request
+        return request.model_copy(update={"prompt_tokens": limit})
+
+    def check_decodes(self, option: str) -> None:
+        """Refuse what asks for a decode step of a model that has none.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        if self.description.no_decoding:
+            raise ConfigError(
+                f"{option} is about decoding, and this model is {self.description.no_decoding}", f"leave out {option}"
+            )
 
 
 def describe_model(
@@ -285,13 +303,12 @@ def describe_model(
     else:
         encoders = description.vision(()).blocks
         reasons["phases.vision"] = "no images were asked for"
+    if description.no_decoding:
+        reasons |= dict.fromkeys(("phases.decode", "phases.generation"), description.no_decoding)
     parameters = walk.parameters((*encoders, *description.blocks))
-    if stored is not None and stored.parameters not in (None, parameters[0]):
-        raise ConfigError(
-            f"{where}: its sizes make {parameters[0]:,} parameters, its tensors hold {stored.parameters:,}",
-            "the two contradict each other: no figure is given rather than a wrong one",
-        )
-    return DescribedModel(
+    if stored is not None and not description.uncounted:
+        check_stored(description.blocks, parameters[0], stored, where, may_lack=bool(description.no_decoding))
+    prepared = DescribedModel(
         model_type=model_type_of(model_config, where),
         description=description,
         precision=precision,
@@ -301,6 +318,10 @@ def describe_model(
         stored=stored if request.dtype is None else None,
         reasons=reasons | ({"model.parameters": description.uncounted} if description.uncounted else {}),
     )
+    for option, asked in (("--context", request.context), ("--prefill-chunk", request.prefill_chunk)):
+        if asked is not None:
+            prepared.check_decodes(option)
+    return prepared
 
 
 def context_of(prepared: DescribedModel, request: StaticRequest) -> int:
@@ -332,12 +353,12 @@ def phase_rows(prepared: DescribedModel, request: StaticRequest) -> PhaseRows:
     """Figures of every operator in every phase."""
     batch, prompt, steps = request.batch, prepared.prompt(request), request.new_tokens - 1
     run = (decode_run(batch, prompt, steps, prepared.source(request)),) if steps else ()
-    seen = vision_rows(prepared, request)
+    seen, decodes = vision_rows(prepared, request), not prepared.description.no_decoding
     return PhaseRows(
         vision=(seen, batch * prepared.vision.tokens) if prepared.vision else None,
         prefill=(prefill_rows(prepared, request), batch * prepared.read(request)),
-        decode=(decode_rows(prepared, request), batch),
-        later=(walk.rows(prepared.decoder, run, prepared.precision), batch * steps),
+        decode=(decode_rows(prepared, request), batch) if decodes else None,
+        later=(walk.rows(prepared.decoder, run, prepared.precision), batch * steps) if decodes else None,
         new_tokens=batch * request.new_tokens,
     )
 
@@ -352,7 +373,7 @@ def need_of(prepared: DescribedModel, request: StaticRequest) -> Footprint:
         weights=prepared.weight_bytes,
         end=max(prompt + request.new_tokens, (request.context or 0) + 1),
         step=step,
-        logits=step if request.logits == "all" else 1,
+        logits=step if request.logits == "all" or prepared.description.no_decoding else 1,
         source=prepared.source(request),
     )
 
@@ -381,13 +402,13 @@ def analyze(
     """
     request = request or StaticRequest()
     prepared = describe_model(model_config, request, where=where, description=description, stored=stored)
+    request = prepared.fitted(request)
     phases, precision = phase_rows(prepared, request), prepared.precision
-    context = context_of(prepared, request)
     whole = not prepared.description.uncounted
     return StaticRecord(
         method="analytic" if description is None else "traced",
         assumptions=tuple(_assumptions(request, prepared, bounds=bool(gpus))),
-        request=request.model_copy(update={"context": context}),
+        request=request.model_copy(update={"context": context_of(prepared, request) if phases.decode else None}),
         model=ModelFacts(
             model_type=prepared.model_type,
             parameters=prepared.parameters[0] if whole else None,
@@ -401,12 +422,18 @@ def analyze(
         phases=Phases(
             vision=_phase(*phases.vision) if phases.vision else None,
             prefill=_phase(*phases.prefill),
-            decode=_phase(*phases.decode),
-            generation=_phase(_merged(phases.prefill[0], phases.later[0]), phases.prefill[1] + phases.later[1]),
+            decode=_phase(*phases.decode) if phases.decode else None,
+            generation=_generation(phases),
         ),
         gpus=_on_gpus(gpus, prepared, request, phases),
         reasons=prepared.reasons,
     )
+
+
+def _generation(phases: PhaseRows) -> Phase | None:
+    if phases.later is None:
+        return None
+    return _phase(_merged(phases.prefill[0], phases.later[0]), phases.prefill[1] + phases.later[1])
 
 
 def _on_gpus(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llm_perf_opt.analysis.static import walk
 from llm_perf_opt.analysis.static.description import Block
@@ -138,7 +138,8 @@ def footprint(
     head = decoder[-1].operators[-1]
     vocabulary = getattr(head, "outputs", 0)
     plain = BITS[precision.dtype] / 8
-    working = walk.widest(decoder[:-1]) * max(step, source) * plain + vocabulary * logits * (plain + 4)
+    beside = (*decoder[:-1], replace(decoder[-1], operators=decoder[-1].operators[:-1]))
+    working = walk.widest(beside) * max(step, source) * plain + vocabulary * logits * (plain + 4)
     return Footprint(
         weights=weights,
         kv_per_sequence=walk.cache_bytes(decoder, end, precision, source),
@@ -153,8 +154,8 @@ class PhaseRows:
 
     vision: tuple[Sequence[walk.Row], int] | None
     prefill: tuple[Sequence[walk.Row], int]
-    decode: tuple[Sequence[walk.Row], int]
-    later: tuple[Sequence[walk.Row], int]
+    decode: tuple[Sequence[walk.Row], int] | None
+    later: tuple[Sequence[walk.Row], int] | None
     """All decode steps after prefill."""
     new_tokens: int
     """Of the whole batch."""
@@ -176,8 +177,8 @@ def on_gpu(gpu: Gpu, phases: PhaseRows, precision: Precision, need: Footprint, b
         phases=GpuPhases(
             vision=None if phases.vision is None else bound(*phases.vision, limit),
             prefill=first,
-            decode=bound(*phases.decode, limit),
-            generation=in_turn(first, bound(*phases.later, limit), phases.new_tokens),
+            decode=None if phases.decode is None else bound(*phases.decode, limit),
+            generation=None if phases.later is None else in_turn(first, bound(*phases.later, limit), phases.new_tokens),
         ),
         memory=need.fit(gpu, batch),
         reasons=limit.reasons,

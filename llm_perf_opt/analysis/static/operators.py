@@ -27,6 +27,8 @@ class Rows(Enum):
     """Each position in sight, cached ones too (latent attention expanding its cache)."""
     SOURCE = "source"
     """Each position that an encoder reads, in the first pass over a sequence."""
+    POSITIONS = "positions"
+    """Each position in sight, once for all sequences of a pass."""
     KEYS_IN_PREFILL = "keys in prefill"
     """Each position in sight in a pass of many queries, the new token alone in a decode step."""
 
@@ -45,7 +47,14 @@ class KeysInWindow:
     window: int
 
 
-Some = Rows | Once | KeysInWindow | int
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Rows that a pass has once, however many sequences and tokens it has."""
+
+    rows: int
+
+
+Some = Rows | Once | Together | KeysInWindow | int
 """Which rows go through a product; a number is per sequence and step."""
 
 
@@ -87,6 +96,8 @@ def _rows(rows: Some, step: Pass) -> int:
         return rows * step.batch * step.steps
     if isinstance(rows, KeysInWindow):
         return _in_window(rows.window, step)
+    if isinstance(rows, Together):
+        return rows.rows * step.steps
     return _once(rows, step) if isinstance(rows, Once) else _growing(rows, step)
 
 
@@ -101,6 +112,8 @@ def _growing(rows: Rows, step: Pass) -> int:
         return step.batch * step.logits
     if rows is Rows.SOURCE:
         return 0 if step.past else step.batch * step.source
+    if rows is Rows.POSITIONS:
+        return step.keys() // step.batch
     if rows is Rows.KEYS_IN_PREFILL and step.decoding:
         return step.tokens
     return step.keys()

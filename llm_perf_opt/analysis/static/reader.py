@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from llm_perf_opt.errors import ConfigError
@@ -12,11 +12,40 @@ MOST = 2**40
 """No size of a real model comes near it."""
 MOST_LAYERS = 10_000
 """Layers are described one by one."""
-_LAYER_COUNTS = frozenset({"num_hidden_layers", "n_layer", "num_layers", "depth"})
+_LAYER_COUNTS = frozenset({"num_hidden_layers", "n_layer", "num_layers", "encoder_layers", "decoder_layers", "depth"})
 
 
 class NotCovered(ConfigError):
     """No closed form for this model, or for a part of it; tracing may cover it."""
+
+
+_FAMILIES = (
+    ("hidden_size", "n_embd", "d_model", "dim"),
+    ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    ("num_attention_heads", "n_head", "n_heads", "num_heads"),
+    ("intermediate_size", "n_inner", "d_ff", "ffn_dim"),
+)
+"""How the types call the same size."""
+
+
+def check_names(given: Collection[str], known: Collection[str], where: str, prefix: str = "") -> None:
+    """Refuse sizes under a name that another type gives them, where the type's own name is absent.
+
+    Args:
+        given: keys of a config.
+        known: those that its model type reads.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for names in _FAMILIES:
+        own = [name for name in names if name in known]
+        foreign = [name for name in names if name in given and name not in known]
+        if own and foreign and not any(name in given for name in own):
+            raise ConfigError(
+                f"{where}: {prefix}{foreign[0]} is no key of this model type, which calls it {own[0]}",
+                f"correct model_type, or rename {foreign[0]} (left as it is, transformers would use its default)",
+            )
 
 
 _SYNONYMS = {"n": "num", "number": "num", "count": "num", "nr": "num", "expert": "experts", "layer": "layers"}
@@ -174,6 +203,7 @@ class Reader:
 
     def check_spelling(self) -> None:
         """Refuse keys that nobody reads and that look like an absent one that is read."""
+        check_names(self.values, {*self.defaults, *self._names.values()}, self.where, self.prefix)
         absent = [key for key in self.defaults if not self.given(key)]
         known = set(self.defaults) | set(self._names.values())
         for key in self.values:

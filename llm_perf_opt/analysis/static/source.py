@@ -88,6 +88,7 @@ def read_config(path: Path) -> tuple[Mapping[str, Any], Path]:
         text = data.decode("utf-8-sig")
     except FileNotFoundError as error:
         what = f"{path} has no config.json" if path.is_dir() else f"{path} does not exist"
+        what = f"{file} is a symbolic link whose target is gone" if file.is_symlink() else what
         raise MissingError(what, "give a config.json, or the directory of a Hugging Face model") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: not UTF-8 text", "give the model's config.json") from error

@@ -1,4 +1,4 @@
-"""Attention of an encoder, and of a decoder to what an encoder has read."""
+"""Attention of an encoder, alone or before a decoder, and of a decoder to what an encoder has read."""
 
 from __future__ import annotations
 
@@ -58,3 +58,37 @@ class SourceAttention:
     def cache_held(self, source: int) -> int:
         """Elements one sequence keeps for `source` positions of its encoder."""
         return source * self.cache_elements
+
+
+@dataclass(frozen=True, slots=True)
+class BothWays:
+    """Products of positions that see each other whatever their order, and are never cached: 2·pairs·heads·width."""
+
+    name: str
+    heads: int
+    width: int
+    """Of queries and keys, plus that of values."""
+    reach: int | None = None
+    """Positions that one sees on each side of its own; None is all."""
+
+    kind: ClassVar[str] = "attention"
+    quantizable: ClassVar[bool] = False
+
+    def parameters(self) -> int:
+        return 0
+
+    def active_parameters(self) -> int:
+        return 0
+
+    def flops(self, step: Pass) -> int:
+        size = step.queries
+        far = size - 1 if self.reach is None or step.full else min(self.reach, size - 1)
+        # Of the band, what lies beyond either end is missing.
+        pairs = size * (2 * far + 1) - far * (far + 1)
+        return 2 * step.batch * pairs * self.heads * self.width
+
+    def weights_read(self, step: Pass) -> tuple[float, float, float]:
+        return 0, 0, 0
+
+    def activations(self, step: Pass) -> int:
+        return 2 * step.tokens * self.heads * self.width

@@ -112,12 +112,15 @@ def sweep(
     if count > MOST_POINTS:
         raise ConfigError(f"--sweep: {count:,} combinations, more than {MOST_POINTS:,}", "sweep fewer values")
     prepared = describe_model(model_config, base, where=where, description=description, stored=stored)
+    base, decodes = prepared.fitted(base), not prepared.description.no_decoding
+    if "context" in axes:
+        prepared.check_decodes("--sweep context")
     known: dict[str, Limits] = {}
     points: list[SweepPoint] = []
     done: set[tuple[int, int]] = set()
     for request in _requests(base, axes):
         need = need_of(prepared, request) if gpus else None
-        phases = [("decode", decode_rows(prepared, request), request.batch)]
+        phases = [("decode", decode_rows(prepared, request), request.batch)] if decodes else []
         if (request.batch, request.prompt_tokens) not in done:
             # Prefill does not depend on the context.
             done.add((request.batch, request.prompt_tokens))

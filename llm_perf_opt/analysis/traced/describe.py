@@ -32,9 +32,10 @@ from llm_perf_opt.analysis.static.operators import (
     Rows,
     Some,
     Table,
+    Together,
     Vector,
 )
-from llm_perf_opt.analysis.static.source_attention import SourceAttention
+from llm_perf_opt.analysis.static.source_attention import BothWays, SourceAttention
 from llm_perf_opt.analysis.traced.counter import Call, Scores
 from llm_perf_opt.analysis.traced.model import Built
 from llm_perf_opt.analysis.traced.probe import PROMPT, Kept, Probed, Traced, stride_of
@@ -76,6 +77,18 @@ def _bases(prompt: int, window: int | None, stride: int | None, source: int | No
         made = prompt // stride
         bases["entries"] = (prompt * made, prompt * made, (prompt + 1) // stride, (prompt + 2) // stride)
     return bases
+
+
+def _bases_of_encoder(passes: Sequence[tuple[int, int]]) -> dict[Basis, Counts]:
+    """The same of an encoder alone, whose passes read so many sequences of so many tokens."""
+    return {
+        Rows.TOKENS: [batch * length for batch, length in passes],
+        "pairs": [batch * length**2 for batch, length in passes],
+        "sequence": [batch for batch, _ in passes],
+        "together": [1] * len(passes),
+        Rows.POSITIONS: [length for _, length in passes],
+        "position pairs": [length**2 for _, length in passes],
+    }
 
 
 class NotExpressible(Exception):
@@ -132,6 +145,7 @@ class Describer:
         self.probed = probed
         self.prompt = probed.prompt if probed else PROMPT
         self.source = probed.source if probed else None
+        self.alone = probed.alone if probed else ()
         model = built.model
         self.sizes = {name: tuple(p.shape) for name, p in model.named_parameters()}
         names = {id(p): name for name, p in model.named_parameters()}
@@ -184,6 +198,8 @@ class Describer:
 
     def _bases(self, path: str) -> Mapping[Basis, Counts]:
         """What the counts of a module may grow with."""
+        if self.alone:
+            return _bases_of_encoder(self.alone)
         kept = self._kept(self._layer(path))
         return _bases(self.prompt, kept.window if kept else None, self._stride(path), self.source)
 
@@ -205,8 +221,8 @@ class Describer:
         basis, factor = _fit(counts, self._bases(path), path)
         if basis == "sequence":
             return factor, 1
-        if basis == "once":
-            return Once(factor), 1
+        if basis in ("once", "together"):
+            return (Once if basis == "once" else Together)(factor), 1
         if not isinstance(basis, str):
             return basis, factor
         what = path
@@ -269,18 +285,26 @@ class Describer:
             return EntryAttention(f"{name}.entries", factor, 1, self._stride(group.path) or 1)
         if basis in ("source pairs", "source keys"):
             return SourceAttention(name, factor, 1, own=basis == "source pairs")
-        if basis == "all pairs":
-            return Attention(name, factor, 1, 0, 0, from_start=True)
-        if basis in ("pairs", "logit pairs"):
-            # One of the two products of an attention that is written out.
-            kept = self._kept(self._layer(group.path))
-            window = kept.window if kept else None
-            chunked = bool(kept and kept.chunked)
-            selected, block = (None, None) if window else self._selection(group.path)
-            last = basis == "logit pairs"
-            return Attention(name, factor, 1, 0, 0, window, chunked, selected, block, last_only=last)
-        rows = basis if not isinstance(basis, str) else Once(1) if basis == "once" else 1
+        if isinstance(basis, str) and basis.endswith("pairs"):
+            return self._pairs(group, name, basis, factor)
+        alone: Mapping[str, Some] = {"once": Once(1), "together": Together(1), "sequence": 1}
+        rows = alone[basis] if isinstance(basis, str) else basis
         return Product(name, factor, 1, 1, 1, rows=rows)
+
+    def _pairs(self, group: _Group, name: str, basis: str, width: int) -> Operator:
+        """One of the two products of an attention that is written out."""
+        if basis == "position pairs":
+            raise NotExpressible(f"{name}: a product of positions by positions")
+        if self.alone:
+            return BothWays(name, width, 1)
+        if basis == "all pairs":
+            return Attention(name, width, 1, 0, 0, from_start=True)
+        kept = self._kept(self._layer(group.path))
+        window = kept.window if kept else None
+        chunked = bool(kept and kept.chunked)
+        selected, block = (None, None) if window else self._selection(group.path)
+        last = basis == "logit pairs"
+        return Attention(name, width, 1, 0, 0, window, chunked, selected, block, last_only=last)
 
     def _selection(self, path: str) -> tuple[int | None, int | None]:
         """Keys that an indexer lets each query see, and how many are chosen together."""
@@ -304,7 +328,8 @@ class Describer:
         if isinstance(basis, str) and basis.endswith("pairs"):
             # A row for each pair of positions: all rows are read.
             return [Table(name, height, width, gathered=Once(height) if basis == "source pairs" else height)]
-        rows = factor if basis == "sequence" else Rows.SOURCE if basis is Rows.SOURCE else None
+        rows: Some | None = factor if basis in ("sequence", "together") else None
+        rows = basis if basis in (Rows.SOURCE, Rows.POSITIONS) else rows
         return [Table(name, height, width, gathered=rows)]
 
     def _attention(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
@@ -319,6 +344,8 @@ class Describer:
         calls = [call.detail for call in group.calls if call and isinstance(call.detail, Scores)]
         keys, queries = tuple(call.keys for call in calls), tuple(call.queries for call in calls)
         kept = self._kept(scores.layer)
+        if self.alone:
+            return [self._both_ways(scores, name, queries, keys)]
         if self.source is not None and set(keys) == {self.source}:
             own = set(queries) == {self.source}
             return [SourceAttention(name, scores.heads, scores.qk_dim + scores.v_dim, own)]
@@ -350,6 +377,15 @@ class Describer:
             last_only=queries == bases[Rows.LOGITS],
         )
         return [found, *entries]
+
+    def _both_ways(self, scores: Scores, name: str, queries: Counts, keys: Counts) -> Operator:
+        """The attention of an encoder alone: all its positions, or those on each side that its mask allows."""
+        reach = getattr(self.built.text_config, "sliding_window", None) if scores.window else None
+        known = scores.window is None or (reach is not None and scores.window in (reach, reach + 1))
+        lengths = [length for _, length in self.alone]
+        if list(queries) != lengths or list(keys) != lengths or scores.causal or not known:
+            raise NotExpressible(f"{name}: attention of {queries} queries over {keys} keys")
+        return BothWays(name, scores.heads, scores.qk_dim + scores.v_dim, reach)
 
     def _seen_entries(self, path: str, scores: Scores, keys: tuple[int, ...]) -> tuple[EntryAttention, tuple[int, ...]]:
         """The attention to the entries of a layer, and the other keys of each pass."""

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.analysis.static.description import Description, ImageSize
+from llm_perf_opt.analysis.static.reader import Reader
 from llm_perf_opt.analysis.traced.wire import description_from_wire
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
 from llm_perf_opt.hardware.measured import cache_folder
 from llm_perf_opt.opening import read_file
 
 TIMEOUT_S = 300.0
-_FORMAT = 3
+_FORMAT = 4
 """Of what the child answers; kept answers of another format are traced again."""
 
 
@@ -78,6 +79,22 @@ def _refuse_unknown(config: Mapping[str, Any], where: str) -> None:
         )
 
 
+_WIDTHS = ("hidden_size", "d_model", "n_embd", "vocab_size")
+_DEPTHS = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers", "n_layer")
+
+
+def _refuse_absurd(config: Mapping[str, Any], where: str) -> None:
+    """Refuse sizes that no model has, which transformers builds or divides by.
+
+    Raises:
+        ConfigError: one is no whole number, below 1 or beyond reason.
+    """
+    reader = Reader(config, config, where=where)
+    for key in (*_WIDTHS, *_DEPTHS):
+        if key in config:
+            reader.optional_size(key)
+
+
 def _read(file: Path) -> Description | None:
     try:
         return description_from_wire(json.loads(read_file(file)))
@@ -123,6 +140,7 @@ def traced(
         StageError: the child died or took too long.
     """
     _refuse_unknown(config, where)
+    _refuse_absurd(config, where)
     file = (cache or cache_directory()) / f"{cache_key(config, images, views=views, pixel_limits=pixel_limits)}.json"
     kept = _read(file)
     if kept is not None:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from llm_perf_opt.analysis.static.auto_classes import encoder_class, is_encoder
+from llm_perf_opt.analysis.static.reader import check_names
 from llm_perf_opt.analysis.traced.counter import AttentionRecorder, Call, Counter, Scores
 from llm_perf_opt.errors import ConfigError
 
@@ -26,6 +28,11 @@ class Built:
     """None where the model's own attention code runs and its products are counted whole."""
     layers: Mapping[str, Key]
     """Path of a repeated layer -> what it has in common with those equal to it."""
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it is an encoder alone, which generates nothing."""
+        return is_encoder(self.config.to_dict())
 
     @property
     def has_encoder(self) -> bool:
@@ -47,7 +54,9 @@ def _transformers_config(config: Mapping[str, Any], where: str) -> Any:
             f"{where}: the installed transformers knows no model_type {model_type!r}",
             "install a transformers that has it; code beside the weights is never run for static analysis",
         )
-    made = CONFIG_MAPPING[model_type].from_dict(dict(config))
+    kind = CONFIG_MAPPING[model_type]
+    check_names(config, {*vars(kind), *getattr(kind, "__dataclass_fields__", ()), *kind.attribute_map}, where)
+    made = kind.from_dict(dict(config))
     _refuse_others(made, where)
     return made
 
@@ -57,12 +66,11 @@ def _refuse_others(config: Any, where: str) -> None:
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-        MODEL_FOR_MASKED_LM_MAPPING,
         MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
         MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
     )
 
-    kind, remedy = type(config), "static analysis counts prefill and decoding of a language model: give one of those"
+    kind, remedy = type(config), "static analysis counts language models and encoders of text: give one of those"
     if getattr(config, "is_encoder_decoder", False):
         if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING or kind in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
             return
@@ -70,9 +78,16 @@ def _refuse_others(config: Any, where: str) -> None:
             f"{where}: {config.model_type} is an encoder-decoder whose encoder reads something else than text or sound",
             "its decoder alone is no model: no figure is given rather than a wrong one",
         )
-    generating = kind in MODEL_FOR_CAUSAL_LM_MAPPING or kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    masked = kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
-    if not generating or masked:
+    plain = config.to_dict()
+    if is_encoder(plain):
+        if encoder_class(plain) is None:
+            raise ConfigError(
+                f"{where}: architectures names {', '.join(plain['architectures'])}, which is no class of transformers' "
+                f"own for a {config.model_type}",
+                "name one of its classes, or leave architectures out for the one that fills in masked tokens",
+            )
+        return
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         raise ConfigError(f"{where}: {config.model_type} is no language model: there is no decoder to count", remedy)
 
 
@@ -81,6 +96,9 @@ def _factory(config: Any) -> Any:
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
     from transformers.models.auto import modeling_auto as auto
 
+    plain = config.to_dict()
+    if is_encoder(plain) and (chosen := encoder_class(plain)):
+        return getattr(auto, chosen[0])
     if getattr(config, "is_encoder_decoder", False):
         text = type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
         return auto.AutoModelForSeq2SeqLM if text else auto.AutoModelForSpeechSeq2Seq
@@ -104,7 +122,7 @@ def _instantiate(config: Any, attention: str) -> nn.Module:
 def _build_errors() -> tuple[type[Exception], ...]:
     from huggingface_hub.errors import StrictDataclassError
 
-    lookups = (KeyError, AttributeError, IndexError, AssertionError, ImportError)
+    lookups = (KeyError, AttributeError, IndexError, AssertionError, ImportError, ArithmeticError)
     return (ValueError, TypeError, RuntimeError, StrictDataclassError, *lookups)
 
 

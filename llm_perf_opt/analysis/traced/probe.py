@@ -71,6 +71,8 @@ class Probed:
     """The model computes the logits of every position, wanted or not."""
     source: int | None = None
     """Positions that an encoder has read in these passes."""
+    alone: tuple[tuple[int, int], ...] = ()
+    """Of an encoder alone: sequences and tokens of each pass."""
 
 
 class LayersRunAgain(Exception):
@@ -160,11 +162,13 @@ class Prober:
             tokens += past
         if "logits_to_keep" in self.accepted:
             named["logits_to_keep"] = 0 if every else 1
+        return self._pass({"input_ids": torch.ones(batch, tokens, dtype=torch.long, device="meta"), **named})
+
+    def _pass(self, named: dict[str, Any]) -> Traced:
         self._begin()
-        tokens_in = torch.ones(batch, tokens, dtype=torch.long, device="meta")
         model = self.built.model
         with torch.no_grad(), recorded(model, self.counter), self.counter.watching(), self.counter:
-            model(input_ids=tokens_in, **named)
+            model(**named)
         return Traced(tuple(self.counter.calls), frozenset(self.counter.touched))
 
     def _begin(self) -> None:

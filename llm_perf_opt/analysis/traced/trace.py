@@ -8,9 +8,11 @@ from typing import Any
 from llm_perf_opt.analysis.static import walk
 from llm_perf_opt.analysis.static.description import Block, Description, Vision
 from llm_perf_opt.analysis.static.entries import EntryAttention
+from llm_perf_opt.analysis.static.heads import no_decoding
 from llm_perf_opt.analysis.static.operators import Attention, CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.passes import Pass
 from llm_perf_opt.analysis.traced.describe import Describer, blocks_of
+from llm_perf_opt.analysis.traced.encoder import LONG, EncoderProber
 from llm_perf_opt.analysis.traced.encoder_decoder import EncoderDecoderProber
 from llm_perf_opt.analysis.traced.model import Built, build
 from llm_perf_opt.analysis.traced.modules import decided_by_routing
@@ -18,7 +20,7 @@ from llm_perf_opt.analysis.traced.probe import LayersRunAgain, Prober, Traced, k
 from llm_perf_opt.errors import ConfigError
 
 Images = Sequence[tuple[int, int]]
-_TRACE_ERRORS = (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, NotImplementedError)
+_TRACE_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError)
 _NOTES = (
     "traced on the meta device with transformers' own code; what grows with tokens and positions is told from "
     "short passes and checked on longer ones",
@@ -71,7 +73,7 @@ def _description(
             f"{built.where}: {routing}",
             "its FLOPs depend on weights and tokens; no figure is given rather than a wrong one",
         )
-    prober = (EncoderDecoderProber if built.has_encoder else Prober)(built, deduplicate=deduplicate)
+    prober = _prober(built)(built, deduplicate=deduplicate)
     probed = prober.probe()
     if probed.cache is None and not prober.keeps_nothing:
         raise ConfigError(
@@ -89,7 +91,7 @@ def _description(
             "this model forgets new tokens that are older than its window, and never the prompt: counted as if "
             "it kept all, which is exact while the window is not full"
         )
-    if prober.keeps_nothing:
+    if prober.keeps_nothing and not built.is_encoder:
         notes.append("this model keeps nothing of what it has read: every step runs all tokens again")
     vision, reason = _vision(prober, describer, images, notes, views=views, pixel_limits=pixel_limits)
     blocks = (*blocks[:-1], *describer.idle(), blocks[-1])
@@ -97,8 +99,16 @@ def _description(
     return Description(blocks, vision, reason, tuple(notes), **source)
 
 
+def _prober(built: Built) -> type[Prober]:
+    if built.is_encoder:
+        return EncoderProber
+    return EncoderDecoderProber if built.has_encoder else Prober
+
+
 def _source(prober: Prober, notes: list[str]) -> dict[str, Any]:
-    """What a description says of an encoder that runs apart."""
+    """What a description says of an encoder that runs apart, or alone."""
+    if isinstance(prober, EncoderProber):
+        return {"no_decoding": no_decoding(type(prober.built.model).__name__), "source_limit": prober.limit}
     if not isinstance(prober, EncoderDecoderProber):
         return {}
     if prober.reads_text:
@@ -146,6 +156,10 @@ def _check(prober: Prober, blocks: Sequence[Block]) -> None:
         ConfigError: they differ.
     """
     windows = [op.window for block in blocks for op in block.operators if isinstance(op, Attention) and op.window]
+    if isinstance(prober, EncoderProber):
+        limit = prober.limit
+        _compare(prober, blocks, Pass(2, LONG if limit is None else min(LONG, limit), 0, 1, full=True), None)
+        return
     source = prober.shift_source() if isinstance(prober, EncoderDecoderProber) else 0
     prompt = 23 if not windows else min(2 * max(windows) + 3, 100_000)
     positions = getattr(prober.built.text_config, "max_position_embeddings", None)
@@ -153,12 +167,20 @@ def _check(prober: Prober, blocks: Sequence[Block]) -> None:
         prompt = min(prompt, positions - 1)
     cache = prober.new_cache()
     for queries, past in ((prompt, 0), (1, prompt)):
-        step = Pass(2, queries, past, 1, full=True, source=source)
-        counted = _counted(prober.forward(step.queries, cache, past=step.past, batch=2), step)
-        found = walk.flops(blocks, step)
-        if counted != found:
-            raise ConfigError(
-                f"{prober.built.where}: traced counts do not follow tokens and positions: {counted:,} FLOPs at "
-                f"{step.past + step.queries:,} positions, {found:,} by what short passes tell",
-                "no figure is given rather than a wrong one",
-            )
+        _compare(prober, blocks, Pass(2, queries, past, 1, full=True, source=source), cache)
+
+
+def _compare(prober: Prober, blocks: Sequence[Block], step: Pass, cache: Any) -> None:
+    """Run one pass, and compare.
+
+    Raises:
+        ConfigError: it counts something else.
+    """
+    counted = _counted(prober.forward(step.queries, cache, past=step.past, batch=2), step)
+    found = walk.flops(blocks, step)
+    if counted != found:
+        raise ConfigError(
+            f"{prober.built.where}: traced counts do not follow tokens and positions: {counted:,} FLOPs at "
+            f"{step.past + step.queries:,} positions, {found:,} by what short passes tell",
+            "no figure is given rather than a wrong one",
+        )

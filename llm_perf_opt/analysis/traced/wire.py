@@ -9,13 +9,14 @@ from llm_perf_opt.analysis.static import operators
 from llm_perf_opt.analysis.static.description import Block, Description, Vision
 from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.operators import Rows
-from llm_perf_opt.analysis.static.source_attention import SourceAttention
+from llm_perf_opt.analysis.static.source_attention import BothWays, SourceAttention
 
 _CLASSES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         *(value for value in vars(operators).values() if isinstance(value, type) and dataclasses.is_dataclass(value)),
         Block,
+        BothWays,
         EntryAttention,
         SourceAttention,
         Vision,
@@ -23,7 +24,7 @@ _CLASSES: dict[str, type[Any]] = {
 }
 
 
-_SOURCE = ("source", "prompt_is_source", "source_limit")
+_PLAIN = ("source", "prompt_is_source", "source_limit", "no_decoding")
 
 
 def to_wire(value: object) -> Any:
@@ -57,7 +58,7 @@ def description_to_wire(description: Description) -> dict[str, Any]:
         "vision": to_wire(description.vision(())) if description.vision else None,
         "vision_reason": description.vision_reason,
         "notes": list(description.notes),
-        **{name: getattr(description, name) for name in _SOURCE},
+        **{name: getattr(description, name) for name in _PLAIN},
     }
 
 
@@ -69,5 +70,5 @@ def description_from_wire(wire: dict[str, Any]) -> Description:
         vision=None if vision is None else lambda images: vision,
         vision_reason=wire["vision_reason"],
         notes=tuple(wire["notes"]),
-        **{name: wire[name] for name in _SOURCE},
+        **{name: wire[name] for name in _PLAIN},
     )

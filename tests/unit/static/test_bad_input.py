@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+import math
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.analysis.static.methods import static_record
 from llm_perf_opt.analysis.static.source import MAX_BYTES, parse_config, read_config
 from llm_perf_opt.analysis.static.stored import stored_weights
+from llm_perf_opt.analysis.traced import launch
 from llm_perf_opt.errors import ConfigError, MissingError
 from llm_perf_opt.records.static import StaticRequest
 from tests.integration.static_table import DECODERS, DEEPSEEK_OCR2, VISION
@@ -215,3 +218,156 @@ def test_numbers_that_json_has_none_for_as_transformers_writes_them() -> None:
         "low": float("-inf"),
         "a": {"__float__": "1"},
     }
+
+
+_TINY = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 128,
+    "tie_word_embeddings": False,
+}
+_LAYER = {
+    "self_attn.q_proj": (64, 64),
+    "self_attn.k_proj": (32, 64),
+    "self_attn.v_proj": (32, 64),
+    "self_attn.o_proj": (64, 64),
+    "mlp.gate_proj": (96, 64),
+    "mlp.up_proj": (96, 64),
+    "mlp.down_proj": (64, 96),
+    "input_layernorm": (64,),
+    "post_attention_layernorm": (64,),
+}
+Shapes = dict[str, tuple[int, ...]]
+_TENSORS: Shapes = {
+    "lm_head.weight": (128, 64),
+    "model.embed_tokens.weight": (128, 64),
+    "model.norm.weight": (64,),
+    **{f"model.layers.{layer}.{name}.weight": shape for layer in range(2) for name, shape in _LAYER.items()},
+}
+
+
+def write_tensors(file: Path, shapes: Shapes) -> None:
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        start, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
+
+
+def write_shards(folder: Path, *shards: Shapes, names: tuple[str, ...] = ("1.safetensors", "2.safetensors")) -> None:
+    own = (set(list(_TENSORS)[:10]), set(list(_TENSORS)[10:]))
+    placed = {tensor: name for name, tensors in zip(names, own, strict=True) for tensor in tensors}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": placed}))
+    for name, shapes in zip(names, shards, strict=False):
+        write_tensors(folder / name, shapes)
+
+
+def half(number: int, tensors: Shapes = _TENSORS) -> Shapes:
+    return dict(list(tensors.items())[10 * number : 10 * number + (10 if number == 0 else 99)])
+
+
+def cut_short(folder: Path) -> None:
+    write_tensors(folder / "model.safetensors", _TENSORS)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(5000)
+
+
+def without(name: str) -> Shapes:
+    return {tensor: shape for tensor, shape in _TENSORS.items() if tensor != name}
+
+
+def whole(folder: Path) -> None:
+    write_tensors(folder / "model.safetensors", _TENSORS)
+
+
+_Q, _UP = "model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.up_proj.weight"
+_NARROW = {name: tuple(side // 2 for side in shape) for name, shape in _TENSORS.items()}
+STORED: dict[str, tuple[Callable[[Path], object], Config, str]] = {
+    "wider": (whole, {"hidden_size": 128}, f"tensor {_Q} is 64 x 64, and by its sizes 128 x 128"),
+    "heads": (whole, {"num_key_value_heads": 4}, r"k_proj.weight is 32 x 64, and by its sizes 64 x 64"),
+    "fewer heads": (whole, {"num_key_value_heads": 1}, r"k_proj.weight is 32 x 64, and by its sizes 16 x 64"),
+    "deeper": (whole, {"num_hidden_layers": 3}, r"its sizes make 108,\d+ parameters, its tensors hold 78,144"),
+    "as many": (
+        lambda at: write_tensors(at / "model.safetensors", {**_TENSORS, _Q: (32, 128)}),
+        {},
+        f"tensor {_Q} is 32 x 128, and by its sizes 64 x 64",
+    ),
+    "lacking": (
+        lambda at: write_tensors(at / "model.safetensors", without(_UP)),
+        {},
+        "its sizes make 78,144 parameters, its tensors hold 72,000",
+    ),
+    "empty": (lambda at: (at / "model.safetensors").write_bytes(b""), {}, r"no safetensors file \(0 bytes\)"),
+    "cut short": (cut_short, {}, r"model.safetensors: cut short: 5,000 of 31\d,\d+ bytes"),
+    "link": (
+        lambda at: (at / "model.safetensors").symlink_to(at / "gone"),
+        {},
+        "model.safetensors: a symbolic link whose target is gone",
+    ),
+    "a shard twice": (lambda at: write_shards(at, half(0), half(0)), {}, "2.safetensors: holds no .* the index says"),
+    "another model's": (lambda at: write_shards(at, half(0), half(1, _NARROW)), {}, "tensor .* is 32 x 32, and by"),
+    "a shard missing": (lambda at: write_shards(at, half(0)), {}, "2.safetensors: named by the index, and not there"),
+    "another class": (whole, {"architectures": ["Qwen2ForCausalLM"]}, "Qwen2ForCausalLM, of model type qwen2, and"),
+}
+
+
+@pytest.mark.parametrize(("make", "change", "message"), STORED.values(), ids=list(STORED))
+def test_weights_and_config_that_contradict_each_other(
+    tmp_path: Path, make: Callable[[Path], object], change: Config, message: str
+) -> None:
+    make(tmp_path)
+    with pytest.raises(ConfigError, match=message) as caught:
+        analyze({**_TINY, **change}, stored=stored_weights(tmp_path))
+    assert caught.value.remedy
+
+
+def test_weights_and_config_that_agree(tmp_path: Path) -> None:
+    write_shards(tmp_path, half(0), half(1))
+    assert analyze(_TINY, stored=stored_weights(tmp_path)).model.weight_bytes == 4 * 78_144
+
+
+def test_a_config_whose_target_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "config.json").symlink_to(tmp_path / "cleared")
+    with pytest.raises(MissingError, match=r"config.json is a symbolic link whose target is gone"):
+        read_config(tmp_path)
+
+
+FOREIGN = {
+    "llama": ({"n_embd": 64, "n_layer": 2}, "n_embd is no key of this model type, which calls it hidden_size"),
+    "gpt2": ({"n_embd": 64, "d_ff": 96}, "d_ff is no key of this model type, which calls it n_inner"),
+    "mamba2": (
+        {"num_attention_heads": 4},
+        "num_attention_heads is no key of this model type, which calls it num_heads",
+    ),
+}
+
+
+@pytest.mark.parametrize("model_type", FOREIGN)
+def test_keys_of_another_type_are_no_defaults(model_type: str) -> None:
+    keys, message = FOREIGN[model_type]
+    with pytest.raises(ConfigError, match=message):
+        analyze({"model_type": model_type, **keys})
+
+
+@pytest.mark.parametrize("model_type", ["bert", "t5", "whisper", "jamba"])
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("hidden_size", 0, "hidden_size is 0, below 1"),
+        ("d_model", "64", "d_model is '64', not a whole number"),
+        ("vocab_size", -1, "vocab_size is -1, below 1"),
+        ("num_layers", -2, "num_layers is -2, below 1"),
+        ("num_hidden_layers", 10**9, "num_hidden_layers is 1,000,000,000, above the 10,000 accepted"),
+        ("hidden_size", 10**15, "hidden_size is 1,000,000,000,000,000, above"),
+    ],
+)
+def test_absurd_sizes_start_no_child(model_type: str, key: str, value: object, message: str, tmp_path: Path) -> None:
+    """The fixture of unit tests forbids processes."""
+    with pytest.raises(ConfigError, match=message):
+        launch.traced({"model_type": model_type, key: value}, cache=tmp_path)

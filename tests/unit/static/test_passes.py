@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_perf_opt.analysis.static.entries import EntryAttention
-from llm_perf_opt.analysis.static.operators import Attention, KeysInWindow, Linear
+from llm_perf_opt.analysis.static.operators import Attention, KeysInWindow, Linear, Together
 from llm_perf_opt.analysis.static.passes import Pass, decode_run, decode_step, prefill, prefill_chunks
+from llm_perf_opt.analysis.static.source_attention import BothWays
 
 
 @pytest.mark.parametrize("window", [None, 1, 3, 8, 100])
@@ -16,6 +17,18 @@ from llm_perf_opt.analysis.static.passes import Pass, decode_run, decode_step, p
 def test_causal_pairs_are_the_sum_over_queries(window: int | None, past: int, queries: int) -> None:
     seen = [past + i + 1 if window is None else min(window, past + i + 1) for i in range(queries)]
     assert Pass(2, queries, past, 1).pairs(window) == 2 * sum(seen)
+
+
+@given(st.integers(1, 4), st.integers(1, 40), st.none() | st.integers(0, 50), st.booleans())
+def test_positions_that_see_each_other_are_those_within_reach(
+    batch: int, tokens: int, reach: int | None, full: bool
+) -> None:
+    seen = sum(full or reach is None or abs(query - key) <= reach for query in range(tokens) for key in range(tokens))
+    assert BothWays("a", 2, 3, reach).flops(Pass(batch, tokens, 0, 1, full=full)) == 2 * batch * seen * 2 * 3
+
+
+def test_rows_of_a_pass_do_not_grow_with_its_sequences() -> None:
+    assert Linear("positions", 4, 5, rows=Together(6)).flops(Pass(3, 7, 0, 1)) == 2 * 6 * 4 * 5
 
 
 @pytest.mark.parametrize("window", [None, 4, 9, 64])

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from llm_perf_opt.analysis.static.auto_classes import auto_classes
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import ConfigError, MissingError
 from llm_perf_opt.workload.choice import with_model_chosen
-from llm_perf_opt.workload.kinds import IMAGE_TEXT, TEXT, _tables, adapter_for, check_runs
+from llm_perf_opt.workload.kinds import IMAGE_TEXT, TEXT, adapter_for, check_runs
 
 
 @pytest.mark.parametrize(
@@ -69,9 +70,9 @@ def test_a_model_of_images_is_no_language_model() -> None:
 def test_the_tables_are_those_that_transformers_imports() -> None:
     from transformers.models.auto import modeling_auto
 
-    assert _tables()[TEXT] == dict(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-    assert _tables()[IMAGE_TEXT] == dict(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
-    assert _tables()["MASKED_LM"] == dict(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+    assert auto_classes()[TEXT] == dict(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    assert auto_classes()[IMAGE_TEXT] == dict(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+    assert auto_classes()["MASKED_LM"] == dict(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
 
 
 def chosen(path: Path | None, **model: Any) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from llm_perf_opt.analysis.static.description import Block, Description, Family, ImageSize, Options, Vision
@@ -49,6 +50,12 @@ def _merger(width: int, inner: int, out: int, cells: int, norm: int) -> tuple[Op
     )
 
 
+def _not_run(operators: Sequence[Operator]) -> tuple[Operator, ...]:
+    """The weights of a merger that no layer hands anything to."""
+    linear = (replace(op, rows=0) for op in operators if isinstance(op, Linear))
+    return (*linear, *(replace(op, skipped=True) for op in operators if isinstance(op, Vector)))
+
+
 def _blocks(vision: Reader, grids: Sequence[Grid]) -> tuple[Block, ...]:
     width, heads, merge = vision.size("hidden_size"), vision.size("num_heads"), vision.size("spatial_merge_size")
     vision.divides("hidden_size", "num_heads")
@@ -73,14 +80,19 @@ def _blocks(vision: Reader, grids: Sequence[Grid]) -> tuple[Block, ...]:
         mlp=("mlp.linear_fc1", "mlp.linear_fc2"),
     )
     out, inner = vision.size("out_hidden_size"), width * merge * merge
-    deep = len(vision.sizes("deepstack_visual_indexes")) if "deepstack_visual_indexes" in vision.defaults else 0
+    indexes = vision.sizes("deepstack_visual_indexes") if "deepstack_visual_indexes" in vision.defaults else ()
+    # A layer that is named twice has the first of its mergers; one that there is not has none that runs.
+    deep = len(set(indexes) & set(range(vision.size("depth"))))
     blocks = [
         Block("visual", start),
         Block("visual.blocks", layer, vision.size("depth")),
         Block("visual.merger", _merger(width, inner, out, cells, width)),
     ]
+    merger = _merger(width, inner, out, cells, inner)
     if deep:
-        blocks.append(Block("visual.deepstack_merger_list", _merger(width, inner, out, cells, inner), deep))
+        blocks.append(Block("visual.deepstack_merger_list", merger, deep))
+    if idle := len(indexes) - deep:
+        blocks.append(Block("visual.deepstack_merger_list[not run]", _not_run(merger), idle))
     return tuple(blocks)
 
 
