@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,22 +68,24 @@ class LocalSweep:
             KeyboardInterrupt: after the runs that were going on have ended, each with what it had measured.
             MissingError, StageError: the directory cannot be written.
         """
-        threads = [threading.Thread(target=self._work, args=(devices,)) for devices in self.devices]
-        for thread in threads:
-            thread.start()
+        # Not by joining the threads: one whose join is interrupted counts as ended in Python before 3.13 (bpo-45274),
+        # and the process would end before its run has.
+        ended = [threading.Event() for _ in self.devices]
+        for devices, event in zip(self.devices, ended, strict=True):
+            threading.Thread(target=self._work, args=(devices, event)).start()
         try:
-            while any(thread.is_alive() for thread in threads):
-                threads[0].join(_LOOK_S) if threads[0].is_alive() else time.sleep(_LOOK_S)
+            while waiting := [event for event in ended if not event.is_set()]:
+                waiting[0].wait(_LOOK_S)
         finally:
             self._stop.set()
-            for thread in threads:
-                while thread.is_alive():
+            for event in ended:
+                while not event.is_set():
                     with contextlib.suppress(KeyboardInterrupt):  # its run is ending as fast as it can
-                        thread.join()
+                        event.wait()
         if self._errors:
             raise self._errors[0]
 
-    def _work(self, devices: str | None) -> None:
+    def _work(self, devices: str | None, ended: threading.Event) -> None:
         worker = Worker(
             self.directory,
             Path.cwd(),
@@ -103,6 +104,8 @@ class LocalSweep:
         except BaseException as error:  # noqa: BLE001 - a thread's edge: raised again by the one that waits
             self._errors.append(error)
             self._stop.set()
+        finally:
+            ended.set()
 
     def _attempt(self, worker: Worker, task: Task) -> None:
         attempt = worker.attempt(task, self._leases, self.board.failed_before.get(task.key))
