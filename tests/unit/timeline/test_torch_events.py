@@ -146,6 +146,13 @@ def test_what_is_cut_off_or_no_trace_is_refused(tmp_path: Path, text: bytes) -> 
         read(tmp_path, text)
 
 
+def test_ranges_that_are_all_damaged_are_counted(tmp_path: Path) -> None:
+    damaged = [{"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": at} for at in range(3)]
+    found = read(tmp_path, json.dumps({"traceEvents": damaged}).encode())
+    assert len(found.ranges.start_ns) == 0
+    assert [note.count for note in found.notes] == [3]
+
+
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError):
         read_events(tmp_path / "nothing.json")
