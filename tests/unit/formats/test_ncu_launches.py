@@ -189,6 +189,11 @@ def test_a_decimal_comma_is_refused_with_the_line(lines: list[str], line: int) -
         list(csv_launches(lines, "x.csv", is_read))
 
 
+@pytest.mark.parametrize("text", ["NAN", "+nan", "inf", "-Infinity", "1e999", "1_0", "１２", "0x10", "n/a", ""])
+def test_what_python_takes_for_a_number_and_ncu_does_not_print_is_none(text: str) -> None:
+    assert number(text) is None
+
+
 @given(st.floats(-1e12, 1e12), st.integers(0, 6))
 def test_a_number_is_read_as_it_is_printed_and_never_with_a_decimal_comma(value: float, digits: int) -> None:
     printed = f"{value:,.{digits}f}"
