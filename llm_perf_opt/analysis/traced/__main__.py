@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ def main() -> int:
     """Read one order, trace, answer. Exit code 0 for a description, 2 for a refusal with its reason."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["HF_HUB_OFFLINE"] = "1"
+    gc.disable()  # this process ends with its answer: looking through all that torch imports would be for nothing
     order = json.load(sys.stdin)
     # Libraries print on import; the answer alone goes to stdout.
     with contextlib.redirect_stdout(sys.stderr):

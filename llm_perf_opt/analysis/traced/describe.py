@@ -148,6 +148,10 @@ class Describer:
         self.alone = probed.alone if probed else ()
         model = built.model
         self.sizes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        self.held: dict[str, list[str]] = defaultdict(list)
+        """Path of a module -> the parameters that it holds itself."""
+        for name in self.sizes:
+            self.held[name.rpartition(".")[0]].append(name)
         names = {id(p): name for name, p in model.named_parameters()}
         self.owner = {
             name: names[id(p)] for name, p in model.named_parameters(remove_duplicate=False) if names[id(p)] != name
@@ -253,8 +257,8 @@ class Describer:
         inputs, outputs = call.sizes
         same = [
             name
-            for name, shape in self.sizes.items()
-            if name.rpartition(".")[0] == path and name not in self.used and sorted(shape) == sorted((inputs, outputs))
+            for name in self.held.get(path, ())
+            if name not in self.used and sorted(self.sizes[name]) == sorted((inputs, outputs))
         ]
         return same[0] if call.kind == "matrix" and call.weight is None and len(same) == 1 else None
 
@@ -405,11 +409,7 @@ class Describer:
             return replace(operator, name=f"{name}.entries")
         if isinstance(operator, Recurrence):
             return replace(operator, name=f"{name}.recurrence")
-        self.used.update(
-            n
-            for n in self.sizes
-            if n.rpartition(".")[0] in (f"{group.path}.{conv}" for conv in ("conv1d", "conv", "conv_1d"))
-        )
+        self.used.update(n for conv in ("conv1d", "conv", "conv_1d") for n in self.held.get(f"{group.path}.{conv}", ()))
         return replace(operator, name=f"{name}.conv1d")
 
     def _experts(self, parts: Sequence[_Group], name: str) -> list[Operator]:
@@ -422,7 +422,7 @@ class Describer:
         if len(owned) < len(calls):
             return [Product(name, factor, 1, o, i, rows=rows) for i, o in (call.sizes for call in calls)]
         self.used.update(weight for weight in owned if weight)
-        biases = [n for n in self.sizes if n.rpartition(".")[0] == parts[0].path and n.endswith("bias")]
+        biases = [n for n in self.held.get(parts[0].path, ()) if n.endswith("bias")]
         bias = len(biases) == len(calls)
         self.used.update(biases if bias else ())
         return [Experts(name, count, factor, tuple(call.sizes for call in calls), bias, rows=rows)]
@@ -560,7 +560,7 @@ def blocks_of(describer: Describer, passes: Sequence[Traced], *, vision: bool = 
     places: dict[tuple[str, int | None], list[_Group]] = {}
     for path, groups in _aligned(passes).items():
         places.setdefault(_place(path, stacks), []).extend(groups)
-    for name in sorted(touched & describer.sizes.keys(), key=list(describer.sizes).index):
+    for name in (name for name in describer.sizes if name in touched):
         places.setdefault(_place(name.rpartition(".")[0], stacks), [])
     later = None if vision else frozenset(name for traced in passes[2:] for name in traced.touched)
     decoder = describer.decoder

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from llm_perf_opt.analysis.traced.kernels import recorded
 from llm_perf_opt.analysis.traced.model import Built
 from llm_perf_opt.analysis.traced.probe import PROMPT, Kept, Probed, Prober, Traced
 
@@ -44,16 +43,16 @@ class EncoderDecoderProber(Prober):
 
     def forward(self, tokens: int, cache: Any, *, past: int = 0, batch: int = 1, every: bool = False) -> Traced:
         """One pass of the decoder over `tokens` new tokens; the first over a sequence runs the encoder too."""
-        self._begin()
-        model = self.built.model
         given: dict[str, Any] = {"encoder_outputs": self._encoded} if past else self._inputs(batch)
         if "logits_to_keep" in self.accepted:
             given["logits_to_keep"] = 0 if every else 1
         wanted = torch.ones(batch, tokens, dtype=torch.long, device="meta")
-        with torch.no_grad(), recorded(model, self.counter), self.counter.watching(), self.counter:
-            found = model(decoder_input_ids=wanted, past_key_values=cache, use_cache=True, **given)
+        model = self.built.model
+        found, traced = self._recorded(
+            lambda: model(decoder_input_ids=wanted, past_key_values=cache, use_cache=True, **given)
+        )
         self._encoded = BaseModelOutput(last_hidden_state=found.encoder_last_hidden_state)
-        return Traced(tuple(self.counter.calls), frozenset(self.counter.touched))
+        return traced
 
     def shift_source(self) -> int:
         """Another length of text for the passes that follow, where it has any; its positions."""

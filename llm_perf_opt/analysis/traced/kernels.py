@@ -8,7 +8,7 @@ name, so that what is recorded here is the recurrence itself, for every model th
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,9 +17,10 @@ from torch import nn
 
 from llm_perf_opt.analysis.static.operators import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.traced.counter import Call, Counter
-from llm_perf_opt.analysis.traced.modules import standing_in
 
 Kernel = Callable[..., Any]
+Home = dict[str, Any]
+"""The names of one Python module."""
 
 
 def _kernels(counter: Counter) -> dict[str, Kernel]:
@@ -127,19 +128,22 @@ def _kernels(counter: Counter) -> dict[str, Kernel]:
     }
 
 
+def homes_of(model: nn.Module) -> list[Home]:
+    """Where the model's own modules look kernels up."""
+    return [vars(sys.modules[name]) for name in {type(module).__module__ for module in model.modules()}]
+
+
 @contextmanager
-def recorded(model: nn.Module, counter: Counter) -> Iterator[None]:
-    """Put the stand-ins where the model's own modules look the kernels up, for as long as this lasts."""
+def recorded(homes: Sequence[Home], counter: Counter) -> Iterator[None]:
+    """Put the stand-ins where kernels are looked up, for as long as this lasts."""
     kernels = _kernels(counter)
-    replaced: list[tuple[dict[str, Any], str, Any]] = []
-    for name in {type(module).__module__ for module in model.modules()}:
-        home = vars(sys.modules[name])
+    replaced: list[tuple[Home, str, Kernel]] = []
+    for home in homes:
         for kernel in kernels.keys() & home.keys():
             replaced.append((home, kernel, home[kernel]))
             home[kernel] = kernels[kernel]
     try:
-        with standing_in(model, counter):
-            yield
+        yield
     finally:
         for home, kernel, own in replaced:
             home[kernel] = own

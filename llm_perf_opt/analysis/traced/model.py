@@ -15,6 +15,7 @@ from llm_perf_opt.analysis.traced.counter import AttentionRecorder, Call, Counte
 from llm_perf_opt.errors import ConfigError
 
 Key = tuple[object, ...]
+"""What decides a layer's work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class Built:
     where: str
     recorder: AttentionRecorder | None
     """None where the model's own attention code runs and its products are counted whole."""
-    layers: Mapping[str, Key]
-    """Path of a repeated layer -> what it has in common with those equal to it."""
+    layers: Mapping[str, int]
+    """Path of a repeated layer -> the number that it has in common with those equal to it."""
 
     @property
     def is_encoder(self) -> bool:
@@ -189,15 +190,19 @@ def _text_config(config: Any) -> Any:
     return text() if callable(text) else config
 
 
-def _repeated_layers(model: nn.Module, config: Any) -> dict[str, Key]:
-    found: dict[str, Key] = {}
+def _repeated_layers(model: nn.Module, config: Any) -> dict[str, int]:
+    found: dict[str, int] = {}
+    numbers: dict[Key, int] = {}
+    config = _text_config(config)
     for path, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) > 1 and not any(path.startswith(f"{p}.") for p in found):
             for index, layer in enumerate(module):
-                found[f"{path}.{index}"] = (path, *_signature(layer, index, _text_config(config)))
+                key = (path, *_signature(layer, index, config))
+                found[f"{path}.{index}"] = numbers.setdefault(key, len(numbers))
                 for name, part in layer.named_children() if _chooses(layer) else ():
                     if _keeps_state_alone(part):
-                        found[f"{path}.{index}.{name}"] = (path, name, *_signature(part, index, _text_config(config)))
+                        key = (path, name, *_signature(part, index, config))
+                        found[f"{path}.{index}.{name}"] = numbers.setdefault(key, len(numbers))
     return found
 
 
@@ -257,13 +262,13 @@ class Once:
                 return [stack[index] for index in range(cached)]
         return None
 
-    def _wrap(self, layer: nn.Module, path: str, signature: Key) -> None:
+    def _wrap(self, layer: nn.Module, path: str, number: int) -> None:
         own: Callable[..., Any] = layer.forward
         index = None if _chooses(layer) else _index(path)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             named = tuple((name, _shapes(kwargs[name], index)) for name in sorted(kwargs))
-            key = (signature, _shapes(args, index), named)
+            key = (number, _shapes(args, index), named)
             counter = self._counter
             known = self._seen.get(key)
             if known is not None:

@@ -7,8 +7,7 @@ values, but how much is multiplied does not depend on them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,19 +21,11 @@ from llm_perf_opt.analysis.traced.counter import Call, Counter
 StandIn = Callable[..., Any]
 
 
-@contextmanager
-def standing_in(model: nn.Module, counter: Counter) -> Iterator[None]:
-    """Let the stand-ins run in place of these modules' own methods, for as long as this lasts."""
-    replaced: list[tuple[nn.Module, str]] = []
+def put_stand_ins(model: nn.Module, counter: Counter) -> None:
+    """Let the stand-ins run in place of these modules' own methods from now on."""
     for module in model.modules():
         for name, stand_in in _stand_ins(module).items():
             setattr(module, name, partial(stand_in, counter, module))
-            replaced.append((module, name))
-    try:
-        yield
-    finally:
-        for module, name in replaced:
-            delattr(module, name)
 
 
 def _stand_ins(module: nn.Module) -> dict[str, StandIn]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from llm_perf_opt.analysis.traced.counter import Call, Counter, add_missing_formulas
-from llm_perf_opt.analysis.traced.kernels import recorded
+from llm_perf_opt.analysis.traced.kernels import homes_of, recorded
 from llm_perf_opt.analysis.traced.known_values import KnownValues
 from llm_perf_opt.analysis.traced.model import Built, Once
+from llm_perf_opt.analysis.traced.modules import put_stand_ins
 from llm_perf_opt.analysis.traced.vision import image_inputs, run_vision
 from llm_perf_opt.errors import ConfigError
 
 PROMPT = 7
 """Longer than the usual convolution; a prime, so that a count tells what it is made of."""
+_Found = TypeVar("_Found")
 _STRIDES = ("compress_rate", "compress_ratio", "index_kpool")
 """How the modules that make one entry of several positions call their number."""
 
@@ -130,6 +132,8 @@ class Prober:
         for name, parameter in model.named_parameters():
             parameters.setdefault(id(parameter), name)
         self.counter = Counter({id(module): path for path, module in model.named_modules()}, parameters)
+        self._homes = homes_of(model)
+        put_stand_ins(model, self.counter)
         self.once = Once(built, self.counter) if deduplicate else None
         self.accepted = inspect.signature(model.forward).parameters
         if built.recorder is not None:
@@ -165,16 +169,16 @@ class Prober:
         return self._pass({"input_ids": torch.ones(batch, tokens, dtype=torch.long, device="meta"), **named})
 
     def _pass(self, named: dict[str, Any]) -> Traced:
-        self._begin()
-        model = self.built.model
-        with torch.no_grad(), recorded(model, self.counter), self.counter.watching(), self.counter:
-            model(**named)
-        return Traced(tuple(self.counter.calls), frozenset(self.counter.touched))
+        return self._recorded(lambda: self.built.model(**named))[1]
 
-    def _begin(self) -> None:
+    def _recorded(self, run: Callable[[], _Found]) -> tuple[_Found, Traced]:
+        """What `run` returns, and what it called."""
         self.counter.clear()
         if self.once is not None:
             self.once.forget()
+        with torch.no_grad(), recorded(self._homes, self.counter), self.counter.watching(), self.counter:
+            found = run()
+        return found, Traced(tuple(self.counter.calls), frozenset(self.counter.touched))
 
     def new_cache(self) -> Any:
         """An empty cache, as transformers makes it for this model."""
@@ -234,9 +238,9 @@ class Prober:
         pixel_limits: fewest and most pixels of an image whose shape is kept; None is as the type's processor has it.
         """
         inputs = image_inputs(self.built, images, views=views, pixel_limits=pixel_limits)
-        self._begin()
-        model = self.built.model
-        known = KnownValues()  # type: ignore[no-untyped-call]
-        with torch.no_grad(), recorded(model, self.counter), self.counter.watching(), self.counter, known:
-            tokens = run_vision(model, inputs)
-        return Traced(tuple(self.counter.calls), frozenset(self.counter.touched)), tokens
+        tokens, traced = self._recorded(lambda: self._seen(inputs))
+        return traced, tokens
+
+    def _seen(self, inputs: Any) -> int:
+        with KnownValues():  # type: ignore[no-untyped-call]
+            return run_vision(self.built.model, inputs)
