@@ -82,6 +82,8 @@ def plan_resumption(run_path: Path) -> Resumption:
     if manifest.imported:
         raise ConfigError(f"{run_path} holds imported files", f"go on with it: llmperf import --resume {run_path}")
     damaged = _damaged(run_path, manifest)
+    if CONFIG not in manifest.artifacts and not (run_path / CONFIG).exists():
+        raise MissingError(f"{run_path} was ended before it began: there is nothing to go on with", "start a new run")
     config = config_of(run_path)
     if manifest.hidden:
         raise ConfigError(
@@ -173,10 +175,11 @@ def start(plan: Plan, argv: Sequence[str], listener: Listener) -> Ended:
     """
     stages = _stages(plan)
     names = [stage.name for stage in stages]
+    environment = run_environment()  # takes a while, in which there is no run yet that could be killed
     directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=names, numbered=plan.numbered)
     actions = _actions(directory.path, plan, stages)
     with announced(plan.config, ranks_of(os.environ), directory.path):
-        return run_stages(directory, actions, listener, write_facts=lambda: _write_facts(directory, plan))
+        return run_stages(directory, actions, listener, write_facts=lambda: _write_facts(directory, plan, environment))
 
 
 def resume(resumption: Resumption, listener: Listener) -> Ended:
@@ -206,31 +209,39 @@ class Opened:
 
 
 def open_run(
-    plan: Plan, argv: Sequence[str], path: Path, resumption: Resumption | None, *, again: Sequence[str]
+    plan: Plan,
+    argv: Sequence[str],
+    path: Path,
+    resumption: Resumption | None,
+    *,
+    again: Sequence[str],
+    environment: EnvironmentRecord,
 ) -> Opened:
     """The run of `plan` in `path`, made or taken up again, for who carries out its stages itself.
 
     Args:
         again: stages that are pending.
+        environment: that of the runs that begin now.
 
     Raises:
         ConfigError, MissingError, StageError: there is no place for it, or another process is writing it.
     """
     if resumption is None:
         directory = RunDirectory.create(path, argv=redact_argv(argv), stages=again)
-        return Opened(directory, lambda: _write_facts(directory, plan))
+        return Opened(directory, lambda: _write_facts(directory, plan, environment))
     directory = RunDirectory.reopen(path, again=again, damaged=resumption.damaged)
     return Opened(directory, lambda: _restore_facts(directory, plan))
 
 
-def _write_facts(directory: RunDirectory, plan: Plan) -> None:
+def _write_facts(directory: RunDirectory, plan: Plan, environment: EnvironmentRecord) -> None:
     write_text(directory.path / CONFIG, to_yaml(plan.config, hide=True))
-    directory.write_json(ENVIRONMENT, _environment())
+    directory.write_json(ENVIRONMENT, environment)
     write_text(directory.path / INPUTS, _as_yaml(plan.inputs))
     directory.record_hidden(tuple(hidden_paths(to_dict(plan.config))))
 
 
-def _environment() -> EnvironmentRecord:
+def run_environment() -> EnvironmentRecord:
+    """What a run that begins now runs in."""
     extensions = tuple(ExtensionRecord(**vars(found)) for found in loaded_third_party())
     return environment_record().model_copy(update={"extensions": extensions})
 
@@ -238,7 +249,7 @@ def _environment() -> EnvironmentRecord:
 def _restore_facts(directory: RunDirectory, plan: Plan) -> None:
     """Write what is not there: a run may have been killed before it was."""
     if not (directory.path / ENVIRONMENT).exists():
-        directory.write_json(ENVIRONMENT, _environment())
+        directory.write_json(ENVIRONMENT, run_environment())
     if not (directory.path / INPUTS).exists():
         write_text(directory.path / INPUTS, _as_yaml(plan.inputs))
 

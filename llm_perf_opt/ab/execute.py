@@ -20,7 +20,7 @@ from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.reports.compare_runs import compare_sides
 from llm_perf_opt.reports.facts import RunFacts, read_run
-from llm_perf_opt.run import open_run
+from llm_perf_opt.run import open_run, run_environment
 from llm_perf_opt.runner import Listener, ending
 from llm_perf_opt.stages.base import StageContext
 from llm_perf_opt.stages.launches import FAILURES_IN_A_ROW, LaunchSeries, new_block
@@ -48,8 +48,12 @@ def run_ab(plan: AbPlan, argv: Sequence[str], listener: Listener) -> AbEnded:
         ConfigError, MissingError, StageError: there is no place for it, or another process is writing it.
         KeyboardInterrupt: it was interrupted; what was measured is reported, and it can be gone on with.
     """
+    environment = run_environment()
     path = _claimed(plan, argv)
-    a, b = (open_run(side.plan, argv, path / side.name, side.resumption, again=(STAGE,)) for side in (plan.a, plan.b))
+    a, b = (
+        open_run(side.plan, argv, path / side.name, side.resumption, again=(STAGE,), environment=environment)
+        for side in (plan.a, plan.b)
+    )
     with (
         ending(a.directory, listener, write_facts=a.write_facts) as ready_a,
         ending(b.directory, listener, write_facts=b.write_facts) as ready_b,

@@ -119,8 +119,12 @@ def kill(campaign: Campaign, fault: Fault, command: Command, folder: Path, chanc
         return
     kept = {run: _completed(run) for run in runs_below(folder / str(command.leaves))}
     again = campaign.bench.run(command.resume, folder)
+    # Killed in the moment between its manifest and its configuration, it has nothing to go on with, and says so.
+    nothing = not any(kept.values()) and "was ended before it began" in again.stderr
     fault.found.unless(
-        again.returncode in (0, 5), "lost", f"{command.resume} ends with {again.returncode}: {again.stderr[-600:]}"
+        again.returncode in (0, 5) or nothing,
+        "lost",
+        f"{command.resume} ends with {again.returncode}: {again.stderr[-600:]}",
     )
     check_output(fault.found, again.returncode, again.stderr, DOCUMENTED)
     for run, files in kept.items():

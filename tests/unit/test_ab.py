@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -188,6 +189,16 @@ def test_an_interrupted_one_goes_on_with_whole_pairs(tmp_path: Path, monkeypatch
     children = Children.stand_in(monkeypatch, scaled(1.2))
     assert run(plan_ab_resumption(path, None)).comparison == ended.comparison
     assert children.orders == []
+
+
+def test_no_run_is_there_while_it_is_looked_what_it_runs_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed() -> NoReturn:
+        raise SystemExit(-9)
+
+    monkeypatch.setattr("llm_perf_opt.ab.execute.run_environment", killed)
+    with pytest.raises(SystemExit):
+        run(planned(tmp_path / "ab"))
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_a_folder_that_holds_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

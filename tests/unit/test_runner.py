@@ -140,6 +140,12 @@ def test_a_run_is_not_gone_on_with_for_a_stage_that_it_never_had(tmp_path: Path)
         plan_resumption(directory.path)
 
 
+def test_a_run_that_was_killed_before_its_configuration_stood_there_says_so(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "run", argv=["llmperf"], stages=["static_analysis"])
+    with pytest.raises(MissingError, match="ended before it began"):
+        plan_resumption(directory.path)
+
+
 def test_what_cannot_be_written_beside_any_stage_is_no_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Quiet, "problem", lambda *_: None)
     reported: list[Path] = []
