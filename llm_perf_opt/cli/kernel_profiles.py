@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -53,9 +54,10 @@ def _plans(request: Request, folder: Path) -> Iterator[tuple[TopKernel, Plan]]:
         ConfigError: an override sets what is in the file, or is wrong.
     """
     digits = max(2, len(str(len(request.kernels))))
+    config = _config(request, request.kernels[0])
     for number, kernel in enumerate(request.kernels, 1):
         path = folder / f"{number:0{digits}}-{_folder_name(kernel.name)}"
-        yield kernel, run.plan_new(_config(request, kernel), path)
+        yield kernel, run.plan_new(_with_kernel(config, kernel), path)
 
 
 def _folder(request: Request) -> tuple[Path, bool]:
@@ -97,10 +99,23 @@ def _claim(folder: Path, *, numbered: bool) -> Path:
 
 
 def _config(request: Request, kernel: TopKernel) -> Config:
-    chosen = {f"{_CLI}.kernel_name": kernel.kernel_name, f"{_CLI}.launch_skip": kernel.launch_skip}
+    chosen = {f"{_CLI}.{name}": value for name, value in _choice(kernel).items()}
     options = {**only("ncu"), **request.workload, **chosen}
     overrides = (*_DEFAULTS, *request.overrides)
     return load_config(None, overrides, options=options, config_dirs=tuple(request.config_dirs or ())).config
+
+
+def _with_kernel(config: Config, kernel: TopKernel) -> Config:
+    """The configuration of one kernel, made from that of another: reading all files again takes milliseconds."""
+    ncu: Any = config.pipeline.section("ncu")
+    cli = type(ncu.ncu_cli).model_validate({**dict(ncu.ncu_cli), **_choice(kernel)})
+    pipeline = config.pipeline.model_copy(update={"ncu": ncu.model_copy(update={"ncu_cli": cli})})
+    return config.model_copy(update={"pipeline": pipeline})
+
+
+def _choice(kernel: TopKernel) -> dict[str, object]:
+    """The settings of ncu that choose one launch of a kernel."""
+    return {"kernel_name": kernel.kernel_name, "launch_skip": kernel.launch_skip}
 
 
 def _refuse_used(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from llm_perf_opt.config import earlier
 from llm_perf_opt.config.check import keeps_dollar
 from llm_perf_opt.config.compose import SELF
-from llm_perf_opt.config.emit import Comments, Item, emit, flow, read_comments
+from llm_perf_opt.config.emit import Comments, Item, emit, flow, items, read_comments
 from llm_perf_opt.config.load import compose_text
 from llm_perf_opt.config.old_defaults import options_of, translate
 from llm_perf_opt.config.preset_place import aliases_at, section_of_preset
@@ -143,12 +143,12 @@ class _Migration:
         self._said.setdefault(old, []).append(line)
 
     def text(self) -> str:
-        items = self.items
+        below = self.items
         for part in self.section:
-            found = items.get(part)
-            items = found.value if found is not None else {}
+            found = below.get(part)
+            below = found.value if found is not None else {}
         head = "".join(f"# {line}".rstrip() + "\n" for line in self.comments.head)
-        return (head + "\n" if head and items else head) + emit(items)
+        return (head + "\n" if head and below else head) + emit(below)
 
     # --- the old file, key by key
 
@@ -240,7 +240,7 @@ class _Migration:
                 self._say(old, f"{old}: taken out, {name} says the same")
                 self._same.setdefault(path, []).append(_Written(old, node))
             return
-        below[path[-1]] = self.comments.item(node, value)
+        below[path[-1]] = self.comments.item(node, items(value) if isinstance(value, dict) and value else value)
         self._written[path] = _Written(old, node)
         as_was = node.plain()
         shown = f": {flow(as_was)} → {flow(value)}" if value != as_was else ""

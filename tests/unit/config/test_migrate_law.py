@@ -334,7 +334,8 @@ _KEYS = [*MOVED, *(f"outputs.{name}" for name in OUTPUTS), *FLAT, "run.mode", "h
 _KEYS += ["ncu.set", "nonsense", "infer.beams", "experiment", "device", "pipeline.torch_profiler.enabled", "x.y.z"]
 _KEYS += ["hydra.run.dir", "pipeline.nsys", "model.name", "infer.no_repeat_ngram_size", "dataset.fallback_patterns"]
 _VALUES: st.SearchStrategy[Any] = st.one_of(
-    st.sampled_from([None, True, False, 0, 1, 7, "bf16", "cpu", "decode", "", "???", [], {}, ["a"], ["a", 1]]),
+    st.sampled_from([None, True, False, 0, 1, 7, "bf16", "cpu", "decode", "", "???"]),
+    st.sampled_from([[], {}, {"": 30}, {"a": {"b": 1}}, ["a"], ["a", 1]]),
     st.sampled_from(
         ["${device}", "${hydra:runtime.cwd}/x", "${oc.env:A}", "${now:%Y}", "tmp/${now:%Y}", "${run.mode}"]
     ),
