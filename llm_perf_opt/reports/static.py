@@ -44,6 +44,7 @@ def _phases(record: StaticRecord) -> Iterator[tuple[str, Phase]]:
 def _facts(record: StaticRecord) -> tuple[str, ...]:
     model, request = record.model, record.request
     facts = [
+        *(record.assumptions[:1] if record.method == "estimated" else ()),
         f"model type: {model.model_type}",
         f"parameters: {_amount(model.parameters, '')}; active per token: {_amount(model.active_parameters, '')}",
         f"weights: {_amount(model.weight_bytes, ' bytes')} ({model.quantization or model.dtype})",

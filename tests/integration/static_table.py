@@ -79,7 +79,7 @@ _GEMMA4 = {
     "hidden_size_per_layer_input": 14,
     "num_hidden_layers": 7,
 }
-_GPT2 = {"vocab_size": 96, "n_positions": 64, "n_embd": 48, "n_layer": 3, "n_head": 6}
+_GPT2 = {"vocab_size": 96, "n_positions": 256, "n_embd": 48, "n_layer": 3, "n_head": 6}
 _WINDOW = {"sliding_window": 8}
 
 

@@ -326,7 +326,7 @@ _TWO_STACKS: dict[str, dict[str, Any]] = {
         "encoder_layers": 2,
         "decoder_layers": 3,
         "vocab_size": 96,
-        "max_position_embeddings": 64,
+        "max_position_embeddings": 256,
     },
     "t5": {
         "d_model": 32,
@@ -349,7 +349,7 @@ _TWO_STACKS: dict[str, dict[str, Any]] = {
         "vocab_size": 96,
         "num_mel_bins": 20,
         "max_source_positions": 60,
-        "max_target_positions": 64,
+        "max_target_positions": 256,
         "pad_token_id": 0,
     },
 }
@@ -374,8 +374,33 @@ def test_an_encoder_runs_once_and_its_decoder_sees_all_of_it(model_type: str) ->
 
 def test_an_encoder_has_no_more_positions_than_its_table() -> None:
     whole = {"model_type": "bart", "is_encoder_decoder": True, **_TWO_STACKS["bart"]}
-    with pytest.raises(ConfigError, match="encoder of this bart has 64 positions, and the prompt 65 tokens"):
-        traced(whole, StaticRequest(prompt_tokens=65))
+    with pytest.raises(ConfigError, match="encoder of this bart has 256 positions, and the prompt 257 tokens"):
+        traced(whole, StaticRequest(prompt_tokens=257))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "limit"),
+    [
+        ("gpt2", {"n_positions": 64, "n_embd": 32, "n_head": 4, "n_layer": 2}, 64),
+        ("opt", {"max_position_embeddings": 64}, 64),
+        (
+            "gpt_neo",
+            {"max_position_embeddings": 64, "num_layers": 2, "attention_types": [[["global", "local"], 1]]},
+            64,
+        ),
+        ("biogpt", {"max_position_embeddings": 64, "num_hidden_layers": 2}, 64),
+        ("whisper", {**_TWO_STACKS["whisper"], "max_target_positions": 64}, 64),
+    ],
+)
+def test_a_decoder_has_no_more_positions_than_its_table(model_type: str, changes: dict[str, Any], limit: int) -> None:
+    whole = {"model_type": model_type, **({"is_encoder_decoder": True} if model_type == "whisper" else {}), **changes}
+    for count in (traced, *((analyze,) if find_family(model_type) else ())):
+        assert count(whole, StaticRequest(new_tokens=5)).request.prompt_tokens == limit - 4
+        most = count(whole, StaticRequest(prompt_tokens=60, new_tokens=5, context=limit - 1))
+        assert most.phases.decode is not None
+        for prompt, new, context in ((65, 1, None), (61, 5, None), (8, 1, limit)):
+            with pytest.raises(ConfigError, match=f"this {model_type} has a table of {limit} positions"):
+                count(whole, StaticRequest(prompt_tokens=prompt, new_tokens=new, context=context))
 
 
 _SMALL = {

@@ -248,11 +248,38 @@ class DescribedModel:
         return self.prompt(request) + self.source(request)
 
     def fitted(self, request: StaticRequest) -> StaticRequest:
-        """The request; where it names no length of the prompt, with one that the model has positions for."""
-        limit = self.description.source_limit
-        if limit is None or limit >= request.prompt_tokens or "prompt_tokens" in request.model_fields_set:
-            return request
-        return request.model_copy(update={"prompt_tokens": limit})
+        """The request; where it names no length of the prompt, with one that the model has positions for.
+
+        Raises:
+            ConfigError: it asks for more positions than the model has.
+        """
+        described = self.description
+        limit = described.source_limit
+        if described.positions is not None and not described.prompt_is_source:
+            seen = self.vision.tokens if self.vision else 0
+            room = max(described.positions - seen - request.new_tokens + 1, 1)
+            limit = room if limit is None else min(limit, room)
+        if limit is not None and limit < request.prompt_tokens and "prompt_tokens" not in request.model_fields_set:
+            request = request.model_copy(update={"prompt_tokens": limit})
+        self.check_positions(request)
+        return request
+
+    def check_positions(self, request: StaticRequest) -> None:
+        """Refuse what the table of the decoder's positions has no rows for.
+
+        Raises:
+            ConfigError: there is something.
+        """
+        limit, prompt = self.description.positions, self.prompt(request)
+        asked = {"the prompt": prompt, "the prompt with its new tokens": prompt + request.new_tokens - 1}
+        if request.context is not None:
+            asked["the context with the token of a step"] = request.context + 1
+        for what, count in asked.items():
+            if limit is not None and count > limit:
+                raise ConfigError(
+                    f"this {self.model_type} has a table of {limit:,} positions, and {what} would take {count:,}",
+                    "ask for fewer: --prompt-tokens, --new-tokens, --context",
+                )
 
     def check_decodes(self, option: str) -> None:
         """Refuse what asks for a decode step of a model that has none.

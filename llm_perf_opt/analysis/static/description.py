@@ -52,6 +52,8 @@ class Description:
     """The encoder reads the prompt, and the decoder begins with one token of its own."""
     source_limit: int | None = None
     """Positions that the encoder has at most."""
+    positions: int | None = None
+    """Positions that the decoder has a learned table of; None where it has none."""
     no_decoding: str = ""
     """Of an encoder alone: why there is no decode step."""
     uncounted: str = ""

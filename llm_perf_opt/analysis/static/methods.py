@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from llm_perf_opt.analysis.static.analyze import analyze, describe
+from llm_perf_opt.analysis.static.analyze import analyze, describe, model_type_of
 from llm_perf_opt.analysis.static.description import Description
-from llm_perf_opt.analysis.static.estimate import estimate
+from llm_perf_opt.analysis.static.estimate import UnknownType, like_known, marked
 from llm_perf_opt.analysis.static.heads import check_decoder
 from llm_perf_opt.analysis.static.reader import NotCovered
 from llm_perf_opt.analysis.static.stored import StoredWeights
@@ -31,8 +31,9 @@ def static_record(
     """The record of a model by the method asked for.
 
     Args:
-        method: `auto` takes the closed form, and traces where there is none.
-        fallback: with `auto`, let a marked estimate stand in where tracing fails too.
+        method: `auto` takes the closed form, and traces where there is none; of a type that transformers does not know
+            it makes a marked estimate.
+        fallback: with `auto`, let an estimate stand in too where tracing fails for another reason.
         stored: the weights as files hold them, where there are files.
 
     Raises:
@@ -49,12 +50,15 @@ def static_record(
         description = traced_description(config, request, where=where)
         return analyze(config, request, gpus, where=where, description=description, stored=stored)
     except LlmperfError as error:
-        if method == "traced" or not fallback:
+        if method == "traced" or not (fallback or isinstance(error, UnknownType)):
             raise
         try:
-            return estimate(config, request, gpus, where=where, because=error.message)
+            like, because = like_known(config, where)
+            known = {**config, "model_type": like}
+            record = static_record(known, request, gpus, fallback=False, where=where, stored=stored)
         except ConfigError as refusal:
-            raise ConfigError(f"{error.message}; {refusal.message}", error.remedy or refusal.remedy) from error
+            raise ConfigError(f"{error.message}; {refusal.message}", refusal.remedy or error.remedy) from error
+        return marked(record, model_type_of(config, where), like, because, error.message)
 
 
 def description_by(

@@ -119,6 +119,7 @@ def sweep(
     points: list[SweepPoint] = []
     done: set[tuple[int, int]] = set()
     for request in _requests(base, axes):
+        prepared.check_positions(request)
         need = need_of(prepared, request) if gpus else None
         phases = [("decode", decode_rows(prepared, request), request.batch)] if decodes else []
         if (request.batch, request.prompt_tokens) not in done:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_perf_opt.analysis.static.description import Description, ImageSize
+from llm_perf_opt.analysis.static.estimate import UnknownType
 from llm_perf_opt.analysis.static.reader import Reader
 from llm_perf_opt.analysis.traced.wire import description_from_wire
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
@@ -22,7 +23,7 @@ from llm_perf_opt.hardware.measured import cache_folder
 from llm_perf_opt.opening import read_file
 
 TIMEOUT_S = 300.0
-_FORMAT = 4
+_FORMAT = 5
 """Of what the child answers; kept answers of another format are traced again."""
 
 
@@ -64,7 +65,7 @@ def _refuse_unknown(config: Mapping[str, Any], where: str) -> None:
     """Refuse a model type that stands nowhere in transformers' own lists, without the seconds that importing it takes.
 
     Raises:
-        ConfigError: it does not.
+        UnknownType: it does not.
     """
     package = find_spec("transformers")
     named, home = config.get("model_type"), package and package.submodule_search_locations
@@ -73,7 +74,7 @@ def _refuse_unknown(config: Mapping[str, Any], where: str) -> None:
     lists = [Path(home[0], "models", "auto", name) for name in ("auto_mappings.py", "configuration_auto.py")]
     texts = [file.read_text(encoding="utf-8") for file in lists if file.is_file()]
     if texts and not any(f'"{named}"' in text for text in texts):
-        raise ConfigError(
+        raise UnknownType(
             f"{where}: the installed transformers {_versions()['transformers']} knows no model_type {named!r}",
             "install a transformers that has it, if one does; code beside the weights is never run for static analysis",
         )

@@ -117,6 +117,12 @@ def _left(layer: object, kind: str) -> int:
     return sum(tensor.numel() for tensor in left if tensor is not None)
 
 
+def _tells_positions(path: str) -> bool:
+    """Whether a table is called like one of positions."""
+    name = path.rpartition(".")[2]
+    return name == "wpe" or "pos" in name.split("_") or "position" in name
+
+
 class Prober:
     """Forward passes of one model without its weights.
 
@@ -198,6 +204,15 @@ class Prober:
         kept = [self._kept(index, layer, before[index]) for index, layer in enumerate(cache.layers)]
         passes = (prompt, every, first, second)
         return Probed(tokens, passes, self._by_layer(kept), "logits_to_keep" not in self.accepted)
+
+    def positions(self, step: Traced) -> int | None:
+        """Rows of the table of positions that a step uses; None where it uses none."""
+        rows = [
+            module.num_embeddings - int(getattr(module, "offset", 0))
+            for path, module in self.built.model.named_modules()
+            if isinstance(module, torch.nn.Embedding) and _tells_positions(path) and f"{path}.weight" in step.touched
+        ]
+        return min(rows, default=None)
 
     def _kept(self, index: int, layer: object, before: dict[str, int]) -> Kept:
         window = None if keeps_the_prompt(layer) else getattr(layer, "sliding_window", None)

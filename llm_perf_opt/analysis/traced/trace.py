@@ -96,7 +96,8 @@ def _description(
     vision, reason = _vision(prober, describer, images, notes, views=views, pixel_limits=pixel_limits)
     blocks = (*blocks[:-1], *describer.idle(), blocks[-1])
     source = _source(prober, notes)
-    return Description(blocks, vision, reason, tuple(notes), **source)
+    positions = None if built.is_encoder else prober.positions(probed.passes[-1])
+    return Description(blocks, vision, reason, tuple(notes), positions=positions, **source)
 
 
 def _prober(built: Built) -> type[Prober]:

@@ -24,7 +24,7 @@ _CLASSES: dict[str, type[Any]] = {
 }
 
 
-_PLAIN = ("source", "prompt_is_source", "source_limit", "no_decoding")
+_PLAIN = ("source", "prompt_is_source", "source_limit", "positions", "no_decoding")
 
 
 def to_wire(value: object) -> Any:

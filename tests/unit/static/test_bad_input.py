@@ -140,17 +140,70 @@ def test_an_unknown_model_type_is_not_a_dense_model(monkeypatch: pytest.MonkeyPa
         analyze(unknown)
 
     def refuse(*_: object, **__: object) -> None:
-        raise ConfigError("transformers knows no 'walrus'", "install another")
+        raise ConfigError("'walrus' needs real values", "")
 
     monkeypatch.setattr("llm_perf_opt.analysis.traced.launch.traced", refuse)
-    with pytest.raises(ConfigError, match="knows no 'walrus'"):
+    with pytest.raises(ConfigError, match="needs real values"):
         static_record(unknown, StaticRequest(), fallback=False)
-    record = static_record(unknown, StaticRequest(), fallback=True)
-    assert record.method == "estimated"
-    assert record.model.model_type == "walrus"
-    assert record.assumptions[0].startswith("ESTIMATE: counted as a Llama")
-    with pytest.raises(ConfigError, match="no estimate for a mixture of experts"):
-        static_record({**unknown, "num_experts": 8}, StaticRequest(), fallback=True)
+    assert static_record(unknown, StaticRequest(), fallback=True).method == "estimated"
+
+
+QWEN3_30B = {
+    "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128,
+    "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768, "intermediate_size": 6144,
+    "decoder_sparse_step": 1, "mlp_only_layers": [], "norm_topk_prob": True, "tie_word_embeddings": False,
+    "vocab_size": 151936, "torch_dtype": "bfloat16",
+}  # fmt: skip
+KIMI_K2 = {
+    "hidden_size": 7168, "num_hidden_layers": 61, "num_attention_heads": 64, "num_key_value_heads": 64,
+    "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+    "intermediate_size": 18432, "moe_intermediate_size": 2048, "n_routed_experts": 384, "n_shared_experts": 1,
+    "num_experts_per_tok": 8, "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, "vocab_size": 163840,
+    "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("known", "changes", "like"),
+    [
+        (LLAMA_31_8B, {}, "llama"),
+        (LLAMA_31_8B, {"nextn_layers": 1}, "llama"),
+        (LLAMA_31_8B, {"architectures": ["Qwen3ForCausalLM"], "head_dim": 128}, "qwen3"),
+        (QWEN3_30B, {}, "qwen3_moe"),
+        (KIMI_K2, {}, "deepseek_v3"),
+    ],
+)
+def test_a_type_that_no_release_has_is_estimated_by_its_keys(
+    known: dict[str, Any], changes: dict[str, Any], like: str
+) -> None:
+    started = {**known, **changes, "model_type": "walrus"}
+    record = static_record(started, StaticRequest(), fallback=False)
+    assert (record.method, record.model.model_type) == ("estimated", "walrus")
+    assert record.assumptions[0].startswith("ESTIMATE: counted as ")
+    assert "knows no model_type 'walrus'" in record.assumptions[0]
+    same = analyze({**started, "model_type": like})
+    assert record.model.parameters == pytest.approx(same.model.parameters, rel=1e-3)
+    with pytest.raises(ConfigError, match="knows no model_type 'walrus'"):
+        static_record(started, StaticRequest(), method="traced")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"num_experts": 8}, "none has all of num_experts"),
+        ({"ssm_state_size": 16, "mamba_expand": 2}, "none has all of mamba_expand, ssm_state_size"),
+        ({"vision_config": {"hidden_size": 64}}, "several stacks"),
+        ({"is_encoder_decoder": True}, "several stacks"),
+        ({"hidden_size": None}, "no known family has its sizes"),
+        ({"architectures": ["JambaForCausalLM"]}, "set model_type to jamba"),
+    ],
+)
+def test_what_no_known_family_is_like_is_not_estimated(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        unnamed = {**LLAMA_31_8B, "architectures": ["WalrusForCausalLM"]}
+        static_record({**unnamed, **changes, "model_type": "walrus"}, StaticRequest(), fallback=False)
+    assert "knows no model_type 'walrus'" in caught.value.message
+    assert why in str(caught.value)
 
 
 def test_a_vision_model_with_an_unknown_decoder_is_not_covered() -> None:

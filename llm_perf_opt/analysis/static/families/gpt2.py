@@ -33,7 +33,7 @@ def _describe(config: Reader, options: Options) -> Description:
         final_norm(hidden, bias=True, name="ln_f"),
         head(hidden, vocabulary, tied=config.flag("tie_word_embeddings")),
     )
-    return Description(blocks)
+    return Description(blocks, positions=config.size("n_positions"))
 
 
 _DEFAULTS = {

@@ -36,7 +36,7 @@ def _describe(config: Reader, options: Options) -> Description:
         Block("decoder", (*norms(("final_layer_norm",), norm_width if normed else 0, bias=True), *project_out)),
         head(width, vocabulary, tied=config.flag("tie_word_embeddings")),
     )
-    return Description(blocks)
+    return Description(blocks, positions=config.size("max_position_embeddings"))
 
 
 FAMILIES = (
