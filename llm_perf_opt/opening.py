@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import select
 import stat
 import time
@@ -25,6 +26,7 @@ SILENCE_S = 5.0
 READ_AT_ONCE_BYTES = 1 << 16
 MOST_CELL_BYTES = 256 << 20
 """No value of a recorded database is nearly so large; one that is computed may be."""
+_HALF = re.compile("[\ud800-\udfff]")
 _KINDS = {
     stat.S_IFCHR: "a device, not a file",
     stat.S_IFBLK: "a device, not a file",
@@ -112,9 +114,24 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: it is none, or nested too deep for a reader that calls itself.
     """
     try:
-        return json.loads(text)
+        return without_halves(json.loads(text))
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def without_halves(value: Any) -> Any:
+    """A value of JSON with U+FFFD for every half of a character, which an escape can spell and no file can hold.
+
+    Raises:
+        RecursionError: it is nested deeper than a reader of JSON takes.
+    """
+    if isinstance(value, str):
+        return _HALF.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [without_halves(item) for item in value]
+    if isinstance(value, dict):
+        return {without_halves(key): without_halves(item) for key, item in value.items()}
+    return value
 
 
 def open_database(path: Path) -> sqlite3.Connection:

@@ -7,6 +7,7 @@ times as text. Each is counted. Both ways give the same events.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from llm_perf_opt.formats.json_chunks import NotJsonError, TooDeepError
+from llm_perf_opt.opening import without_halves
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 FAILURES_UNTIL_SLOW = 3
@@ -94,6 +96,9 @@ class Event:
 
 NO_ARGUMENTS = Arguments()
 NO_EVENT = Event()
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass
@@ -182,16 +187,23 @@ def _lenient(text: bytes, odd: Counter[str]) -> Any:
         odd["NaN or Infinity"] += 1
         return float(name)
 
+    def parsed(*, strict: bool = True) -> Any:
+        value = json.loads(plain, parse_float=Decimal, parse_constant=constant, strict=strict)
+        halves = without_halves(value) if _HALF.search(plain) else value
+        if halves != value:
+            odd["halves of characters"] += 1
+        return halves
+
     try:
         try:
-            return json.loads(plain, parse_float=Decimal, parse_constant=constant)
+            return parsed()
         except json.JSONDecodeError as error:
             if "control character" not in error.msg:
                 raise
             odd.pop("NaN or Infinity", None)
             odd["control characters in strings"] += sum(map(plain.count, map(chr, (*range(9), 11, 12, *range(14, 32)))))
             odd["control characters in strings"] = max(1, odd["control characters in strings"])
-            return json.loads(plain, parse_float=Decimal, parse_constant=constant, strict=False)
+            return parsed(strict=False)
     except json.JSONDecodeError as error:
         raise NotJsonError(str(error), len(plain[: error.pos].encode())) from error
     except RecursionError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from llm_perf_opt.analysis.static.quantization import quantization_of
 from llm_perf_opt.errors import ConfigError, MissingError
-from llm_perf_opt.opening import read_stream
+from llm_perf_opt.opening import read_stream, without_halves
 
 MAX_BYTES = 16 * 1024 * 1024
 """The largest published config.json files are well under a megabyte."""
@@ -48,7 +48,7 @@ def parse_config(text: str, where: str) -> dict[str, Any]:
         ConfigError: no JSON, no object, or nested beyond reason.
     """
     try:
-        value = json.loads(text, object_hook=_float_of_transformers)
+        value = without_halves(json.loads(text, object_hook=_float_of_transformers))
     except json.JSONDecodeError as error:
         raise ConfigError(
             f"{where}:{error.lineno}:{error.colno}: broken JSON: {error.msg}",

@@ -70,13 +70,25 @@ def _tensors(file: Path) -> tuple[int, Counter[str], dict[str, tuple[int, ...]]]
         if name == "__metadata__":
             continue
         try:
-            start, end = tensor["data_offsets"]
-            size += int(end) - int(start)
-            shapes[name] = tuple(int(side) for side in tensor["shape"])
+            start, end = _whole(tensor["data_offsets"])
+            size += end - start
+            shapes[name] = _whole(tensor["shape"])
             elements[str(tensor["dtype"])] += math.prod(shapes[name])
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{file}: tensor {name} has no size", "download it again") from error
     return size, elements, shapes
+
+
+def _whole(numbers: Any) -> tuple[int, ...]:
+    """Whole numbers of 0 or more.
+
+    Raises:
+        TypeError, ValueError: something else.
+    """
+    found = tuple(numbers)
+    if not all(type(number) is int and number >= 0 for number in found):
+        raise ValueError(f"{numbers} are no sizes")
+    return found
 
 
 def _index(directory: Path) -> tuple[Mapping[Path, set[str]], int | None]:

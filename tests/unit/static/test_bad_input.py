@@ -257,6 +257,17 @@ def test_a_byte_order_mark_is_fine(tmp_path: Path) -> None:
     assert read_config(tmp_path) == (LLAMA_31_8B, file)
 
 
+@pytest.mark.parametrize("wrong", ["1e999", "-1", "1.5", "true", '"8"', "null", "[8]", "1" + "0" * 400 + ".5"])
+@pytest.mark.parametrize("place", ["shape", "data_offsets"])
+def test_a_header_of_weights_with_sizes_that_are_none(tmp_path: Path, place: str, wrong: str) -> None:
+    given = {"dtype": '"F32"', "shape": "[2, 1]", "data_offsets": "[0, 8]"}
+    given[place] = given[place].replace("0", wrong) if place == "data_offsets" else f"[2, {wrong}]"
+    header = f'{{"a": {{{", ".join(f"{json.dumps(key)}: {text}" for key, text in given.items())}}}}}'.encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 8)
+    with pytest.raises(ConfigError, match="tensor a has no size"):
+        stored_weights(tmp_path)
+
+
 def test_a_header_of_weights_that_is_nested_beyond_reason(tmp_path: Path) -> None:
     header = b'{"a":' + b"[" * 100_000
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)

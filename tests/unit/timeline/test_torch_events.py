@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_perf_opt.analysis.timeline.summary import summary
+from llm_perf_opt.captures.timeline import analyse
 from llm_perf_opt.errors import MissingError, StageError
 from llm_perf_opt.formats import json_chunks, torch_events, trace_json
 from llm_perf_opt.formats.torch_events import read_events
@@ -63,6 +64,9 @@ ODD = {
     "control": (b"aten::mm", b"aten::\x01mm", "control characters"),
     "bytes": (b"aten::mm", b"aten::\xff\xfemm", "no UTF-8"),
     "text": (b'"ts": 100', b'"ts": "100"', "times as text"),
+    "half a character": (b"aten::mm", b"aten::\\ud800mm", "halves of characters"),
+    "half a process": (b'"pid": 1', b'"pid": "\\uDFFF"', "halves of characters"),
+    "half a device": (b'{"schemaVersion"', b'{"deviceProperties": [{"id": 0, "name": "\\ud83d"}], "schemaVersion"', ""),
     "mark": (b'{"schemaVersion"', b'\xef\xbb\xbf{"schemaVersion"', "byte-order mark"),
 }
 
@@ -81,7 +85,8 @@ def test_what_the_trades_tools_accept_is_read_and_said(tmp_path: Path, name: str
     found = read(tmp_path, gzip.compress(text) if packed else text)
     assert (found.work.end_ns - found.work.start_ns).tolist() == [10_000]
     assert found.ranges.start_ns.tolist() == [100_000]
-    assert [note.count >= 1 for note in found.notes if said in note.text] == [True]
+    assert [note.count >= 1 for note in found.notes if said and said in note.text] == [True] * bool(said)
+    analyse(found, "trace.json").record.model_dump_json()
 
 
 @pytest.mark.parametrize("slow", [False, True])
