@@ -93,6 +93,20 @@ class LoadedModel(ABC):
                 "and one new token"
             )
 
+    def check_tokens(self, largest: int, source: str) -> None:
+        """Refuse a prompt whose `largest` token the model has no embedding of.
+
+        Raises:
+            BadSampleError: with both numbers.
+        """
+        table = self.model.get_input_embeddings()
+        known = getattr(table, "num_embeddings", None)
+        if known is not None and largest >= (known := known + getattr(table, "num_additional_embeddings", 0)):
+            raise BadSampleError(
+                f"{source}: the tokenizer makes the token {largest:,} of it, and the model has {known:,}: it is the "
+                "tokenizer of another model"
+            )
+
     def most_new(self, batch: Batch, wanted: int) -> int:
         """New tokens that fit the model's window behind `batch`, at most `wanted`."""
         return wanted if self.window is None else min(wanted, self.window - batch.padded_tokens)

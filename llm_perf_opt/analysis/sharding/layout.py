@@ -15,21 +15,14 @@ from typing import Literal
 
 from llm_perf_opt.analysis.sharding.local_experts import LocalExperts
 from llm_perf_opt.analysis.sharding.shares import Routing, Split, equal, share
+from llm_perf_opt.analysis.static.attention import Attention, CrossAttention
 from llm_perf_opt.analysis.static.description import Block
 from llm_perf_opt.analysis.static.entries import EntryAttention
-from llm_perf_opt.analysis.static.operators import (
-    Attention,
-    CausalConvolution,
-    CrossAttention,
-    Experts,
-    Linear,
-    Operator,
-    Recurrence,
-    Rows,
-    Table,
-)
+from llm_perf_opt.analysis.static.operators import Experts, Linear, Operator, Table
 from llm_perf_opt.analysis.static.passes import Pass
+from llm_perf_opt.analysis.static.rows import Rows
 from llm_perf_opt.analysis.static.source_attention import SourceAttention
+from llm_perf_opt.analysis.static.state import CausalConvolution, Recurrence
 from llm_perf_opt.errors import ConfigError
 
 LayoutName = Literal["plan", "engine"]

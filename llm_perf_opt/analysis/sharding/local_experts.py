@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llm_perf_opt.analysis.sharding.shares import Routing
-from llm_perf_opt.analysis.static.operators import Experts, Rows
+from llm_perf_opt.analysis.static.operators import Experts
 from llm_perf_opt.analysis.static.passes import Pass
+from llm_perf_opt.analysis.static.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from llm_perf_opt.analysis.static.contradictions import check_stored
 from llm_perf_opt.analysis.static.description import Block, Description, Options, Vision
 from llm_perf_opt.analysis.static.families import every_family, find_family
 from llm_perf_opt.analysis.static.heads import check_decoder
-from llm_perf_opt.analysis.static.operators import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.passes import Pass, decode_run, decode_step, prefill, prefill_chunks
 from llm_perf_opt.analysis.static.precision import Precision, resolve
 from llm_perf_opt.analysis.static.reader import NotCovered, Reader
+from llm_perf_opt.analysis.static.state import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.stored import StoredWeights
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.gpu import Gpu

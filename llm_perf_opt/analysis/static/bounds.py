@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from llm_perf_opt.analysis.static import walk
 from llm_perf_opt.analysis.static.description import Block
-from llm_perf_opt.analysis.static.operators import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.precision import BITS, Precision
+from llm_perf_opt.analysis.static.state import CausalConvolution, Recurrence
 from llm_perf_opt.hardware.gpu import Dtype, Gpu
 from llm_perf_opt.records.memory_fit import MemoryFit
 from llm_perf_opt.records.static import Bound, GpuFigures, GpuPhases

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from llm_perf_opt.analysis.static.attention import Attention
 from llm_perf_opt.analysis.static.description import Block
-from llm_perf_opt.analysis.static.operators import Attention, Experts, Linear, Operator, Rows, Table, Vector
+from llm_perf_opt.analysis.static.operators import Experts, Linear, Operator, Table, Vector
 from llm_perf_opt.analysis.static.reader import Reader
+from llm_perf_opt.analysis.static.rows import Rows
 
 
 def head_counts(

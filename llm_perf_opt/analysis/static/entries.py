@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from llm_perf_opt.analysis.static.operators import Weightless
 from llm_perf_opt.analysis.static.passes import Pass
 
 
 @dataclass(frozen=True, slots=True)
-class EntryAttention:
+class EntryAttention(Weightless):
     """Products of every query with the entries it sees: 2·pairs·heads·width, an entry for each `stride` positions."""
 
     name: str
@@ -29,21 +30,11 @@ class EntryAttention:
     """Elements that the last entry leaves for the next one."""
 
     kind: ClassVar[str] = "attention"
-    quantizable: ClassVar[bool] = False
-
-    def parameters(self) -> int:
-        return 0
-
-    def active_parameters(self) -> int:
-        return 0
 
     def flops(self, step: Pass) -> int:
         everything = step.full and self.masked
         pairs = step.all_entries(self.stride) if everything else step.entries(self.stride, self.selected)
         return 2 * pairs * self.heads * self.width
-
-    def weights_read(self, step: Pass) -> tuple[float, float, float]:
-        return 0, 0, 0
 
     def activations(self, step: Pass) -> int:
         return step.tokens * self.heads * self.width

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_perf_opt.analysis.static.description import Block
-from llm_perf_opt.analysis.static.operators import Experts, Linear, Operator, StateType
+from llm_perf_opt.analysis.static.operators import Experts, Linear, Operator
 from llm_perf_opt.analysis.static.quantization import Layout, Scheme, quantization_of, read_scheme, with_experts
+from llm_perf_opt.analysis.static.state import StateType
 from llm_perf_opt.errors import ConfigError
 
 BITS = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llm_perf_opt.analysis.static.operators import CausalConvolution, Linear, Operator, Recurrence, Vector
+from llm_perf_opt.analysis.static.operators import Linear, Operator, Vector
 from llm_perf_opt.analysis.static.reader import Reader
+from llm_perf_opt.analysis.static.state import CausalConvolution, Recurrence
 
 LAYER_TYPES = ("linear_attention", "full_attention")
 _EARLIER_NAMES = {"mamba": "linear_attention", "attention": "full_attention"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from llm_perf_opt.analysis.static.operators import Weightless
 from llm_perf_opt.analysis.static.passes import Pass
 
 
 @dataclass(frozen=True, slots=True)
-class SourceAttention:
+class SourceAttention(Weightless):
     """Products with the positions that an encoder reads: 2·pairs·heads·width.
 
     All of them see each other, once; every token of the decoder sees all of them.
@@ -25,13 +26,6 @@ class SourceAttention:
     """Elements that one position of the encoder keeps in the decoder's cache."""
 
     kind: ClassVar[str] = "attention"
-    quantizable: ClassVar[bool] = False
-
-    def parameters(self) -> int:
-        return 0
-
-    def active_parameters(self) -> int:
-        return 0
 
     def _queries(self, step: Pass) -> int:
         if not self.own:
@@ -40,9 +34,6 @@ class SourceAttention:
 
     def flops(self, step: Pass) -> int:
         return 2 * self._queries(step) * step.source * self.heads * self.width
-
-    def weights_read(self, step: Pass) -> tuple[float, float, float]:
-        return 0, 0, 0
 
     def activations(self, step: Pass) -> int:
         return self._queries(step) * self.heads * self.width
@@ -61,7 +52,7 @@ class SourceAttention:
 
 
 @dataclass(frozen=True, slots=True)
-class BothWays:
+class BothWays(Weightless):
     """Products of positions that see each other whatever their order, and are never cached: 2·pairs·heads·width."""
 
     name: str
@@ -72,13 +63,6 @@ class BothWays:
     """Positions that one sees on each side of its own; None is all."""
 
     kind: ClassVar[str] = "attention"
-    quantizable: ClassVar[bool] = False
-
-    def parameters(self) -> int:
-        return 0
-
-    def active_parameters(self) -> int:
-        return 0
 
     def flops(self, step: Pass) -> int:
         size = step.queries
@@ -86,9 +70,6 @@ class BothWays:
         # Of the band, what lies beyond either end is missing.
         pairs = size * (2 * far + 1) - far * (far + 1)
         return 2 * step.batch * pairs * self.heads * self.width
-
-    def weights_read(self, step: Pass) -> tuple[float, float, float]:
-        return 0, 0, 0
 
     def activations(self, step: Pass) -> int:
         return 2 * step.tokens * self.heads * self.width

@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from llm_perf_opt.analysis.static.attention import EncoderAttention
 from llm_perf_opt.analysis.static.description import Block, ImageSize
-from llm_perf_opt.analysis.static.operators import (
-    Convolution,
-    EncoderAttention,
-    Linear,
-    Operator,
-    Product,
-    Table,
-    Vector,
-)
+from llm_perf_opt.analysis.static.operators import Convolution, Linear, Operator, Product, Table, Vector
 from llm_perf_opt.analysis.static.reader import Reader
 
 CLIP_VISION: Mapping[str, Any] = {

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from llm_perf_opt.analysis.static.attention import Attention, CrossAttention
 from llm_perf_opt.analysis.static.description import Block
 from llm_perf_opt.analysis.static.entries import EntryAttention
-from llm_perf_opt.analysis.static.operators import (
-    Attention,
-    CausalConvolution,
-    CrossAttention,
-    Experts,
-    Operator,
-    Recurrence,
-)
+from llm_perf_opt.analysis.static.operators import Experts, Operator
 from llm_perf_opt.analysis.static.passes import Pass
 from llm_perf_opt.analysis.static.precision import Precision
 from llm_perf_opt.analysis.static.source_attention import SourceAttention
+from llm_perf_opt.analysis.static.state import CausalConvolution, Recurrence
 
 Keeping = Attention | CrossAttention | EntryAttention | SourceAttention
 """Operators that keep something in the cache."""

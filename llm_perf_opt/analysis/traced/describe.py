@@ -1,140 +1,35 @@
-"""Turning traced passes into the operators that a closed form is written with.
-
-What a call costs at other sizes is read off four passes: a count that grows with the tokens, with the positions in
-sight, with both at once or with the logits that are wanted is told apart by its numbers alone. A count that fits
-none of these is refused.
-"""
+"""Turning traced passes into the operators that a closed form is written with."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import nn
 
+from llm_perf_opt.analysis.static.attention import Attention, CrossAttention, EncoderAttention
 from llm_perf_opt.analysis.static.decoder import stack
 from llm_perf_opt.analysis.static.description import Block
 from llm_perf_opt.analysis.static.entries import EntryAttention
-from llm_perf_opt.analysis.static.operators import (
-    Attention,
-    CausalConvolution,
-    Convolution,
-    CrossAttention,
-    EncoderAttention,
-    Experts,
-    KeysInWindow,
-    Linear,
-    Once,
-    Operator,
-    Product,
-    Recurrence,
-    Rows,
-    Some,
-    Table,
-    Together,
-    Vector,
-)
+from llm_perf_opt.analysis.static.operators import Convolution, Experts, Linear, Operator, Product, Table, Vector
+from llm_perf_opt.analysis.static.rows import Once, Rows, Some, Together
 from llm_perf_opt.analysis.static.source_attention import BothWays, SourceAttention
+from llm_perf_opt.analysis.static.state import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.traced.counter import Call, Scores
+from llm_perf_opt.analysis.traced.growth import (
+    Basis,
+    Counts,
+    Group,
+    NotExpressible,
+    aligned,
+    bases_of,
+    bases_of_encoder,
+    fitted,
+)
 from llm_perf_opt.analysis.traced.model import Built
 from llm_perf_opt.analysis.traced.probe import PROMPT, Kept, Probed, Traced, stride_of
 from llm_perf_opt.errors import ConfigError
-
-Counts = Sequence[int]
-"""Of a prompt whose last logits are wanted, of one that all are wanted of, and of two steps after it."""
-Basis = Rows | KeysInWindow | str
-
-
-def _bases(prompt: int, window: int | None, stride: int | None, source: int | None = None) -> dict[Basis, Counts]:
-    """What a count may grow with, and how often each pass has it.
-
-    Args:
-        window: of the layer, where its cache keeps no more.
-        stride: positions that one entry stands for, where the module makes entries.
-        source: positions that an encoder has read.
-    """
-    in_sight = [prompt + step if window is None else min(prompt + step, window) for step in (1, 2)]
-    bases: dict[Basis, Counts] = {
-        Rows.TOKENS: (prompt, prompt, 1, 1),
-        Rows.LOGITS: (1, prompt, 1, 1),
-        Rows.KEYS if window is None else KeysInWindow(window): (prompt, prompt, *in_sight),
-        "pairs": (prompt**2, prompt**2, *in_sight),
-        "logit pairs": (prompt, prompt**2, *in_sight),
-        "all pairs": (prompt**2, prompt**2, (prompt + 1) ** 2, (prompt + 2) ** 2),
-        "sequence": (1, 1, 1, 1),
-        "once": (1, 1, 0, 0),
-    }
-    if source is not None:
-        # What is a multiple of another comes before it.
-        read: dict[Basis, Counts] = {
-            "source pairs": (source**2, source**2, 0, 0),
-            "source keys": (prompt * source, prompt * source, source, source),
-            Rows.SOURCE: (source, source, 0, 0),
-        }
-        bases = read | bases
-    if stride is not None:
-        made = prompt // stride
-        bases["entries"] = (prompt * made, prompt * made, (prompt + 1) // stride, (prompt + 2) // stride)
-    return bases
-
-
-def _bases_of_encoder(passes: Sequence[tuple[int, int]]) -> dict[Basis, Counts]:
-    """The same of an encoder alone, whose passes read so many sequences of so many tokens."""
-    return {
-        Rows.TOKENS: [batch * length for batch, length in passes],
-        "pairs": [batch * length**2 for batch, length in passes],
-        "sequence": [batch for batch, _ in passes],
-        "together": [1] * len(passes),
-        Rows.POSITIONS: [length for _, length in passes],
-        "position pairs": [length**2 for _, length in passes],
-    }
-
-
-class NotExpressible(Exception):
-    """A count that does not follow tokens or positions."""
-
-
-def _fit(counts: Counts, bases: Mapping[Basis, Counts], what: str) -> tuple[Basis, int]:
-    """The basis that the counts are a multiple of, and the multiple."""
-    for name, basis in bases.items():
-        factor = counts[0] // basis[0]
-        if factor and all(count == factor * part for count, part in zip(counts, basis, strict=True)):
-            return name, factor
-    tokens = bases[Rows.TOKENS][0]
-    raise NotExpressible(f"{what}: {', '.join(map(str, counts))} at {tokens} tokens and in two steps after them")
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """The same call in each pass; None where a pass does not make it."""
-
-    path: str
-    calls: tuple[Call | None, ...]
-
-    @property
-    def first(self) -> Call:
-        return next(call for call in self.calls if call is not None)
-
-    def counts(self, what: str) -> Counts:
-        return [0 if call is None else getattr(call, what) for call in self.calls]
-
-
-def _aligned(passes: Sequence[Traced]) -> dict[str, list[_Group]]:
-    """Calls of all passes matched by module, kind and weight, in the order of the first pass; by module path."""
-    queues: list[dict[tuple[str, str, str | None], list[Call]]] = []
-    for traced in passes:
-        queue: dict[tuple[str, str, str | None], list[Call]] = defaultdict(list)
-        for call in traced.calls:
-            queue[call.path, call.kind, call.weight].append(call)
-        queues.append(queue)
-    groups: dict[str, list[_Group]] = defaultdict(list)
-    for key in dict.fromkeys(key for queue in queues for key in queue):
-        columns = [queue.get(key, []) for queue in queues]
-        for index in range(max(map(len, columns))):
-            calls = tuple(column[index] if index < len(column) else None for column in columns)
-            groups[key[0]].append(_Group(key[0], calls))
-    return groups
 
 
 class Describer:
@@ -176,10 +71,10 @@ class Describer:
             return True
         return False
 
-    def operators(self, groups: Iterable[_Group], prefix: str, *, vision: bool = False) -> list[Operator]:
+    def operators(self, groups: Iterable[Group], prefix: str, *, vision: bool = False) -> list[Operator]:
         """Operators of the calls under a path, named relative to it."""
         made: list[Operator] = []
-        experts: dict[str, list[_Group]] = defaultdict(list)
+        experts: dict[str, list[Group]] = defaultdict(list)
         for group in groups:
             kind = group.first.kind
             weight = group.first.weight
@@ -203,9 +98,9 @@ class Describer:
     def _bases(self, path: str) -> Mapping[Basis, Counts]:
         """What the counts of a module may grow with."""
         if self.alone:
-            return _bases_of_encoder(self.alone)
+            return bases_of_encoder(self.alone)
         kept = self._kept(self._layer(path))
-        return _bases(self.prompt, kept.window if kept else None, self._stride(path), self.source)
+        return bases_of(self.prompt, kept.window if kept else None, self._stride(path), self.source)
 
     def _stride(self, path: str) -> int | None:
         """Positions that one entry of a module stands for, or of the module that it is a part of."""
@@ -222,7 +117,7 @@ class Describer:
         """Rows as an operator takes them, and how many times each is meant."""
         if vision:
             return counts[0], 1
-        basis, factor = _fit(counts, self._bases(path), path)
+        basis, factor = fitted(counts, self._bases(path), path)
         if basis == "sequence":
             return factor, 1
         if basis in ("once", "together"):
@@ -232,7 +127,7 @@ class Describer:
         what = path
         raise NotExpressible(f"{what}: rows that grow with tokens and positions at once")
 
-    def _product(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
+    def _product(self, group: Group, name: str, *, vision: bool) -> list[Operator]:
         call = group.first
         if call.kind == "matrix" and isinstance(call.detail, int) and self._own(call.weight):
             return self._many(group, name)
@@ -262,7 +157,7 @@ class Describer:
         ]
         return same[0] if call.kind == "matrix" and call.weight is None and len(same) == 1 else None
 
-    def _convolution(self, group: _Group, name: str, weight: str, *, vision: bool) -> list[Operator]:
+    def _convolution(self, group: Group, name: str, weight: str, *, vision: bool) -> list[Operator]:
         outputs, inputs, *kernel = self.sizes[weight]
         area = 1
         for side in kernel:
@@ -279,12 +174,12 @@ class Describer:
             again.append(Product(f"{name}.again", factor - 1, 1, outputs, inputs * area, rows=rows))
         return [Linear(name, inputs * area, outputs, bias, rows, quantizable=False), *again]
 
-    def _flops_alone(self, group: _Group, name: str, *, vision: bool) -> Operator:
+    def _flops_alone(self, group: Group, name: str, *, vision: bool) -> Operator:
         """A product whose sides are both computed, or whose weight is counted elsewhere."""
         halves = [count // 2 for count in group.counts("flops")]
         if vision:
             return Product(name, 1, 1, 1, halves[0])
-        basis, factor = _fit(halves, self._bases(group.path), group.path)
+        basis, factor = fitted(halves, self._bases(group.path), group.path)
         if basis == "entries":
             return EntryAttention(f"{name}.entries", factor, 1, self._stride(group.path) or 1)
         if basis in ("source pairs", "source keys"):
@@ -295,7 +190,7 @@ class Describer:
         rows = alone[basis] if isinstance(basis, str) else basis
         return Product(name, factor, 1, 1, 1, rows=rows)
 
-    def _pairs(self, group: _Group, name: str, basis: str, width: int) -> Operator:
+    def _pairs(self, group: Group, name: str, basis: str, width: int) -> Operator:
         """One of the two products of an attention that is written out."""
         if basis == "position pairs":
             raise NotExpressible(f"{name}: a product of positions by positions")
@@ -320,7 +215,7 @@ class Describer:
         found = ((getattr(text, most, None), getattr(text, together, None)) for most, together in named)
         return next((pair for pair in found if pair[0] is not None), (None, None))
 
-    def _gathered(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
+    def _gathered(self, group: Group, name: str, *, vision: bool) -> list[Operator]:
         weight = self._own(group.first.weight)
         if weight is None:
             return []
@@ -328,7 +223,7 @@ class Describer:
         height, width = group.first.sizes
         if vision:
             return [Table(name, height, width, gathered=group.first.rows)]
-        basis, factor = _fit(group.counts("rows"), self._bases(group.path), group.path)
+        basis, factor = fitted(group.counts("rows"), self._bases(group.path), group.path)
         if isinstance(basis, str) and basis.endswith("pairs"):
             # A row for each pair of positions: all rows are read.
             return [Table(name, height, width, gathered=Once(height) if basis == "source pairs" else height)]
@@ -336,7 +231,7 @@ class Describer:
         rows = basis if basis in (Rows.SOURCE, Rows.POSITIONS) else rows
         return [Table(name, height, width, gathered=rows)]
 
-    def _attention(self, group: _Group, name: str, *, vision: bool) -> list[Operator]:
+    def _attention(self, group: Group, name: str, *, vision: bool) -> list[Operator]:
         scores = group.first.detail
         assert isinstance(scores, Scores)
         if vision:
@@ -363,7 +258,7 @@ class Describer:
         if window is None and len(set(keys)) == 1 and len(set(queries)) > 1:
             return [CrossAttention(name, scores.heads, scores.qk_dim, keys[0], 0)]
         entries: list[Operator] = []
-        bases = _bases(self.prompt, None, None)
+        bases = bases_of(self.prompt, None, None)
         if kept and kept.entries:
             entry, keys = self._seen_entries(group.path, scores, keys)
             entries.append(replace(entry, name=f"{name}.entries"))
@@ -402,7 +297,7 @@ class Describer:
         others = tuple(found - place // stride for found, place in zip(keys, positions, strict=True))
         return EntryAttention("", scores.heads, scores.qk_dim + scores.v_dim, stride, selected), others
 
-    def _state(self, group: _Group, name: str) -> Operator:
+    def _state(self, group: Group, name: str) -> Operator:
         operator = group.first.detail
         assert isinstance(operator, Recurrence | CausalConvolution | EntryAttention)
         if isinstance(operator, EntryAttention):
@@ -412,7 +307,7 @@ class Describer:
         self.used.update(n for conv in ("conv1d", "conv", "conv_1d") for n in self.held.get(f"{group.path}.{conv}", ()))
         return replace(operator, name=f"{name}.conv1d")
 
-    def _experts(self, parts: Sequence[_Group], name: str) -> list[Operator]:
+    def _experts(self, parts: Sequence[Group], name: str) -> list[Operator]:
         count, calls = parts[0].first.detail, [group.first for group in parts]
         assert isinstance(count, int)
         owned = [call.weight for call in calls if self._own(call.weight)]
@@ -432,7 +327,7 @@ class Describer:
         path = weight.rpartition(".")[0] if weight else ""
         return type(self.modules.get(path)) is nn.Linear and path != self.head and outputs > 1
 
-    def _many(self, group: _Group, name: str) -> list[Operator]:
+    def _many(self, group: Group, name: str) -> list[Operator]:
         """Several matrices at once: experts that every token is multiplied by, or groups of one projection.
 
         How many experts a token is routed to stands on a module beside them.
@@ -557,8 +452,8 @@ def blocks_of(describer: Describer, passes: Sequence[Traced], *, vision: bool = 
     """
     built, stacks = describer.built, _stacks(describer.built)
     touched = frozenset(name for traced in passes for name in traced.touched)
-    places: dict[tuple[str, int | None], list[_Group]] = {}
-    for path, groups in _aligned(passes).items():
+    places: dict[tuple[str, int | None], list[Group]] = {}
+    for path, groups in aligned(passes).items():
         places.setdefault(_place(path, stacks), []).extend(groups)
     for name in (name for name in describer.sizes if name in touched):
         places.setdefault(_place(name.rpartition(".")[0], stacks), [])

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from llm_perf_opt.analysis.static.entries import EntryAttention
-from llm_perf_opt.analysis.static.operators import CausalConvolution, Recurrence
+from llm_perf_opt.analysis.static.state import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.traced.counter import Call, Counter
 
 StandIn = Callable[..., Any]

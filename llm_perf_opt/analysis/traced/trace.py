@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llm_perf_opt.analysis.static import walk
+from llm_perf_opt.analysis.static.attention import Attention
 from llm_perf_opt.analysis.static.description import Block, Description, Vision
 from llm_perf_opt.analysis.static.entries import EntryAttention
 from llm_perf_opt.analysis.static.heads import no_decoding
-from llm_perf_opt.analysis.static.operators import Attention, CausalConvolution, Recurrence
 from llm_perf_opt.analysis.static.passes import Pass
+from llm_perf_opt.analysis.static.state import CausalConvolution, Recurrence
 from llm_perf_opt.analysis.traced.describe import Describer, blocks_of
 from llm_perf_opt.analysis.traced.encoder import LONG, EncoderProber
 from llm_perf_opt.analysis.traced.encoder_decoder import EncoderDecoderProber

@@ -5,25 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from llm_perf_opt.analysis.static import operators
+from llm_perf_opt.analysis.static import attention, entries, operators, rows, source_attention, state
 from llm_perf_opt.analysis.static.description import Block, Description, Vision
-from llm_perf_opt.analysis.static.entries import EntryAttention
-from llm_perf_opt.analysis.static.operators import Rows
-from llm_perf_opt.analysis.static.source_attention import BothWays, SourceAttention
+from llm_perf_opt.analysis.static.rows import Rows
 
 _CLASSES: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (
-        *(value for value in vars(operators).values() if isinstance(value, type) and dataclasses.is_dataclass(value)),
-        Block,
-        BothWays,
-        EntryAttention,
-        SourceAttention,
-        Vision,
-    )
-}
-
-
+    for module in (attention, entries, operators, rows, source_attention, state)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+} | {"Block": Block, "Vision": Vision}
 _PLAIN = ("source", "prompt_is_source", "source_limit", "positions", "no_decoding")
 
 

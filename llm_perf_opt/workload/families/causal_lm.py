@@ -68,6 +68,7 @@ class CausalLm(LoadedModel):
             self.check_window(made.prompt_tokens, sample.source)
             return drawn_ids(self.model.config, made.prompt_tokens, made.seed)
         self.check_window(len(ids), sample.source)
+        self.check_tokens(max(ids), sample.source)
         return ids
 
 

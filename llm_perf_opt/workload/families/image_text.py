@@ -150,6 +150,9 @@ class ImageTextModel(LoadedModel):
     def _placed_batch(
         self, input_ids: torch.Tensor, mask: torch.Tensor, features: dict[str, Any], images: list[list[Image.Image]]
     ) -> Batch:
+        pictured = input_ids == image_token_id(self.model.config, self.processor)
+        # Some put a number beyond their vocabulary where an image goes.
+        self.check_tokens(int(input_ids.masked_fill(pictured, 0).max()), "the prompt")
         prompt_tokens = tuple(mask.sum(-1).tolist())
         padded = min(prompt_tokens) < input_ids.shape[1]
         positions = own_positions(self.model, input_ids, mask, features)
@@ -159,7 +162,7 @@ class ImageTextModel(LoadedModel):
             input_ids=input_ids.to(self.device),
             attention_mask=mask.to(self.device) if padded else None,
             prompt_tokens=prompt_tokens,
-            image_tokens=tuple((input_ids == image_token_id(self.model.config, self.processor)).sum(-1).tolist()),
+            image_tokens=tuple(pictured.sum(-1).tolist()),
             image_sizes=tuple(row[0].size for row in images if row),
             views=self._views(features, len(images)) if images[0] else (),
             positions=None if positions is None else positions.to(self.device),

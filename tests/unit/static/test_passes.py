@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_perf_opt.analysis.static.attention import Attention
 from llm_perf_opt.analysis.static.entries import EntryAttention
-from llm_perf_opt.analysis.static.operators import Attention, KeysInWindow, Linear, Together
+from llm_perf_opt.analysis.static.operators import Linear
 from llm_perf_opt.analysis.static.passes import Pass, decode_run, decode_step, prefill, prefill_chunks
+from llm_perf_opt.analysis.static.rows import KeysInWindow, Together
 from llm_perf_opt.analysis.static.source_attention import BothWays
 
 

@@ -12,7 +12,8 @@ import pytest
 from llm_perf_opt.analysis.static.analyze import describe
 from llm_perf_opt.analysis.static.description import Block, Description
 from llm_perf_opt.analysis.static.families import every_family
-from llm_perf_opt.analysis.static.operators import KeysInWindow, Linear, Once, Product, Rows, Table
+from llm_perf_opt.analysis.static.operators import Linear, Product, Table
+from llm_perf_opt.analysis.static.rows import KeysInWindow, Once, Rows
 from llm_perf_opt.analysis.static.source_attention import SourceAttention
 from llm_perf_opt.analysis.traced import launch
 from llm_perf_opt.analysis.traced.wire import description_from_wire, description_to_wire

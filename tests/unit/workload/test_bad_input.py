@@ -29,6 +29,21 @@ def test_a_prompt_beyond_the_window_is_refused_with_the_numbers(tmp_path: Path) 
     assert loaded.prepare([prompt("x" * 63)]).padded_tokens == 63
 
 
+def test_the_tokenizer_of_another_model_is_named(tmp_path: Path) -> None:
+    loaded = load(write_text_model(tmp_path / "text", "llama", vocab_size=100), INFER)
+    with pytest.raises(BadSampleError, match=r"token \d+ of it, and the model has 100: it is the tokenizer of another"):
+        loaded.prepare([prompt("~")])
+    from PIL import Image
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "page.png")
+    path = write_image_text_model(tmp_path / "image", "llava")
+    config = json.loads((path / "config.json").read_text())
+    config["text_config"]["vocab_size"] = 100
+    (path / "config.json").write_text(json.dumps({**config, "image_token_index": 99}))
+    with pytest.raises(BadSampleError, match="the tokenizer of another"):
+        load(path, INFER, name="image_text").prepare([image(tmp_path / "page.png")])
+
+
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
 def test_generation_ends_at_the_window(cache: Any, tmp_path: Path) -> None:
     loaded = load(write_text_model(tmp_path, "llama", chat_template=None, max_position_embeddings=64), INFER)

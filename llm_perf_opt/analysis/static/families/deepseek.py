@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llm_perf_opt.analysis.static.attention import Attention
 from llm_perf_opt.analysis.static.decoder import (
     BEFORE,
     DENSE,
@@ -20,8 +21,9 @@ from llm_perf_opt.analysis.static.decoder import (
     shared_and_routed,
 )
 from llm_perf_opt.analysis.static.description import Block, Description, Family, Options
-from llm_perf_opt.analysis.static.operators import Attention, Linear, Operator, Rows, Vector
+from llm_perf_opt.analysis.static.operators import Linear, Operator, Vector
 from llm_perf_opt.analysis.static.reader import Reader
+from llm_perf_opt.analysis.static.rows import Rows
 
 _FORMS = {
     "reexpanded": "latent attention re-expands the latents of the whole context at every step, as transformers does",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llm_perf_opt.analysis.static.attention import Attention, EncoderAttention
 from llm_perf_opt.analysis.static.decoder import (
     BEFORE,
     DENSE,
@@ -17,7 +18,7 @@ from llm_perf_opt.analysis.static.decoder import (
     sizes,
 )
 from llm_perf_opt.analysis.static.description import Block, Description, Family, ImageSize, Options, Vision
-from llm_perf_opt.analysis.static.operators import Attention, EncoderAttention, Linear, Operator, Table, Vector
+from llm_perf_opt.analysis.static.operators import Linear, Operator, Table, Vector
 from llm_perf_opt.analysis.static.pages import TiledPages, together
 from llm_perf_opt.analysis.static.reader import Reader
 from llm_perf_opt.analysis.static.vision import Sam, one_size, sam_tower, strided_convolutions, sub_reader

@@ -6,6 +6,7 @@ GLM-5's layers may reuse the selection of an earlier one.
 
 from __future__ import annotations
 
+from llm_perf_opt.analysis.static.attention import Attention
 from llm_perf_opt.analysis.static.description import Description, Family, Options
 from llm_perf_opt.analysis.static.families.deepseek import (
     ALIASES,
@@ -14,7 +15,7 @@ from llm_perf_opt.analysis.static.families.deepseek import (
     latent_attention,
     latent_blocks,
 )
-from llm_perf_opt.analysis.static.operators import Attention, Linear, Operator, Vector
+from llm_perf_opt.analysis.static.operators import Linear, Operator, Vector
 from llm_perf_opt.analysis.static.reader import Reader
 
 _LETTERS = {"F": "full", "S": "shared"}

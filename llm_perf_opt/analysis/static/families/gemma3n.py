@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from llm_perf_opt.analysis.static.attention import Attention
 from llm_perf_opt.analysis.static.decoder import (
     alternating,
     attention,
@@ -20,8 +21,9 @@ from llm_perf_opt.analysis.static.decoder import (
 )
 from llm_perf_opt.analysis.static.description import Block, Description, Family, Options
 from llm_perf_opt.analysis.static.families.gemma import FOUR_NORMS, GEMMA_COMMON
-from llm_perf_opt.analysis.static.operators import Attention, Linear, Operator, Product, Rows, Table, Vector
+from llm_perf_opt.analysis.static.operators import Linear, Operator, Product, Table, Vector
 from llm_perf_opt.analysis.static.reader import Reader
+from llm_perf_opt.analysis.static.rows import Rows
 from llm_perf_opt.analysis.static.vision import sub_reader
 
 

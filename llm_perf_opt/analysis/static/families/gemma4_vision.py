@@ -6,11 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from llm_perf_opt.analysis.static.attention import EncoderAttention
 from llm_perf_opt.analysis.static.decoder import norms, sizes
 from llm_perf_opt.analysis.static.description import Block, Description, Family, ImageSize, Options, Vision
 from llm_perf_opt.analysis.static.families.gemma import FOUR_NORMS
 from llm_perf_opt.analysis.static.families.gemma4 import TEXT, gemma4_blocks
-from llm_perf_opt.analysis.static.operators import EncoderAttention, Linear, Operator, Product, Table, Vector
+from llm_perf_opt.analysis.static.operators import Linear, Operator, Product, Table, Vector
 from llm_perf_opt.analysis.static.reader import Reader
 from llm_perf_opt.analysis.static.vision import sub_reader
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from llm_perf_opt.analysis.static.attention import Attention
 from llm_perf_opt.analysis.static.description import Block, Description, Family, ImageSize, Options, Vision
-from llm_perf_opt.analysis.static.operators import Attention, Linear
+from llm_perf_opt.analysis.static.operators import Linear
 from llm_perf_opt.analysis.static.reader import Reader
 from llm_perf_opt.analysis.static.text_part import text_description
 from llm_perf_opt.analysis.static.vision import CLIP_VISION, SIGLIP_VISION, Tower, sub_reader, vit_tower

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from llm_perf_opt.analysis.static.decoder import embedding, final_norm, head, norms, stack
 from llm_perf_opt.analysis.static.description import Description, Family, Options
-from llm_perf_opt.analysis.static.operators import CausalConvolution, Linear, Operator, Recurrence, Vector
+from llm_perf_opt.analysis.static.operators import Linear, Operator, Vector
 from llm_perf_opt.analysis.static.reader import Reader
 from llm_perf_opt.analysis.static.recurrent import mamba2
+from llm_perf_opt.analysis.static.state import CausalConvolution, Recurrence
 
 
 def _model(config: Reader, mixer: tuple[Operator, ...]) -> Description:

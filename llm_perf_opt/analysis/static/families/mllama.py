@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llm_perf_opt.analysis.static.attention import CrossAttention
 from llm_perf_opt.analysis.static.decoder import (
     BEFORE,
     DENSE,
@@ -17,17 +18,9 @@ from llm_perf_opt.analysis.static.decoder import (
     stack,
 )
 from llm_perf_opt.analysis.static.description import Block, Description, Family, ImageSize, Options, Vision
-from llm_perf_opt.analysis.static.operators import (
-    Convolution,
-    CrossAttention,
-    Linear,
-    Once,
-    Operator,
-    Rows,
-    Table,
-    Vector,
-)
+from llm_perf_opt.analysis.static.operators import Convolution, Linear, Operator, Table, Vector
 from llm_perf_opt.analysis.static.reader import Reader
+from llm_perf_opt.analysis.static.rows import Once, Rows
 from llm_perf_opt.analysis.static.vision import encoder_layer, one_size, sub_reader, tiled_canvas
 
 

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from llm_perf_opt.analysis.static.attention import EncoderAttention
 from llm_perf_opt.analysis.static.description import Block, Description, Family, ImageSize, Options, Vision
 from llm_perf_opt.analysis.static.families.qwen2 import decoder_blocks
-from llm_perf_opt.analysis.static.operators import Convolution, EncoderAttention, Linear, Operator, Vector
+from llm_perf_opt.analysis.static.operators import Convolution, Linear, Operator, Vector
 from llm_perf_opt.analysis.static.reader import Reader
 from llm_perf_opt.analysis.static.vision import encoder_layer, one_size, sub_reader
 
