@@ -30,7 +30,8 @@ def test_a_prompt_beyond_the_window_is_refused_with_the_numbers(tmp_path: Path) 
 
 
 def test_the_tokenizer_of_another_model_is_named(tmp_path: Path) -> None:
-    loaded = load(write_text_model(tmp_path / "text", "llama", vocab_size=100), INFER)
+    tokens = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    loaded = load(write_text_model(tmp_path / "text", "llama", vocab_size=100, **tokens), INFER)
     with pytest.raises(BadSampleError, match=r"token \d+ of it, and the model has 100: it is the tokenizer of another"):
         loaded.prepare([prompt("~")])
     from PIL import Image
@@ -39,7 +40,7 @@ def test_the_tokenizer_of_another_model_is_named(tmp_path: Path) -> None:
     path = write_image_text_model(tmp_path / "image", "llava")
     config = json.loads((path / "config.json").read_text())
     config["text_config"]["vocab_size"] = 100
-    (path / "config.json").write_text(json.dumps({**config, "image_token_index": 99}))
+    (path / "config.json").write_text(json.dumps({**config, **tokens, "image_token_index": 99}))
     with pytest.raises(BadSampleError, match="the tokenizer of another"):
         load(path, INFER, name="image_text").prepare([image(tmp_path / "page.png")])
 
