@@ -30,7 +30,7 @@ def test_a_prompt_beyond_the_window_is_refused_with_the_numbers(tmp_path: Path) 
 
 
 def test_the_tokenizer_of_another_model_is_named(tmp_path: Path) -> None:
-    tokens = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    tokens: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     loaded = load(write_text_model(tmp_path / "text", "llama", vocab_size=100, **tokens), INFER)
     with pytest.raises(BadSampleError, match=r"token \d+ of it, and the model has 100: it is the tokenizer of another"):
         loaded.prepare([prompt("~")])
