@@ -40,7 +40,7 @@ def import_files(
             "--jobs",
             min=1,
             metavar="N",
-            help="Ranks that are read at a time; the number of cores unless given.",
+            help="Files of ranks or nodes that are read at a time; as many as cores unless given.",
             show_default=False,
             rich_help_panel=RUN_PANEL,
         ),
@@ -50,7 +50,7 @@ def import_files(
         typer.Option(
             "--resume",
             metavar="RUN",
-            help="Go on with an import that was interrupted; ranks that were read are not read again.",
+            help="Go on with an import that was interrupted; files of ranks or nodes that were read are not read again.",
             show_default=False,
             rich_help_panel=RUN_PANEL,
         ),
