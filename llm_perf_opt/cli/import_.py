@@ -50,7 +50,7 @@ def import_files(
         typer.Option(
             "--resume",
             metavar="RUN",
-            help="Go on with an import that was interrupted; files of ranks or nodes that were read are not read again.",
+            help="Go on with an interrupted import; files of ranks or nodes that were read are not read again.",
             show_default=False,
             rich_help_panel=RUN_PANEL,
         ),

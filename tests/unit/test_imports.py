@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "redact": set(),
     "escaping": set(),
     "nearest": set(),
+    "short_lived": set(),
     "registry": {"errors", "nearest"},
     "config": {"errors", "opening", "redact", "nearest", "registry"},
     "plan": {"errors", "records", "config"},
@@ -30,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "formats": {"errors", "opening", "records"},
     "tools": {"errors", "redact", "records"},
     "hardware": {"errors", "redact", "records"},
-    "analysis": {"errors", "opening", "nearest", "registry", "records", "config", "hardware"},
+    "analysis": {"errors", "opening", "nearest", "short_lived", "registry", "records", "config", "hardware"},
     "captures": {"errors", "opening", "redact", "nearest", "registry", "records", "config", "artifacts", "formats"}
     | {"analysis"},
     "workload": {"errors", "opening", "escaping", "registry", "records", "config", "hardware", "artifacts", "analysis"},
@@ -48,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "hardware",
         "analysis",
     }
-    | {"workload", "formats", "captures"},
+    | {"workload", "formats", "captures", "short_lived"},
     "reports": {"errors", "opening", "escaping", "registry", "records", "config", "artifacts", "analysis", "stages"},
     "runner": {"errors", "redact", "records", "artifacts", "stages", "reports"},
     "run": {*FOUNDATION, "records", "config", "artifacts", "hardware", "plan", "workload", "stages", "runner"},

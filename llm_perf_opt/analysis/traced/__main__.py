@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import sys
+
+from llm_perf_opt.short_lived import answer_and_end
 
 
 def main() -> int:
     """Read one order, trace, answer. Exit code 0 for a description, 2 for a refusal with its reason."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["HF_HUB_OFFLINE"] = "1"
-    gc.disable()  # this process ends with its answer: looking through all that torch imports would be for nothing
     order = json.load(sys.stdin)
     # Libraries print on import; the answer alone goes to stdout.
     with contextlib.redirect_stdout(sys.stderr):
@@ -34,4 +34,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    answer_and_end(main)

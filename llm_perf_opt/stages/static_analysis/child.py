@@ -11,6 +11,7 @@ import sys
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.records.inputs import Sample
+from llm_perf_opt.short_lived import answer_and_end
 from llm_perf_opt.stages.static_analysis.sizes import REFUSED
 from llm_perf_opt.workload.adapter import find_adapter
 from llm_perf_opt.workload.inputs import BadSampleError
@@ -34,4 +35,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    answer_and_end(main)
