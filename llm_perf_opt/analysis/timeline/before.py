@@ -20,6 +20,7 @@ from llm_perf_opt.analysis.timeline.state import State
 from llm_perf_opt.records.columns import NONE
 
 SHORTEST_NS = 1000
+ROWS_AT_ONCE = 1 << 14
 LOOKS = 24
 """The longest is 8.4 s."""
 LONGEST_NAME = 80
@@ -87,10 +88,12 @@ def looked_back(start: Int, end: Int, holds: NDArray[np.bool_], doing: Doing) ->
     free_from = np.append(start[:1] - (SHORTEST_NS << LOOKS), ended[:-1])
     for column in range(LOOKS):
         length = SHORTEST_NS << column
-        chosen = np.flatnonzero((start - free_from >= length) | (column == 0))
-        if not len(chosen):
+        every = np.flatnonzero((start - free_from >= length) | (column == 0))
+        if not len(every):
             break
-        found.looks[chosen, column] = doing(chosen, start[chosen] - length, start[chosen], words)
+        for first in range(0, len(every), ROWS_AT_ONCE):
+            chosen = every[first : first + ROWS_AT_ONCE]
+            found.looks[chosen, column] = doing(chosen, start[chosen] - length, start[chosen], words)
     return Before(found.looks, tuple(words))
 
 
@@ -114,16 +117,22 @@ class _Looking:
         busy = (parts["compute"], parts["exposed_communication"], parts["exposed_copy"])
         most = np.vstack([*busy, causes]).argmax(axis=0)
         middle = (start + end) // 2
-        names = np.where(most < len(BUSY), self._working(device, middle), self._hosts(device, middle))
-        pairs, pair = np.unique(np.stack([most, names], 1), axis=0, return_inverse=True)
-        found = [words.setdefault(_words(self._state, *of), len(words)) for of in pairs.tolist()]
-        return np.array(found, np.int64)[pair.reshape(-1)]
+        worked, launched_in = self._working(device, middle)
+        names = np.where(most < len(BUSY), worked, self._hosts(device, middle))
+        kinds, kind = np.unique(np.stack([most, names, launched_in], 1), axis=0, return_inverse=True)
+        found = [words.setdefault(_words(self._state, *of), len(words)) for of in kinds.tolist()]
+        return np.array(found, np.int64)[kind.reshape(-1)]
 
-    def _working(self, device: Int, time: Int) -> Int:
-        """The last work that a device had started by then."""
+    def _working(self, device: Int, time: Int) -> tuple[Int, Int]:
+        """The names of the last work that a device had started by then, and of what it was launched in."""
+        events, owners = self._state.events, self._state.launches.owner
         last = np.searchsorted(self._starts, self._state.time.packing.pack(device, time), "right") - 1
-        found = self._works[np.maximum(last, 0)]
-        return np.where((last >= 0) & (self._state.events.work.device[found] == device), found, NONE)
+        row = self._works[np.maximum(last, 0)]
+        there = (last >= 0) & (events.work.device[row] == device)
+        owned = there & (owners[row] != NONE)
+        launched_in = np.full(len(row), NONE, np.int64)
+        launched_in[owned] = events.ranges.name[owners[row[owned]]]
+        return np.where(there, events.work.name[row], NONE), launched_in
 
     def _hosts(self, device: Int, time: Int) -> Int:
         """What the thread was in that launched what ends the gap at that time."""
@@ -132,14 +141,13 @@ class _Looking:
         return np.where(thread == NONE, NONE, self._host.at(np.maximum(thread, 0), time))
 
 
-def _words(state: State, kind: int, name: int) -> str:
+def _words(state: State, kind: int, name: int, launched_in: int) -> str:
     events = state.events
     if kind < len(BUSY):
         if name == NONE:
             return f"its GPU {BUSY[kind]}"
-        owner = int(state.launches.owner[name])
-        of = "" if owner == NONE else f", launched in {_short(events.names[int(events.ranges.name[owner])])}"
-        return f"its GPU {BUSY[kind]}: {short_name(events.names[int(events.work.name[name])])}{of}"
+        of = "" if launched_in == NONE else f", launched in {_short(events.names[launched_in])}"
+        return f"its GPU {BUSY[kind]}: {short_name(events.names[name])}{of}"
     cause = CAUSES[kind - len(BUSY)]
     if cause not in _HOST:
         return WAITED[cause]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from llm_perf_opt.analysis.kernel_names import short_name
 from llm_perf_opt.analysis.timeline.breakdown import CAUSES, PARTS
-from llm_perf_opt.analysis.timeline.intervals import Cover, Int, ordered
+from llm_perf_opt.analysis.timeline.intervals import Cover, Int, ordered, twice_covered
 from llm_perf_opt.analysis.timeline.nesting import range_nest
 from llm_perf_opt.analysis.timeline.phases import Phases, processes_of_devices, windows
 from llm_perf_opt.analysis.timeline.state import State
@@ -106,11 +106,7 @@ def _concurrent(state: State, rows: Int, streams: Int) -> int:
     if stream.max(initial=0) < 1:
         return 0
     cover = Cover.of(packing, stream, work.start_ns[rows], work.end_ns[rows])
-    times = np.append(cover.starts % packing.span, cover.ends % packing.span)
-    change = np.append(np.ones(len(cover.starts), np.int64), np.full(len(cover.ends), -1))
-    order = np.lexsort((change, times))
-    busy = np.cumsum(change[order])
-    return int(np.diff(times[order])[busy[:-1] >= 2].sum())
+    return twice_covered(cover.starts % packing.span, cover.ends % packing.span)
 
 
 def _inner_gaps(state: State, device: int) -> Int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_perf_opt.analysis.timeline.intervals import Cover, Packing, ordered
+from llm_perf_opt.analysis.timeline import intervals
+from llm_perf_opt.analysis.timeline.intervals import Cover, Packing, ordered, twice_covered
 from llm_perf_opt.records.factor import DENSE, distinct, factorized, looked_up
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(-20, 20), st.integers(-3, 15)), max_size=20)
@@ -42,6 +45,16 @@ def test_joined_covers_hold_what_either_holds(
     both, together = cover_of(one).joined(cover_of(other)), cover_of(one + other)
     assert both.starts.tolist() == together.starts.tolist()
     assert both.ends.tolist() == together.ends.tolist()
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 1 << 18])
+@given(rows=ROWS)
+def test_time_that_is_covered_twice(at_once: int, rows: list[tuple[int, int, int]]) -> None:
+    many = Counter(time for _, start, length in rows for time in range(start, start + length))
+    start, length = (np.array([row[column] for row in rows if row[2] > 0], np.int64) for column in (1, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intervals, "ROWS_AT_ONCE", at_once)
+        assert twice_covered(start.copy(), start + length) == sum(count >= 2 for count in many.values())
 
 
 def test_times_that_do_not_fit_are_refused() -> None:
