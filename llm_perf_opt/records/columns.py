@@ -68,7 +68,15 @@ class Columns:
         if len(parts) == 1:
             return parts[0]
         names = [item.name for item in fields(cls)]  # type: ignore[arg-type]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return cls(*(_together([getattr(part, name) for part in parts]) for name in names))
+
+
+def _together(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One column after the other; of one value where each of them is a constant of it."""
+    filled = [part for part in parts if len(part)]
+    if filled and all(part.strides == (0,) for part in filled) and len({int(part[0]) for part in filled}) == 1:
+        return np.broadcast_to(filled[0][0], sum(map(len, filled)))
+    return np.concatenate(parts)
 
 
 def constant(value: int, rows: int, kind: type[np.signedinteger[Any]]) -> NDArray[Any]:

@@ -60,9 +60,15 @@ class Cover:
     packing: Packing
     starts: Int
     """Packed; sorted, as are the ends; no two intervals touch."""
-    ends: Int
     covered: Int
     """Time covered by the intervals before each, one more than there are."""
+
+    @property
+    def ends(self) -> Int:
+        """Packed; made anew each time, since there may be millions."""
+        found: Int = np.diff(self.covered)
+        found += self.starts
+        return found
 
     @classmethod
     def of(cls, packing: Packing, group: NDArray[np.integer] | int, start: Int, end: Int) -> Cover:
@@ -75,14 +81,16 @@ class Cover:
 
     @classmethod
     def _merged(cls, packing: Packing, starts: Int, ends: Int) -> Cover:
-        if len(starts) and (np.diff(starts) < 0).any():
+        if len(starts) and (starts[1:] < starts[:-1]).any():
             order = np.argsort(starts, kind="stable")
             starts, ends = starts[order], ends[order]
         if len(starts):
             reached = np.maximum.accumulate(ends)
             opens = np.flatnonzero(np.append(True, starts[1:] > reached[:-1]))
             starts, ends = starts[opens], reached[np.append(opens[1:] - 1, len(reached) - 1)]
-        return cls(packing, starts, ends, np.append(0, np.cumsum(ends - starts)))
+        covered = np.zeros(len(starts) + 1, np.int64)
+        np.cumsum(ends - starts, out=covered[1:])
+        return cls(packing, starts, covered)
 
     def joined(self, other: Cover) -> Cover:
         """What either covers; both have one packing."""
@@ -98,7 +106,7 @@ class Cover:
         at = self.packing.pack(group, time)
         last = np.searchsorted(self.starts, at, "right") - 1
         found = np.maximum(last, 0)
-        inside = np.minimum(at, self.ends[found]) - self.starts[found]
+        inside = np.minimum(at - self.starts[found], self.covered[found + 1] - self.covered[found])
         return np.where(last < 0, 0, self.covered[found] + inside)
 
     def within(self, group: NDArray[np.integer] | int, start: Int, end: Int) -> Int:
