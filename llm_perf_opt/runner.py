@@ -17,7 +17,6 @@ from llm_perf_opt.errors import LlmperfError
 from llm_perf_opt.records.manifest import Manifest
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.redact import redact_text
-from llm_perf_opt.reports.write import write_reports
 from llm_perf_opt.stages.base import Progress
 
 StageAction = Callable[[Progress], Outcome]
@@ -168,6 +167,8 @@ def _fit_to_be_said(outcome: Outcome) -> Outcome:
 def _write_reports(directory: RunDirectory) -> None:
     if directory.is_lost():
         return
+    from llm_perf_opt.reports.write import write_reports  # a third of the start of a command that may only plan
+
     try:
         written = write_reports(directory.path, directory.manifest)
     except LlmperfError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from llm_perf_opt.analysis.metrics import BatchCost, CostOf, Peaks
-from llm_perf_opt.analysis.static import generation_cost
+from llm_perf_opt.analysis.static.generation import generation_cost
 from llm_perf_opt.config.schema import Hardware, Infer
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.catalogue import find_gpu, gpu_named

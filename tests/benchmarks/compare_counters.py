@@ -17,7 +17,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.records.static import StaticRequest
 
 TOKENS = 2048

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.analysis.static.source import read_config
 from llm_perf_opt.analysis.static.stored import stored_weights
 from llm_perf_opt.cli.static import app

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.analysis.static.description import Description
 from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.errors import ConfigError

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.analysis.static.passes import Pass
 from llm_perf_opt.records.static import StaticRecord, StaticRequest
 from tests.integration.static_table import DECODERS

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.analysis.static import analyze, static_record
-from llm_perf_opt.analysis.static.methods import description_by
+from llm_perf_opt.analysis.static.analyze import analyze
+from llm_perf_opt.analysis.static.methods import description_by, static_record
 from llm_perf_opt.analysis.static.sweep import parse_axis, sweep
 from llm_perf_opt.analysis.traced.launch import traced
 from llm_perf_opt.errors import ConfigError

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import transformers
 
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.analysis.static.auto_classes import is_encoder
 from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.analysis.static.source import parse_config, read_config

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from llm_perf_opt.analysis.static import NotCovered
 from llm_perf_opt.analysis.static.methods import static_record
 from llm_perf_opt.analysis.static.pages import together
+from llm_perf_opt.analysis.static.reader import NotCovered
 from llm_perf_opt.analysis.static.stored import StoredWeights, stored_weights
 from llm_perf_opt.artifacts.files import write_text
 from llm_perf_opt.artifacts.layout import STATIC

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_perf_opt.analysis.advice.evidence import Evidence, Piece
-from llm_perf_opt.analysis.static import generation_cost
+from llm_perf_opt.analysis.static.generation import generation_cost
 from llm_perf_opt.config.schema import Config
 from llm_perf_opt.records.advice import Advice
 from llm_perf_opt.records.device_timeline import (

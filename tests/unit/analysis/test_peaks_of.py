@@ -6,7 +6,7 @@ import pytest
 
 from llm_perf_opt.analysis.cost import peaks_of, wants_measured_peaks
 from llm_perf_opt.analysis.metrics import BatchCost, Peaks, stage_metrics
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.analysis.static.measured import measured_figures
 from llm_perf_opt.config.schema import Hardware
 from llm_perf_opt.records.metrics import Metrics

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.analysis.static import generation_cost
+from llm_perf_opt.analysis.static.generation import generation_cost
 from llm_perf_opt.analysis.timeline.summary import summary
 from llm_perf_opt.artifacts.layout import WORKLOAD, workload_dir
 from llm_perf_opt.config.schema import Config, Hardware

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.analysis.static import analyze, generation_cost
+from llm_perf_opt.analysis.static.analyze import analyze
+from llm_perf_opt.analysis.static.generation import generation_cost
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.static import Phase, StaticRecord, StaticRequest
 from tests.unit.static.configs import (

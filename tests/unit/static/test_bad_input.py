@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.analysis.static import NotCovered, analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.analysis.static.families import find_family
 from llm_perf_opt.analysis.static.methods import static_record
+from llm_perf_opt.analysis.static.reader import NotCovered
 from llm_perf_opt.analysis.static.source import MAX_BYTES, parse_config, read_config
 from llm_perf_opt.analysis.static.stored import stored_weights
 from llm_perf_opt.analysis.traced import launch

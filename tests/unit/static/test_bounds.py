@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.analysis.static.sweep import parse_axis, sweep
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.hardware.catalogue import gpu_named

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.analysis.static.family_list import families_page
 from llm_perf_opt.records.static import StaticRequest
 from tests.unit.static.configs import LLAMA_31_8B

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.analysis.static.quantization import read_scheme
 from llm_perf_opt.analysis.static.source import read_config
 from llm_perf_opt.analysis.static.stored import stored_weights

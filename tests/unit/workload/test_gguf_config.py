@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gguf import GGUFEndian, GGUFWriter
 
-from llm_perf_opt.analysis.static import analyze
+from llm_perf_opt.analysis.static.analyze import analyze
 from llm_perf_opt.analysis.static.methods import static_record
 from llm_perf_opt.errors import ConfigError, LlmperfError
 from llm_perf_opt.records.static import StaticRequest

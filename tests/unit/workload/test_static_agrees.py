@@ -11,7 +11,8 @@ from PIL import Image
 
 from llm_perf_opt.analysis.cost import cost_of
 from llm_perf_opt.analysis.metrics import Peaks, stage_metrics
-from llm_perf_opt.analysis.static import analyze, generation_cost
+from llm_perf_opt.analysis.static.analyze import analyze
+from llm_perf_opt.analysis.static.generation import generation_cost
 from llm_perf_opt.config.pipeline import Pipeline
 from llm_perf_opt.config.schema import Config, Dataset, Infer, Measure, Model
 from llm_perf_opt.errors import ConfigError, StageError

@@ -16,7 +16,7 @@ from llm_perf_opt.analysis.advice.rule import (
     part_of_end_to_end,
     percent,
 )
-from llm_perf_opt.analysis.static import generation_cost
+from llm_perf_opt.analysis.static.generation import generation_cost
 from llm_perf_opt.analysis.vision import vision_times
 from llm_perf_opt.errors import ConfigError
 from llm_perf_opt.records.advice import AdviceFigure
