@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from llm_perf_opt import runner
 from llm_perf_opt.artifacts.run_directory import RunDirectory, read_manifest
 from llm_perf_opt.cli.main import main
 from llm_perf_opt.config.dump import to_yaml
@@ -56,7 +55,7 @@ def test_being_interrupted_again_costs_the_report_alone(tmp_path: Path, monkeypa
     def again(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "write_reports", again)
+    monkeypatch.setattr("llm_perf_opt.reports.write.write_reports", again)
     directory, stages = new(tmp_path / "run", a=fine, b=interrupted, c=fine)
     with pytest.raises(KeyboardInterrupt):
         run_stages(directory, stages, Noted())
@@ -154,7 +153,7 @@ def test_what_cannot_be_written_beside_any_stage_is_no_defect(tmp_path: Path, mo
         reported.append(path)
         return SimpleNamespace(defects=())
 
-    monkeypatch.setattr(runner, "write_reports", write_reports)
+    monkeypatch.setattr("llm_perf_opt.reports.write.write_reports", write_reports)
     directory = RunDirectory.create(tmp_path / "run", argv=["llmperf"], stages=["a"])
     with ending(directory, Quiet()):
         directory.begin("a")
