@@ -91,6 +91,29 @@ def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
         file.write(text.encode(errors="backslashreplace"))
 
 
+def write_text_in(folder: int, path: Path, text: str) -> None:
+    """`write_text` into the directory that is open as `folder`, wherever that is by now; it is not made again.
+
+    Args:
+        path: where the file was when the directory was opened.
+
+    Raises:
+        MissingError, StageError: as `write_text`, or the directory is gone.
+    """
+    temporary = temporary_name(path.name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with writing(path):
+        descriptor = os.open(temporary, flags, 0o666, dir_fd=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode(errors="backslashreplace"))
+            os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+
+
 def copy_file(source: Path, target: Path, *, clean: Callable[[Path], None] = lambda _: None) -> str:
     """Copy a file's contents, whole or not at all, and return their hex sha256; a link is followed.
 

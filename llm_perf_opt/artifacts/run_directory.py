@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError
 from llm_perf_opt import __version__
 from llm_perf_opt.artifacts.claim import claim_run
 from llm_perf_opt.artifacts.digests import Damage, Digests
-from llm_perf_opt.artifacts.files import clear_temporary, sha256_of, write_text, writing
+from llm_perf_opt.artifacts.files import clear_temporary, sha256_of, write_text, write_text_in, writing
 from llm_perf_opt.artifacts.layout import AB, LAUNCHES, MANIFEST, RUN_LOG, SIDE_A, SIDE_B
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError
 from llm_perf_opt.opening import read_file
@@ -260,10 +260,10 @@ class RunDirectory:
         self._finish(interrupted, made)
         with contextlib.suppress(OSError):
             (self.path / _RESERVE).unlink(missing_ok=True)
-        if not lost:
-            self._save(last=True)
-        elif self.path.is_dir() and not (self.path / MANIFEST).exists():  # a stage made it again
-            self._write()
+        self._save(last=not lost)
+        if lost and self.path.is_dir() and not (self.path / MANIFEST).exists():  # a stage made it again
+            with contextlib.suppress(LlmperfError):
+                write_text(self.path / MANIFEST, _as_text(self.manifest))
         if self._unsaved is not None and not lost:
             self.problem(self._unsaved.message)
             self._finish(interrupted, made)
@@ -306,16 +306,13 @@ class RunDirectory:
         self._save()
 
     def _save(self, *, last: bool = False) -> None:
-        if self.is_lost():
-            return  # what was removed is not made again, and another run's manifest is not replaced
-        self._write(last=last)
-
-    def _write(self, *, last: bool = False) -> None:
+        """Write the manifest into the directory, wherever that was moved: what was removed is not made again, and
+        another run's manifest is not replaced."""
         self._unsaved = None
         self.manifest = _writable(self.manifest)
         text = _as_text(self.manifest)
         try:
-            write_text(self.path / MANIFEST, text)
+            write_text_in(self._folder, self.path / MANIFEST, text)
         except LlmperfError as error:
             if not (last and _overwritten(self.path / MANIFEST, text)):
                 self._unsaved = error

@@ -15,7 +15,7 @@ import pytest
 from llm_perf_opt.artifacts import claim, files, run_directory
 from llm_perf_opt.artifacts.claim import claim_run
 from llm_perf_opt.artifacts.digests import Damage, Digests, is_record, is_report, refuse_damaged
-from llm_perf_opt.artifacts.files import clear_temporary, copy_file, is_temporary, write_text
+from llm_perf_opt.artifacts.files import clear_temporary, copy_file, is_temporary, write_text, write_text_in
 from llm_perf_opt.artifacts.run_directory import RunDirectory, read_manifest, renewing_reports
 from llm_perf_opt.config.load import load_config
 from llm_perf_opt.errors import ConfigError, MissingError, StageError
@@ -76,12 +76,12 @@ def test_a_place_that_cannot_be_written_is_left_as_it_was(tmp_path: Path, monkey
 def test_a_disk_that_is_full_keeps_room_for_the_last_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = new(tmp_path / "run", "a")
 
-    def write(path: Path, text: str) -> None:
+    def write(folder: int, path: Path, text: str) -> None:
         if any(directory.path.glob(".run.json.*")):
             raise StageError(f"cannot write {path}: No space left on device")
-        write_text(path, text)
+        write_text_in(folder, path, text)
 
-    monkeypatch.setattr(run_directory, "write_text", write)
+    monkeypatch.setattr(run_directory, "write_text_in", write)
     directory.begin("a")
     directory.end("a", Outcome.completed())
     assert read_manifest(directory.path).stages["a"].status == "pending"
@@ -93,10 +93,10 @@ def test_a_disk_that_is_full_keeps_room_for_the_last_manifest(tmp_path: Path, mo
 def test_a_manifest_that_cannot_be_written_is_exit_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = new(tmp_path / "run")
 
-    def write(path: Path, text: str) -> None:
+    def write(folder: int, path: Path, text: str) -> None:
         raise StageError(f"cannot write {path}: No space left on device")
 
-    monkeypatch.setattr(run_directory, "write_text", write)
+    monkeypatch.setattr(run_directory, "write_text_in", write)
     directory.problem("long enough for more blocks than the file has" * 10_000, 0)
     directory.close()
     assert (directory.manifest.status, directory.manifest.exit_code) == ("failed", 1)
@@ -109,12 +109,12 @@ def test_a_disk_without_room_for_a_second_manifest_takes_the_last_one_in_its_pla
 ) -> None:
     directory = new(tmp_path / "run", "a")
 
-    def write(path: Path, text: str) -> None:
+    def write(folder: int, path: Path, text: str) -> None:
         raise StageError(f"cannot write {path}: No space left on device")
 
     directory.problem("so long that the last manifest is shorter" * 20, 0)
     directory.begin("a")
-    monkeypatch.setattr(run_directory, "write_text", write)
+    monkeypatch.setattr(run_directory, "write_text_in", write)
     directory.manifest = directory.manifest.model_copy(update={"problems": ()})
     directory.end("a", Outcome.failed("full"))
     assert read_manifest(directory.path).stages["a"].status == "running"
@@ -138,6 +138,18 @@ def test_times_that_go_backwards_are_kept_and_said(tmp_path: Path, monkeypatch: 
     backwards = [entry.started > entry.ended, entry.ended > manifest.ended, manifest.created > entry.started]
     assert sum(backwards) == 1
     assert (directory.path / "llmperf.log").read_text().count("the clock was set back") == 1
+
+
+def test_a_directory_that_was_moved_keeps_the_truth_and_is_not_made_again(tmp_path: Path) -> None:
+    directory = new(tmp_path / "run", "a")
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    directory.begin("a")
+    assert not (tmp_path / "run").exists()
+    directory.end("a", Outcome.completed())
+    directory.close()
+    manifest = read_manifest(tmp_path / "elsewhere")
+    assert (manifest.status, manifest.exit_code, manifest.stages["a"].status) == ("failed", 1, "failed")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_directory_that_another_run_has_by_now_is_left_alone(tmp_path: Path) -> None:
