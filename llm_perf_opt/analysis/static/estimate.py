@@ -37,12 +37,13 @@ def like_known(config: Mapping[str, Any], where: str) -> tuple[str, str]:
     if config.get("is_encoder_decoder") is True or any(isinstance(config.get(key), Mapping) for key in _COMPOSITE):
         raise ConfigError(f"{where}: no estimate for a model of several stacks", "")
     named, types = _named(config)
-    best: tuple[tuple[int, int, str], Family] | None = None
+    best: tuple[tuple[int, int, int, str], Family] | None = None
     for family in _families(types):
         read = {*family.defaults, *family.aliases}
         if family.remote or _COMPOSITE & read or parts - read or _unsaid(family, given):
             continue
-        rank = (-len(given & read), len(read - given), family.model_type)
+        usual = _USUAL.index(family.model_type) if family.model_type in _USUAL else len(_USUAL)
+        rank = (-len(given & read), usual, len(read - given), family.model_type)
         if best is None or rank < best[0]:
             best = rank, family
     if best is None and types:
@@ -71,10 +72,10 @@ def _families(types: Collection[str]) -> Iterator[Family]:
     return (family for family in every_family() if not types or family.model_type in types)
 
 
+_USUAL = ("llama", "qwen3", "mistral", "mixtral", "qwen3_moe", "deepseek_v3")
+"""What others are mostly like, of types that read as many keys."""
 _COMPOSITE = {"text_config", "language_config", "vision_config", "audio_config", "thinker_config"}
-_NO_SIZES = re.compile(
-    r"token_id|theta|eps|version|range|dropout|position|window|act|dtype|rope|cache|coef|factor|seed"
-)
+_NO_SIZES = re.compile(r"token_id|theta|eps|version|range|dropout|position|act|dtype|rope|cache|coef|factor|seed")
 
 
 def _sizes(config: Mapping[str, Any]) -> set[str]:
@@ -84,8 +85,9 @@ def _sizes(config: Mapping[str, Any]) -> set[str]:
 
 def _unsaid(family: Family, given: set[str]) -> set[str]:
     """Sizes of a family that a config leaves open, and that its defaults would fill in."""
-    names = {alias: key for alias, key in family.aliases.items() if alias in given}
-    told = given | set(names.values())
+    told = given | {key for alias, key in family.aliases.items() if alias in given}
+    if family.defaults.get("use_sliding_window") is False and "use_sliding_window" not in given:
+        told |= {"sliding_window", "max_window_layers"}  # of a window that is off
     return {
         key
         for key, value in family.defaults.items()
