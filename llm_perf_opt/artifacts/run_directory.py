@@ -111,10 +111,19 @@ class RunDirectory:
         self._latest = manifest.created
 
     @classmethod
-    def create(cls, path: Path, *, argv: Sequence[str], stages: Sequence[str], numbered: bool = False) -> RunDirectory:
+    def create(
+        cls,
+        path: Path,
+        *,
+        argv: Sequence[str],
+        stages: Sequence[str],
+        numbered: bool = False,
+        imported: Sequence[ImportedFile] = (),
+    ) -> RunDirectory:
         """Make `path` and its manifest, every stage pending.
 
         Args:
+            imported: files of elsewhere that it is made of, so that an import is one from its first moment.
             numbered: take the next free name where another run has that of `path`.
 
         Raises:
@@ -127,6 +136,7 @@ class RunDirectory:
                 argv=tuple(argv),
                 created=now(),
                 stages={name: StageEntry() for name in stages},
+                imported=tuple(imported),
             )
         )
         claimed = claim_run(path, _as_text(manifest), numbered=numbered)

@@ -14,6 +14,7 @@ from llm_perf_opt.importing.importer import ImportContext, Importer, PhaseRule, 
 from llm_perf_opt.importing.item import Item
 from llm_perf_opt.importing.parallel import cores
 from llm_perf_opt.importing.recognise import is_kind, recognise
+from llm_perf_opt.records.manifest import ImportedFile
 from llm_perf_opt.records.outcome import Outcome
 from llm_perf_opt.redact import redact_argv
 from llm_perf_opt.registry import IMPORTERS, STAGES
@@ -162,16 +163,26 @@ def import_files(plan: ImportPlan, argv: Sequence[str], listener: Listener, jobs
         KeyboardInterrupt: it was interrupted; what was read by then is reported.
     """
     stages = list(plan.groups if plan.again is None else plan.again)
+    items = [item for group in plan.groups.values() for item in group.items]
+    ranges = {"ranges": tuple(rule_words(rule) for rule in plan.rules)}
+
+    def records(run_path: Path) -> list[ImportedFile]:
+        return [item.record(run_path).model_copy(update=ranges) for item in items]
+
     if plan.again is None:
-        directory = RunDirectory.create(plan.run_path, argv=redact_argv(argv), stages=stages, numbered=plan.numbered)
+        directory = RunDirectory.create(
+            plan.run_path,
+            argv=redact_argv(argv),
+            stages=stages,
+            numbered=plan.numbered,
+            imported=records(plan.run_path),
+        )
     else:
         directory = RunDirectory.reopen(plan.run_path, again=stages)
     run_path = directory.path
-    items = [item for group in plan.groups.values() for item in group.items]
 
     def save() -> None:
-        ranges = {"ranges": tuple(rule_words(rule) for rule in plan.rules)}
-        directory.record_imports([item.record(run_path).model_copy(update=ranges) for item in items])
+        directory.record_imports(records(run_path))
 
     def action_of(stage: str) -> StageAction:
         def action(progress: Progress) -> Outcome:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from llm_perf_opt.artifacts.run_directory import read_manifest
 from llm_perf_opt.captures.kernel_files import find_kernels
 from llm_perf_opt.errors import ConfigError, LlmperfError, MissingError, StageError
 from llm_perf_opt.formats.nsys_stats import SUMMARY_COLUMNS, read_summary
+from llm_perf_opt.importing import execute
 from llm_perf_opt.importing.execute import import_files, plan_import
 from llm_perf_opt.importing.recognise import recognise
 from llm_perf_opt.records.device_timeline import DeviceTimeline
@@ -441,6 +443,18 @@ def test_an_imported_run_cannot_be_resumed(tmp_path: Path) -> None:
     _, facts = imported(tmp_path, made(tmp_path, "r", RAW))
     with pytest.raises(ConfigError, match="holds imported files"):
         plan_resumption(facts.path)
+
+
+def test_an_import_that_is_killed_as_it_begins_can_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = made(tmp_path, "r", RAW)
+    with monkeypatch.context() as patch:
+        patch.setattr(execute, "run_stages", lambda *_, **__: sys.exit(-9))
+        with pytest.raises(SystemExit):
+            import_files(plan_import([file], tmp_path, tmp_path / "run"), ["llmperf", "import"], Quiet())
+    again = execute.plan_resumption(tmp_path / "run")
+    assert [item.source for group in again.groups.values() for item in group.items] == [file]
 
 
 def test_links_are_followed_and_originals_left_alone(tmp_path: Path) -> None:
