@@ -69,6 +69,9 @@ def _in_pool(
         try:
             futures = {pool.submit(call, arguments[position]): position for position in positions}
             yield from _ended(futures)
+            # One of these idle processes holds the lock that the others wait for to be told the end: were it ended from
+            # outside now, they and this process would wait for ever.
+            _kill_all()
         except BrokenProcessPool:
             yield positions[0], None
         except GeneratorExit:  # nobody asks for more

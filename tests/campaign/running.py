@@ -75,14 +75,14 @@ class Running:
         return None
 
     def listens(self) -> bool:
-        """Whether the parent has begun to take signals for interrupts: waits until it has, has made a run, or is old.
+        """Whether the parent has begun to take signals for interrupts: waits until it has, or is old.
 
         Python itself catches SIGINT from its start; SIGHUP is the last of those that llmperf catches.
         """
         deadline = time.monotonic() + 1.0
         while self.alive():
             caught = next(line for line in _status(self.process.pid) if line.startswith("SigCgt"))
-            if int(caught.split()[1], 16) >> (signal.SIGHUP - 1) & 1 or any(self.folder.rglob("run.json")):
+            if int(caught.split()[1], 16) >> (signal.SIGHUP - 1) & 1:
                 return True
             if time.monotonic() > deadline:
                 return True
