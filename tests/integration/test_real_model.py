@@ -48,7 +48,7 @@ def test_a_gguf_file_says_paris_and_its_work_is_counted(tmp_path: Path) -> None:
         assert ratio == pytest.approx(flops / (1000e12 * repeat["prefill_ms"] / 1e3), rel=1e-9)
 
 
-def test_prompt_files_and_a_file_list(tmp_path: Path, smollm2: Path) -> None:
+def test_prompt_files_and_a_file_list(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts"
     prompts.mkdir()
     (prompts / "france.txt").write_text(QUESTION)
@@ -57,7 +57,7 @@ def test_prompt_files_and_a_file_list(tmp_path: Path, smollm2: Path) -> None:
     (tmp_path / "list.txt").write_text("brief.md\n\nfrance.txt\n")
     finished = llmperf(
         [
-            *("infer", "--output", "run", PRESET, f"model.path={smollm2}", "dataset.root=prompts"),
+            *("infer", "--output", "run", PRESET, f"model.path={smollm2_gguf()}", "dataset.root=prompts"),
             *("dataset.subset_filelist=list.txt", "infer.batch_size=2", "infer.max_new_tokens=12", "measure.repeats=1"),
             "pipeline.direct_inference.output.prediction.enable=true",
         ],

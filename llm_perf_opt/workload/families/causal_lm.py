@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,17 @@ def load_causal_lm(config: Config, device: torch.device) -> CausalLm:
         MissingError, ConfigError, StageError: as `load_checkpoint` says.
     """
     has_tokenizer = check_text_files(config, TOKENIZER_FILES)
-    built = load_checkpoint(AutoModelForCausalLM, config, device)
-    if not has_tokenizer:
-        return CausalLm(built, None)
-    with explaining_load(model_path(config.model)):
-        tokenizer = AutoTokenizer.from_pretrained(**checkpoint_source(config))
+    path = model_path(config.model)
+    with _gguf_read_once() if path.suffix == ".gguf" else contextlib.nullcontext():
+        built = load_checkpoint(AutoModelForCausalLM, config, device)
+        if not has_tokenizer:
+            return CausalLm(built, None)
+        with explaining_load(path):
+            tokenizer = AutoTokenizer.from_pretrained(**checkpoint_source(config))
     return CausalLm(built, tokenizer)
+
+
+def _gguf_read_once() -> contextlib.AbstractContextManager[None]:
+    from llm_perf_opt.workload.gguf_file import read_once
+
+    return read_once()

@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 from gguf import GGUFEndian, GGUFWriter
@@ -15,6 +16,7 @@ from llm_perf_opt.analysis.static.methods import static_record
 from llm_perf_opt.errors import ConfigError, LlmperfError
 from llm_perf_opt.records.static import StaticRequest
 from llm_perf_opt.workload.gguf_config import _ADJUST, ARCHITECTURES, read_gguf_config, stored_in_gguf
+from llm_perf_opt.workload.gguf_file import read_once
 from tests.real_model import smollm2_gguf
 
 
@@ -40,6 +42,16 @@ def test_metadata_stands_for_a_config() -> None:
         "vocab_size": 49152,
         "tie_word_embeddings": True,
     }
+
+
+def test_transformers_opens_a_file_once_and_as_we_do(tmp_path: Path) -> None:
+    theirs = gguf.GGUFReader
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF")
+    with read_once():
+        assert gguf.GGUFReader(str(smollm2_gguf())) is gguf.GGUFReader(str(smollm2_gguf()))
+        with pytest.raises(ConfigError, match="is not a readable GGUF file"):
+            gguf.GGUFReader(str(tmp_path / "broken.gguf"))
+    assert gguf.GGUFReader is theirs
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"no gguf at all" * 100])
