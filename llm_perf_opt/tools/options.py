@@ -7,14 +7,15 @@ The lists are `documented/*.yaml`. Our own builders must pass `check` without a 
 from __future__ import annotations
 
 import functools
-import importlib.resources
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 ToolName = Literal["nsys", "ncu"]
 Version = tuple[int, ...]
+_DOCUMENTED = Path(__file__).with_name("documented")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +152,7 @@ def check(tool: ToolName, command: str, arguments: Sequence[str], version: Versi
 
 @functools.cache
 def _load(tool: ToolName) -> dict[str, Any]:
-    import yaml
+    from llm_perf_opt.records.yaml_file import plain_yaml
 
-    text = importlib.resources.files("llm_perf_opt.tools").joinpath("documented", f"{tool}.yaml").read_text("utf-8")
-    data: dict[str, Any] = yaml.safe_load(text)
+    data: dict[str, Any] = plain_yaml((_DOCUMENTED / f"{tool}.yaml").read_bytes())
     return data

@@ -187,7 +187,7 @@ def role_of(argv: list[bytes]) -> str:
     text = b" ".join(argv)
     if any(word.endswith(b"supervisor.py") for word in argv[:5]):
         return "supervisor"
-    if any(word.endswith((b"standins/nsys", b"standins/ncu")) for word in argv[:3]):
+    if any(word.endswith(b"standins/program.py") for word in argv[:3]):
         return "tool"
     if b"multiprocessing" in text:
         return "worker" if b"spawn_main" in text else "tracker"

@@ -8,9 +8,8 @@ import pytest
 
 from tests.browser import CHROMIUM, FIREFOX, Browser, missing
 from tests.browser import browser as start
-from tests.real_model import smollm2
 from tests.standins.fixtures import ncu_tool, nsight, nsys_for_own, nsys_tool, nvtx_recorder, plain_nvtx
-from tests.warm.fixtures import warm_child, warm_children, warm_server
+from tests.warm.fixtures import warm_child, warm_children, warm_servers
 
 
 def _browser(name: str, factory: pytest.TempPathFactory) -> Iterator[Browser]:
@@ -38,10 +37,9 @@ __all__ = [
     "nsys_tool",
     "nvtx_recorder",
     "plain_nvtx",
-    "smollm2",
     "warm_child",
     "warm_children",
-    "warm_server",
+    "warm_servers",
 ]
 
 

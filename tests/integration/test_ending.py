@@ -288,13 +288,13 @@ def test_results_that_do_not_fit_are_exit_1(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory, warm_server: Path | None) -> Path:
+def measured(tmp_path_factory: pytest.TempPathFactory, warm_servers: Path | None) -> Path:
     """A run under a strict umask, with a child."""
     folder = tmp_path_factory.mktemp("measured")
     arguments = ["run", *QUICK, "pipeline.torch_profiler.warmup_rounds=0", "--output", "run"]
     predictions = "pipeline.torch_profiler.output.prediction.enable=true"
     command = [LLMPERF, *arguments, predictions]
-    with using(warm_server):
+    with using(warm_servers):
         subprocess.run(command, cwd=folder, env=environment(), umask=0o077, check=True, capture_output=True)
     return folder / "run"
 

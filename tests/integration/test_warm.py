@@ -12,6 +12,7 @@ import pytest
 
 from llm_perf_opt.stages.child import CHILD_ENVIRONMENT
 from tests.cli_process import environment
+from tests.warm.client import TORCH
 
 pytestmark = [
     pytest.mark.integration,
@@ -27,7 +28,7 @@ def conditions(**extra: str) -> str:
 
 
 def test_a_child_of_a_stage_finds_the_conditions_of_the_server_and_another_environment_does_not() -> None:
-    there = Path(os.environ["WARM_CHILDREN"]).with_suffix(".json").read_text()
+    there = (Path(os.environ["WARM_CHILDREN"]) / f"{TORCH}.json").read_text()
     assert conditions() == there
     assert conditions(MY_TOKEN="x", NVTX_INJECTION64_PATH="/x.so") == there
     for name in ("LD_PRELOAD", "HF_HOME", "TORCH_LOGS"):

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -356,7 +355,3 @@ def main(words: list[str]) -> int:
         if arguments.has(name):
             return action(arguments)
     return profile(arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

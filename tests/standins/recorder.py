@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import shutil
@@ -30,6 +29,9 @@ class Event:
 
 def nvtx_headers() -> Path | None:
     """The folder that `nvtx3/nvToolsExt.h` is in, of the nvidia-nvtx package that torch brings; None without it."""
+    # The stand-ins, which start by the hundred, read what was recorded and have no use for this.
+    import importlib.metadata
+
     try:
         files = importlib.metadata.files("nvidia-nvtx") or []
     except importlib.metadata.PackageNotFoundError:

@@ -17,7 +17,9 @@ MODULES = (
     *("llm_perf_opt.workload", "llm_perf_opt.analysis.traced", "llm_perf_opt.stages.static_analysis.child"),
     "torch.distributed.run",
 )
-"""What is run warm."""
+"""What is run by the server that has torch; the other runs `llmperf`."""
+TORCH, COMMANDS = "torch", "commands"
+"""The servers, by the names of their sockets."""
 
 # What decides how torch, transformers or the loader of libraries begin. CUDA, NCCL and NVTX begin when they are used.
 _AT_IMPORT = re.compile(
@@ -41,23 +43,27 @@ def conditions() -> str:
     return json.dumps([sys.executable, at_import(), limits()], sort_keys=True)
 
 
-def hand_over(path: str) -> None:
-    """Does not return where the server took the child over."""
-    module, *arguments = sys.orig_argv[sys.orig_argv.index("-m") + 1 :]
-    if module not in MODULES or Path(path).with_suffix(".json").read_text() != conditions():
+def hand_over(folder: str) -> None:
+    """Does not return where a server took the process over."""
+    is_module = "-m" in sys.orig_argv[1:3]
+    program, *arguments = sys.orig_argv[sys.orig_argv.index("-m") + 1 if is_module else 1 :]
+    if is_module and program not in MODULES:
+        return
+    path = Path(folder) / (TORCH if is_module else COMMANDS)
+    if path.with_suffix(".json").read_text() != conditions():
         return
     umask = os.umask(0)
     os.umask(umask)
     order = {
-        "module": module,
-        "argv": arguments,
+        "module": program if is_module else None,
+        "argv": [program, *arguments],
         "environment": dict(os.environ),
-        "path": [str(Path.cwd()), *sys.path],
+        "path": [str(Path.cwd() if is_module else Path(program).parent), *sys.path],
         "cwd": str(Path.cwd()),
         "umask": umask,
     }
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
+        connection.connect(str(path))
         body = json.dumps(order).encode()
         socket.send_fds(connection, [len(body).to_bytes(8, "big")], [0, 1, 2])
         connection.sendall(body)

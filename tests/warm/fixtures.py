@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm.client import COMMANDS, TORCH
+
 HERE = Path(__file__).parent
 MODULES = "HF_MODULES_CACHE"
 """Where remote code is copied to, which transformers reads once."""
@@ -18,44 +20,56 @@ REPOSITORY = HERE.parents[1]
 
 
 @pytest.fixture(scope="session")
-def warm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
-    """Where the server listens; None where it cannot be, and children start as ever."""
+def warm_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """The folder where the servers listen; None where they cannot be, and processes start as ever."""
     if not sys.platform.startswith("linux"):
         yield None
         return
-    path = tmp_path_factory.mktemp("warm") / "socket"
-    command = [sys.executable, "-u", "-m", "tests.warm.server", str(path)]
+    folder = tmp_path_factory.mktemp("warm")
     # Not the process's own environment, which libraries may have added to.
-    environment = {**os.environ, MODULES: str(path.parent)}
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        assert server.stdout.readline() == "ready\n"
-        yield path
-        server.stdin.close()
+    environment = {**os.environ, MODULES: str(folder)}
+    with contextlib.ExitStack() as running:
+        servers = [
+            running.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-u", "-m", "tests.warm.server", str(folder / name)],
+                    cwd=REPOSITORY,
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for name in (TORCH, COMMANDS)
+        ]
+        for server in servers:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+        yield folder
+        for server in servers:
+            assert server.stdin is not None
+            server.stdin.close()
 
 
 @contextlib.contextmanager
-def using(server: Path | None) -> Iterator[None]:
+def using(servers: Path | None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        if server is not None:
-            patch.setenv("WARM_CHILDREN", str(server))
-            patch.setenv(MODULES, str(server.parent))
+        if servers is not None:
+            patch.setenv("WARM_CHILDREN", str(servers))
+            patch.setenv(MODULES, str(servers))
             patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
         yield
 
 
 @pytest.fixture(scope="module")
-def warm_children(warm_server: Path | None) -> Iterator[None]:
-    """Children that run a model or trace one start with torch imported, in this module's tests."""
-    with using(warm_server):
+def warm_children(warm_servers: Path | None) -> Iterator[None]:
+    """`llmperf` and its children start with what they import imported, in this module's tests."""
+    with using(warm_servers):
         yield
 
 
 @pytest.fixture
-def warm_child(warm_server: Path | None) -> Iterator[None]:
+def warm_child(warm_servers: Path | None) -> Iterator[None]:
     """The same in one test."""
-    with using(warm_server):
+    with using(warm_servers):
         yield

@@ -1,11 +1,14 @@
-"""The process that children are forked off: `python -m tests.warm.server SOCKET`, until its standard input ends."""
+"""The process that others are forked off: `python -m tests.warm.server SOCKET`, until its standard input ends."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
+import pkgutil
+import re
 import runpy
 import select
 import signal
@@ -14,15 +17,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import llm_perf_opt
 from tests.warm import client
+
+_IN_A_CHILD = re.compile(r"\.(workload|traced|child\w*|__main__|supervisor)\b")
 
 
 def serve(path: Path) -> None:
     """Fork for every connection; what imports are for is in this process."""
     path.with_suffix(".json").write_text(client.conditions())
-    import llm_perf_opt.analysis.traced.trace
-    import llm_perf_opt.workload.job  # noqa: F401
-
+    _import_torch() if path.name == client.TORCH else _import_commands()
     gc.collect()
     gc.freeze()
     if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208
@@ -47,6 +51,18 @@ def serve(path: Path) -> None:
     with contextlib.suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
+
+
+def _import_torch() -> None:
+    import llm_perf_opt.analysis.traced.trace
+    import llm_perf_opt.workload.job  # noqa: F401
+
+
+def _import_commands() -> None:
+    """Every command, with what it imports once it runs; what runs in a child is no part of it."""
+    for module in pkgutil.walk_packages(llm_perf_opt.__path__, "llm_perf_opt."):
+        if not _IN_A_CHILD.search(module.name):
+            importlib.import_module(module.name)
 
 
 def _watch(connection: socket.socket) -> None:
@@ -83,8 +99,11 @@ def _run(order: dict[str, Any], streams: list[int]) -> None:
         os.environ.clear()
         os.environ.update(order["environment"])
         sys.path[:] = order["path"]
-        sys.argv = [order["module"], *order["argv"]]
-        runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
+        sys.argv = order["argv"]
+        if order["module"] is None:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
