@@ -9,7 +9,7 @@ import pytest
 from tests.browser import CHROMIUM, FIREFOX, Browser, missing
 from tests.browser import browser as start
 from tests.standins.fixtures import ncu_tool, nsight, nsys_for_own, nsys_tool, nvtx_recorder, plain_nvtx
-from tests.warm.fixtures import warm_child, warm_children, warm_servers
+from tests.warm.fixtures import warm_child, warm_command, warm_commands, warm_servers
 
 
 def _browser(name: str, factory: pytest.TempPathFactory) -> Iterator[Browser]:
@@ -38,7 +38,8 @@ __all__ = [
     "nvtx_recorder",
     "plain_nvtx",
     "warm_child",
-    "warm_children",
+    "warm_command",
+    "warm_commands",
     "warm_servers",
 ]
 

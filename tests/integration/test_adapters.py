@@ -16,7 +16,7 @@ from tests.cli_process import llmperf, read_json
 from tests.remote_model import write_remote_model
 from tests.tiny_models import write_image_text_model, write_text_model
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 # One for each adapter; every architecture runs in the process of tests/unit/workload.
 CASES: Sequence[tuple[str, str]] = [

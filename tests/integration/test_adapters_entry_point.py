@@ -12,7 +12,7 @@ import pytest
 from tests.cli_process import llmperf, read_json
 from tests.plugins import write_distribution
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "llmperf-adapter-example"
 

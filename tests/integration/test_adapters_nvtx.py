@@ -13,7 +13,7 @@ from tests.cli_process import llmperf
 from tests.standins import recorder
 from tests.standins.recorder import Event
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 
 def recorded(library: Path, folder: Path, arguments: Sequence[str]) -> list[Event]:

@@ -25,6 +25,7 @@ def one_line(stderr: str) -> str:
     return stderr
 
 
+@pytest.mark.usefixtures("warm_command")
 @pytest.mark.parametrize(
     ("arguments", "code", "parts"),
     [
@@ -72,7 +73,7 @@ def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
     assert "--output" in finished.stderr
 
 
-@pytest.mark.usefixtures("warm_child")
+@pytest.mark.usefixtures("warm_command")
 def test_a_truncated_page_fails_alone(tmp_path: Path) -> None:
     pages = tmp_path / "pages"
     pages.mkdir()
@@ -94,7 +95,7 @@ def test_a_truncated_page_fails_alone(tmp_path: Path) -> None:
     assert read_json(tmp_path / "run" / "direct_inference" / "metrics.json")["metrics"]["ttft_ms"]["n"] == 1
 
 
-@pytest.mark.usefixtures("warm_child")
+@pytest.mark.usefixtures("warm_command")
 def test_cuda_without_cuda(tmp_path: Path) -> None:
     finished = llmperf(["infer", "device=cuda:7", "--output", "run", *QUICK], tmp_path)
     assert finished.returncode == 3

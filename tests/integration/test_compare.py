@@ -10,7 +10,7 @@ from PIL import Image
 from llm_perf_opt.records.comparison import Comparison
 from tests.cli_process import llmperf
 
-pytestmark = pytest.mark.usefixtures("warm_children")
+pytestmark = pytest.mark.usefixtures("warm_commands")
 
 SHORT = [
     *("infer.max_new_tokens=4", "measure.repeats=3", "pipeline.torch_profiler.warmup_rounds=0"),

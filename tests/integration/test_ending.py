@@ -320,6 +320,7 @@ def change(file: Path) -> None:
 RECORDS = ["torch_profiler/workload.json", "torch_profiler/profile.sqlite", "env.json", "config.yaml"]
 
 
+@pytest.mark.usefixtures("warm_command")
 @pytest.mark.parametrize("record", RECORDS)
 @pytest.mark.parametrize("spoil", [change, Path.unlink])
 def test_a_record_that_is_not_what_it_was_is_not_used(run: Path, record: str, spoil: Callable[[Path], None]) -> None:
@@ -336,6 +337,7 @@ def test_a_record_that_is_not_what_it_was_is_not_used(run: Path, record: str, sp
     assert (run / "report.md").stat().st_mtime_ns == report
 
 
+@pytest.mark.usefixtures("warm_command")
 def test_report_signs_what_it_wrote_and_nothing_else(run: Path) -> None:
     recorded = read_json(run / "run.json")["artifacts"]
     change(run / "report.md")
@@ -355,6 +357,7 @@ def test_report_signs_what_it_wrote_and_nothing_else(run: Path) -> None:
     assert not (run / ".report.md.0a1b2c3d").exists()
 
 
+@pytest.mark.usefixtures("warm_command")
 def test_resume_makes_again_what_is_not_what_it_was(run: Path) -> None:
     before = (run / "torch_profiler" / "workload.json").read_bytes()
     change(run / "static_analysis" / "static_compute.json")
@@ -372,6 +375,7 @@ def test_resume_makes_again_what_is_not_what_it_was(run: Path) -> None:
     assert llmperf(["report", "run"], run.parent).returncode == 0
 
 
+@pytest.mark.usefixtures("warm_command")
 def test_resume_does_not_use_a_configuration_that_was_changed(run: Path) -> None:
     change(run / "config.yaml")
     finished = llmperf(["run", "--resume", "run"], run.parent)

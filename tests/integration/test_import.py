@@ -61,6 +61,7 @@ def test_import_then_report(tmp_path: Path) -> None:
     assert (resumed.returncode, "holds imported files" in resumed.stderr) == (2, True)
 
 
+@pytest.mark.usefixtures("warm_command")
 def test_json_and_quiet(tmp_path: Path) -> None:
     made(tmp_path, "t", TABLE)
     finished = llmperf(["-q", "import", "t", "--json"], tmp_path)
@@ -74,6 +75,7 @@ def test_json_and_quiet(tmp_path: Path) -> None:
     assert read_json(Path(found["run"]) / "run.json")["imported"] == found["imported"]
 
 
+@pytest.mark.usefixtures("warm_command")
 def test_a_report_is_exported_by_an_installed_nsys(tmp_path: Path, nsys: Path) -> None:
     made(tmp_path, "a", b"NVIDIA Tegra Profiler Report 2026@1")
     finished = llmperf(["import", "a", "--output", "out"], tmp_path, LLMPERF_NSYS=str(nsys))
@@ -88,6 +90,7 @@ def test_a_report_is_exported_by_an_installed_nsys(tmp_path: Path, nsys: Path) -
     assert "Failed to load" in (tmp_path / "two" / "tmp" / "workload" / "nsys" / "export.2.log").read_text()
 
 
+@pytest.mark.usefixtures("warm_command")
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -17,7 +17,7 @@ from tests.cli_process import LLMPERF, environment, llmperf, read_json
 from tests.stage_runs import command_line
 from tests.standins.fixtures import Nsight
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 GEMM = "void ns::gemm<int, (bool)1>(int)"
 STEPS = (f"repeat:6:kernel:{GEMM}", "kernel:void ns::gemm<int, (bool)10>(int)", "repeat:3:kernel:norm")

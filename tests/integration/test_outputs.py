@@ -15,7 +15,7 @@ from llm_perf_opt.records.predictions import ImageInfo, Prediction
 from llm_perf_opt.records.workload import Instrumented, Workload
 from tests.cli_process import llmperf, read_json
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 QUICK = ["measure.repeats=1", "measure.warmup=0", "infer.max_new_tokens=3"]
 

@@ -90,7 +90,7 @@ def alone(order: WorkOrder) -> Workload:
     return Workload.read(order.output_dir / WORKLOAD)
 
 
-@pytest.mark.usefixtures("warm_child")
+@pytest.mark.usefixtures("warm_command")
 @pytest.mark.parametrize(("model", "tensor"), [("llama", 2), ("mixtral", 4)])
 def test_ranks_make_the_tokens_of_one_process_and_what_the_plan_says(model: str, tensor: int, tmp_path: Path) -> None:
     part = "count_and_profile" if tensor == 2 else "count"

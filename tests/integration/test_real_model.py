@@ -10,7 +10,7 @@ import pytest
 from tests.cli_process import llmperf, read_json
 from tests.real_model import smollm2_gguf
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 QUESTION = "What is the capital of France?"
 PRESET = "model/causal_lm/arch@model=causal_lm.default"

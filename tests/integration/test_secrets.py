@@ -21,7 +21,7 @@ from tests.unit.formats.ncu_rep_writer import block, kernel, report
 from tests.unit.importing.test_import import export
 from tests.unit.timeline.example import EVENTS
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 SECRET = "Zq7planted0123456789"
 QUICK = ["measure.repeats=1", "measure.warmup=0", "infer.max_new_tokens=2"]

@@ -14,7 +14,7 @@ from tests.cli_process import read_json
 from tests.stage_runs import Expected, command_line, profile, stage_entry
 from tests.standins.fixtures import Nsight
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 CLI = "pipeline.ncu.ncu_cli"
 STEPS = ("kernel:load", "push:prefill", "kernel:gemm", "pop", "push:decode", "kernel:gemv", "kernel:norm", "pop")

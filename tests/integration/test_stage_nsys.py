@@ -16,7 +16,7 @@ from tests.cli_process import llmperf, read_json
 from tests.stage_runs import Expected, command_line, profile, stage_entry
 from tests.standins.fixtures import Nsight
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 WAIT_FOR_DECODE = ["--capture-range", "nvtx", "--nvtx-capture", "decode"]
 DECODING = ("kernel:load", "push:decode", "kernel:a", "kernel:b", "pop", "sleep:0.1")

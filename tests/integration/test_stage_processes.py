@@ -51,6 +51,7 @@ def check_two(tool: str, folder: Path) -> None:
     assert all(f"{item['name']} {item['pid']}" in text for item in found)
 
 
+@pytest.mark.usefixtures("warm_command")
 @pytest.mark.parametrize("tool", ["nsys", "ncu"])
 def test_the_ranks_of_torchrun_are_told_apart(nsight: Nsight, tmp_path: Path, tool: str) -> None:
     limit = [] if tool == "nsys" else ["pipeline.ncu.ncu_cli.nvtx.include=decode"]
@@ -64,6 +65,7 @@ def test_the_ranks_of_torchrun_are_told_apart(nsight: Nsight, tmp_path: Path, to
         assert read_json(tmp_path / "run" / "ncu" / "facts.json")["replay_mode"] == "kernel"
 
 
+@pytest.mark.usefixtures("warm_command")
 @pytest.mark.parametrize("tool", ["nsys", "ncu"])
 def test_the_children_of_a_shell_are_told_apart(nsight: Nsight, tmp_path: Path, tool: str) -> None:
     finished = profile(tool, nsight, tmp_path, ["--", *forking(nsight)])
@@ -71,6 +73,7 @@ def test_the_children_of_a_shell_are_told_apart(nsight: Nsight, tmp_path: Path, 
     check_two(tool, tmp_path)
 
 
+@pytest.mark.usefixtures("warm_command")
 def test_ncu_can_be_kept_to_the_first_process(nsight: Nsight, tmp_path: Path) -> None:
     only = "pipeline.ncu.ncu_cli.target_processes=application-only"
     finished = profile("ncu", nsight, tmp_path, [only, "--", *forking(nsight)])
@@ -80,6 +83,7 @@ def test_ncu_can_be_kept_to_the_first_process(nsight: Nsight, tmp_path: Path) ->
     assert "target_processes: all" in (failed.remedy or "")
 
 
+@pytest.mark.usefixtures("warm_command")
 @pytest.mark.parametrize(("tool", "launcher"), [("nsys", "torchrun"), ("nsys", "shell"), ("ncu", "shell")])
 def test_a_process_that_fails_is_named_beside_what_was_captured(
     nsight: Nsight, tmp_path: Path, tool: str, launcher: str
@@ -93,6 +97,7 @@ def test_a_process_that_fails_is_named_beside_what_was_captured(
     check_two(tool, tmp_path)
 
 
+@pytest.mark.usefixtures("warm_command")
 @pytest.mark.parametrize("tool", ["nsys", "ncu"])
 def test_a_process_that_fails_before_any_kernel_is_a_failure(nsight: Nsight, tmp_path: Path, tool: str) -> None:
     finished = profile(tool, nsight, tmp_path, ["--", "sh", "-c", "sh -c 'exit 3' & wait $!"])
@@ -129,6 +134,7 @@ def test_no_process_outlives_a_killed_parent(nsight: Nsight, tmp_path: Path, too
     assert stage_entry(tmp_path, tool).status == "running"
 
 
+@pytest.mark.usefixtures("warm_command")
 def test_a_program_that_does_not_exist_is_said_before_anything_starts(nsight: Nsight, tmp_path: Path) -> None:
     for tool in ("nsys", "ncu"):
         folder = tmp_path / tool

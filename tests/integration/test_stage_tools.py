@@ -25,7 +25,7 @@ from tests.cli_process import LLMPERF, environment, read_json
 from tests.stage_runs import Expected, command_line, profile, running, stage_entry
 from tests.standins.fixtures import Nsight
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 # No CUDA is traced, so that a report need not hold kernels.
 RANGES_ONLY = "pipeline.nsys.trace=nvtx,osrt"

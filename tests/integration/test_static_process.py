@@ -93,7 +93,7 @@ def test_a_model_without_closed_form_is_traced_in_a_child_and_kept(tmp_path: Pat
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.usefixtures("warm_child")
+@pytest.mark.usefixtures("warm_command")
 def test_a_traced_model_has_all_that_a_closed_form_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     record = static_record(UNKNOWN, StaticRequest(prompt_tokens=20, new_tokens=9), [gpu_named("l4")])
@@ -121,7 +121,7 @@ def test_a_traced_model_has_all_that_a_closed_form_has(tmp_path: Path, monkeypat
         static_record(UNKNOWN, StaticRequest(mla_form="absorbed"), fallback=False)
 
 
-@pytest.mark.usefixtures("warm_child")
+@pytest.mark.usefixtures("warm_command")
 def test_what_transformers_cannot_build_is_refused_by_the_child(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="knows no model_type 'walrus'"):
         traced({"model_type": "walrus"}, cache=tmp_path)
@@ -130,7 +130,7 @@ def test_what_transformers_cannot_build_is_refused_by_the_child(tmp_path: Path) 
     assert not list(tmp_path.glob("*.json"))
 
 
-@pytest.mark.usefixtures("warm_child")
+@pytest.mark.usefixtures("warm_command")
 def test_the_first_sample_is_prepared_in_a_child_as_it_runs(tmp_path: Path) -> None:
     """The demo's first page: a global view and two tiles. The right figures were computed apart from the product."""
     arguments = ["--no-torch", "pipeline.static_analysis.use_synthetic_inputs=false", "infer.max_new_tokens=2"]
@@ -141,7 +141,7 @@ def test_the_first_sample_is_prepared_in_a_child_as_it_runs(tmp_path: Path) -> N
     assert "| prefill | 581 | 5,835,065,920 |" in (tmp_path / "run" / "report.md").read_text()
 
 
-@pytest.mark.usefixtures("warm_child")
+@pytest.mark.usefixtures("warm_command")
 def test_a_sample_that_cannot_be_prepared_fails_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "broken.png").write_bytes(b"no image")

@@ -19,7 +19,7 @@ from tests.conftest import REPOSITORY
 from tests.standins import slurm as standin
 from tests.tiny_models import write_text_model
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = pytest.mark.integration
 STATIC = "pipeline: {torch_profiler: {enable: false}}\n"
 JOB = REPOSITORY / "docs" / "examples" / "kubernetes" / "sweep.yaml"
 
@@ -28,6 +28,7 @@ def statuses(folder: Path) -> list[str]:
     return [row["status"] for row in read_json(folder / "results.json")["points"]]
 
 
+@pytest.mark.usefixtures("warm_command")
 def test_the_script_of_the_kubernetes_job_in_two_pods(tmp_path: Path) -> None:
     """The very words of the example, as two processes on one directory; then once more."""
     job: dict[str, Any] = yaml.safe_load(JOB.read_text())
@@ -52,6 +53,7 @@ def test_the_script_of_the_kubernetes_job_in_two_pods(tmp_path: Path) -> None:
     assert [read_json(run / "run.json")["created"] for run in runs] == created
 
 
+@pytest.mark.usefixtures("warm_command")
 def test_a_point_that_fails_stops_no_other(tmp_path: Path) -> None:
     write_text_model(tmp_path / "good", "llama")
     write_text_model(tmp_path / "bad", "llama", num_attention_heads="many")  # read when static analysis runs
@@ -63,6 +65,7 @@ def test_a_point_that_fails_stops_no_other(tmp_path: Path) -> None:
     assert "1 completed, 1 failed, 0 skipped" in finished.stderr
 
 
+@pytest.mark.usefixtures("warm_child")
 @pytest.mark.campaign
 @pytest.mark.timeout(2400)
 def test_twenty_four_points_over_two_executors_resumed_after_a_kill(

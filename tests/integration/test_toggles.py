@@ -12,7 +12,7 @@ from llm_perf_opt.artifacts.layout import save_dir
 from llm_perf_opt.config.load import load_config
 from tests.cli_process import llmperf, read_json
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_children")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_commands")]
 
 STAGES = ("static_analysis", "torch_profiler", "direct_inference", "nsys", "ncu")
 QUICK = ["measure.repeats=1", "measure.warmup=0", "infer.max_new_tokens=3", "dataset.sampling.num_samples_per_epoch=1"]

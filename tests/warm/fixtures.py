@@ -52,24 +52,34 @@ def warm_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | No
 
 
 @contextlib.contextmanager
-def using(servers: Path | None) -> Iterator[None]:
+def using(servers: Path | None, *, commands: bool = True) -> Iterator[None]:
+    """Children of stages are forked off a server, and so is `llmperf` itself with `commands`."""
     with pytest.MonkeyPatch.context() as patch:
         if servers is not None:
             patch.setenv("WARM_CHILDREN", str(servers))
             patch.setenv(MODULES, str(servers))
             patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
+            if commands:
+                patch.setenv("WARM_COMMANDS", str(servers))
         yield
 
 
 @pytest.fixture(scope="module")
-def warm_children(warm_servers: Path | None) -> Iterator[None]:
+def warm_commands(warm_servers: Path | None) -> Iterator[None]:
     """`llmperf` and its children start with what they import imported, in this module's tests."""
     with using(warm_servers):
         yield
 
 
 @pytest.fixture
-def warm_child(warm_servers: Path | None) -> Iterator[None]:
+def warm_command(warm_servers: Path | None) -> Iterator[None]:
     """The same in one test."""
     with using(warm_servers):
+        yield
+
+
+@pytest.fixture
+def warm_child(warm_servers: Path | None) -> Iterator[None]:
+    """In one test the children alone: `llmperf` is started as ever."""
+    with using(warm_servers, commands=False):
         yield

@@ -3,9 +3,11 @@
 import os
 import sys
 
-if os.environ.get("WARM_CHILDREN") and (
-    "-m" in sys.orig_argv[1:3] or any(word.endswith("/llmperf") for word in sys.orig_argv[1:2])
-):
+if "-m" in sys.orig_argv[1:3]:
+    folder = os.environ.get("WARM_CHILDREN")
+else:
+    folder = os.environ.get("WARM_COMMANDS") if any(word.endswith("/llmperf") for word in sys.orig_argv[1:2]) else None
+if folder:
     import client  # type: ignore[import-not-found]  # beside this file
 
-    client.hand_over(os.environ["WARM_CHILDREN"])
+    client.hand_over(folder)
