@@ -1,4 +1,7 @@
-"""What a model computes, counted by torch's own counter over transformers' eager code on the meta device."""
+"""What a small model computes, counted by torch's own counter over transformers' eager code.
+
+On the CPU: the shape functions of the meta device are Python, and take several times as long as so little arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,16 @@ def by_hand(home: dict[str, Any], counted: list[int]) -> Iterator[tuple[str, Any
     def convolve(hidden: Any, weight: Any) -> Any:
         channels, kernel = weight.shape
         counted[0] += 2 * channels * kernel
-        return torch.empty_like(hidden)
+        return torch.zeros_like(hidden)
 
     def scan(hidden: Any, elements: int, state: tuple[int, ...]) -> Any:
         counted[0] += 4 * elements
-        return torch.empty_like(hidden), torch.zeros(state, device=hidden.device)
+        return torch.zeros_like(hidden), torch.zeros(state)
 
     def delta(query: Any, key: Any, value: Any, *_: Any, **named: Any) -> Any:
         batch, _, heads, width = value.shape
         counted[0] += 6 * heads * width * key.shape[-1]
-        return torch.empty_like(value), torch.zeros(batch, heads, key.shape[-1], width, device=value.device)
+        return torch.zeros_like(value), torch.zeros(batch, heads, key.shape[-1], width)
 
     def scan2(x: Any, dt: Any, A: Any, B: Any, *_: Any, **named: Any) -> Any:
         batch, _, heads, width = x.shape
@@ -60,20 +63,17 @@ def griffin(home: dict[str, Any], kernel: int, counted: list[int]) -> Iterator[A
         return hidden_states, recurrent_states
 
     def convolve(own: Any, hidden: Any) -> Any:
-        return torch.empty_like(hidden)
+        return torch.zeros_like(hidden)
 
     if "RecurrentGemmaRglru" in home:
         yield patch.object(home["RecurrentGemmaRglru"], "_rnn_scan", scan)
         yield patch.object(torch.nn.Conv1d, "forward", convolve)
 
 
-def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str = "meta") -> tuple[int, int, int]:
+def stock_counter(config: dict[str, Any], prompt: int, context: int) -> tuple[int, int, int]:
     """Parameters and FLOPs of prefill and of a decode step, counted by torch over every layer of eager code.
 
     Written without our tracer, so that the two can disagree.
-
-    Args:
-        device: cpu for a model that looks into its values, with weights that are drawn.
     """
     import sys
     from unittest.mock import patch
@@ -88,8 +88,7 @@ def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str
     made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
     seeing = type(made) in AutoModelForImageTextToText._model_mapping
     factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
-    with torch.device(device):
-        model = factory.from_config(made, attn_implementation="eager").eval()
+    model = factory.from_config(made, attn_implementation="eager").eval()
 
     def grouped(a: list[int], b: list[int], *rest: object, **named: object) -> int:
         return 2 * a[-2] * a[-1] * b[-1]
@@ -108,7 +107,7 @@ def stock_counter(config: dict[str, Any], prompt: int, context: int, device: str
                     stack.enter_context(replaced)
             stack.enter_context(torch.no_grad())
             stack.enter_context(counter)
-            tokens_in = torch.ones(1, tokens, dtype=torch.long, device=device)
+            tokens_in = torch.ones(1, tokens, dtype=torch.long)
             # What keeps nothing runs all tokens again, for the last logits.
             again = {} if tokens == prompt else {"logits_to_keep": 1}
             model(input_ids=tokens_in, **({past: cache, "use_cache": True} if remembers else again))
@@ -137,18 +136,15 @@ def stock_encoder_decoder(config: dict[str, Any], source: int, tokens: int, cont
     text = type(made) in AutoModelForSeq2SeqLM._model_mapping
     if not text and type(made) not in AutoModelForSpeechSeq2Seq._model_mapping:
         raise ConfigError("its encoder reads neither text nor sound")
-    with torch.device("meta"):
-        model = (AutoModelForSeq2SeqLM if text else AutoModelForSpeechSeq2Seq).from_config(
-            made, attn_implementation="eager"
-        )
-    model.eval()
-    read: dict[str, Any] = {"input_ids": torch.ones(1, source, dtype=torch.long, device="meta")}
+    factory = AutoModelForSeq2SeqLM if text else AutoModelForSpeechSeq2Seq
+    model = factory.from_config(made, attn_implementation="eager").eval()
+    read: dict[str, Any] = {"input_ids": torch.ones(1, source, dtype=torch.long)}
     if not text:
-        read = {"input_features": torch.empty(1, made.num_mel_bins, 2 * source, device="meta")}
+        read = {"input_features": torch.zeros(1, made.num_mel_bins, 2 * source)}
 
     def count(queries: int, **given: Any) -> tuple[int, Any]:
         counter = FlopCounterMode(display=False)
-        ids = torch.ones(1, queries, dtype=torch.long, device="meta")
+        ids = torch.ones(1, queries, dtype=torch.long)
         with torch.no_grad(), counter:
             found = model(decoder_input_ids=ids, use_cache=True, **given)
         return int(counter.get_total_flops()), found
@@ -160,7 +156,7 @@ def stock_encoder_decoder(config: dict[str, Any], source: int, tokens: int, cont
     return sum(parameter.numel() for parameter in model.parameters()), prefill, step
 
 
-def stock_encoder(config: dict[str, Any], tokens: int, device: str = "meta") -> tuple[int, int, int]:
+def stock_encoder(config: dict[str, Any], tokens: int) -> tuple[int, int, int]:
     """The same of an encoder alone, by the class that its config names: one pass, and no step."""
     import torch
     import transformers
@@ -170,16 +166,15 @@ def stock_encoder(config: dict[str, Any], tokens: int, device: str = "meta") -> 
     made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
     made._attn_implementation = "eager"
     named = config.get("architectures")
-    with torch.device(device):
-        if named:
-            model = getattr(transformers, named[0])(made)
-        else:
-            model = transformers.AutoModelForMaskedLM.from_config(made, attn_implementation="eager")
+    if named:
+        model = getattr(transformers, named[0])(made)
+    else:
+        model = transformers.AutoModelForMaskedLM.from_config(made, attn_implementation="eager")
     # Some look for padding in tokens that come without a mask.
     object.__setattr__(model.config, "pad_token_id", None)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        model.eval().requires_grad_(False)(input_ids=torch.ones(1, tokens, dtype=torch.long, device=device))
+        model.eval().requires_grad_(False)(input_ids=torch.ones(1, tokens, dtype=torch.long))
     return sum(parameter.numel() for parameter in model.parameters()), int(counter.get_total_flops()), 0
 
 

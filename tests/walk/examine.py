@@ -155,20 +155,16 @@ def _truth(config: dict[str, Any]) -> tuple[int, int, int] | str | None:
     except LlmperfError:
         return None
     except Exception as error:
-        looks = isinstance(error, NotImplementedError) or (is_encoder(config) and isinstance(error, RuntimeError))
-        # Its forward pass looks into its values.
-        with contextlib.suppress(Exception):
-            return _counted(config, device="cpu") if looks else blame(error)
         return blame(error)
 
 
-def _counted(config: dict[str, Any], device: str = "meta") -> tuple[int, int, int]:
+def _counted(config: dict[str, Any]) -> tuple[int, int, int]:
     if is_encoder(config):
-        return stock_encoder(config, PROMPT, device)
+        return stock_encoder(config, PROMPT)
     if config.get("is_encoder_decoder"):
         sound = "num_mel_bins" in config and config["max_source_positions"]
         return stock_encoder_decoder(config, sound or PROMPT, PROMPT if sound else 1, CONTEXT)
-    return stock_counter(config, PROMPT, CONTEXT, device)
+    return stock_counter(config, PROMPT, CONTEXT)
 
 
 def _figures(count: Callable[[], Any], truth: tuple[int, int, int] | str | None) -> str:
