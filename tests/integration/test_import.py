@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from llm_perf_opt.errors import StageError
+from llm_perf_opt.importing import parallel
 from llm_perf_opt.importing.parallel import each
 from tests.cli_process import llmperf, read_json
 from tests.unit.importing.test_import import RAW, TABLE, export, made
@@ -157,6 +161,23 @@ def _doubled(number: int) -> int:
     if number == 3:
         os._exit(9)
     return 2 * number
+
+
+def test_no_process_is_left_when_the_pool_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle one holds a lock that the others need to hear of the end: killed then, all would wait for ever."""
+    closed = []
+
+    class Watched(ProcessPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            deadline = time.monotonic() + 10
+            while multiprocessing.active_children() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            closed.append(multiprocessing.active_children())
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Watched)
+    assert dict(each(_doubled, [1, 2], workers=2)) == {0: 2, 1: 4}
+    assert closed == [[]]
 
 
 def test_a_process_that_is_ended_costs_its_own_file_alone() -> None:

@@ -1,4 +1,4 @@
-"""Children that are forked off a process with torch imported: they are, and they end as others do."""
+"""Processes that are forked off one with their imports done: they are, and they end as others do."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from llm_perf_opt.stages.child import CHILD_ENVIRONMENT
-from tests.cli_process import environment
+from tests import odd_stages
+from tests.cli_process import LLMPERF, environment, read_json
 from tests.warm.client import TORCH
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.usefixtures("warm_child"),
+    pytest.mark.usefixtures("warm_command"),
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="children start as ever here"),
 ]
 
@@ -53,3 +55,19 @@ def test_streams_exit_code_and_directory_are_the_childs_own(tmp_path: Path) -> N
     )
     assert finished.returncode == 2, finished.stderr
     assert "knows no model_type 'walrus'" in json.loads(finished.stdout)["message"]
+
+
+def test_a_command_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    """What it was forked off ends it, and its supervisors what it started."""
+    path = [odd_stages.install(tmp_path / "site"), os.environ["PYTHONPATH"]]
+    command = [LLMPERF, *odd_stages.only("waiting"), "--output", "run"]
+    env = environment(PYTHONPATH=os.pathsep.join(path))
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=-1, stderr=-1, text=True) as process:
+        begun = tmp_path / "run" / "tmp" / "workload" / "waiting" / "begun"
+        deadline = time.monotonic() + 60
+        while not begun.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+        process.communicate(timeout=20)  # the streams end when nobody holds them any more
+    assert read_json(tmp_path / "run" / "run.json")["status"] == "running"
