@@ -88,7 +88,7 @@ def stock_counter(config: dict[str, Any], prompt: int, context: int) -> tuple[in
     made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
     seeing = type(made) in AutoModelForImageTextToText._model_mapping
     factory = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
-    model = factory.from_config(made, attn_implementation="eager").eval()
+    model = factory.from_config(made, attn_implementation="eager").eval().requires_grad_(False)
 
     def grouped(a: list[int], b: list[int], *rest: object, **named: object) -> int:
         return 2 * a[-2] * a[-1] * b[-1]
@@ -137,7 +137,7 @@ def stock_encoder_decoder(config: dict[str, Any], source: int, tokens: int, cont
     if not text and type(made) not in AutoModelForSpeechSeq2Seq._model_mapping:
         raise ConfigError("its encoder reads neither text nor sound")
     factory = AutoModelForSeq2SeqLM if text else AutoModelForSpeechSeq2Seq
-    model = factory.from_config(made, attn_implementation="eager").eval()
+    model = factory.from_config(made, attn_implementation="eager").eval().requires_grad_(False)
     read: dict[str, Any] = {"input_ids": torch.ones(1, source, dtype=torch.long)}
     if not text:
         read = {"input_features": torch.zeros(1, made.num_mel_bins, 2 * source)}

@@ -352,6 +352,21 @@ _TWO_STACKS: dict[str, dict[str, Any]] = {
         "max_target_positions": 256,
         "pad_token_id": 0,
     },
+    # Its layers see a window of their own stack, and all of the encoder.
+    "t5gemma": {
+        stack: {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "intermediate_size": 48,
+            "vocab_size": 96,
+            "sliding_window": 8,
+            "layer_types": ["sliding_attention", "full_attention"],
+        }
+        for stack in ("encoder", "decoder")
+    },
 }
 
 
@@ -366,7 +381,7 @@ def test_an_encoder_runs_once_and_its_decoder_sees_all_of_it(model_type: str) ->
     assert record.phases.prefill.tokens == source + tokens
     three = traced(whole, CAUSAL)
     assert three.phases.decode is not None
-    layers, heads = {"bart": (3, 32), "t5": (2, 24), "whisper": (2, 32)}[model_type]
+    layers, heads = {"bart": (3, 32), "t5": (2, 24), "whisper": (2, 32), "t5gemma": (2, 16)}[model_type]
     # Keys and values in bfloat16 of what is cached, written and seen of the encoder.
     context = PROMPT if sound else 1
     assert three.phases.decode.kv_bytes == 3 * 2 * 2 * layers * heads * (context + 1 + source)

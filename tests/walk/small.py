@@ -143,6 +143,7 @@ ODD: Mapping[str, Mapping[str, Any]] = {
     "llama4": {"vision_config.intermediate_size": 256, "vision_config.vision_output_dim": WIDTH},
     "mllama": {"vision_config.vision_output_dim": 6 * WIDTH},
     "gpt_neo": {"window_size": 8},
+    "longformer": {"attention_window": 16},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1},
     "molmo2": {"adapter_config.vision_feature_layer": [-1, -2]},
     "roc_bert": {"pronunciation_vocab_size": 160, "shape_vocab_size": 160, "shape_embed_dim": 32},

@@ -5,6 +5,7 @@ The encoder reads text, whose length is that of the prompt, or sound, whose leng
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -39,7 +40,12 @@ class EncoderDecoderProber(Prober):
         from transformers import DynamicCache, EncoderDecoderCache
 
         config = self.built.config.get_text_config(decoder=True)
-        return EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
+        seen = copy.deepcopy(config)
+        if getattr(seen, "layer_types", None):
+            # A window is one of the decoder's own positions: it sees all of the encoder.
+            seen.layer_types = ["full_attention"] * len(seen.layer_types)
+            seen.sliding_window = None
+        return EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=seen))
 
     def forward(self, tokens: int, cache: Any, *, past: int = 0, batch: int = 1, every: bool = False) -> Traced:
         """One pass of the decoder over `tokens` new tokens; the first over a sequence runs the encoder too."""
