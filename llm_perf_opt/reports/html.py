@@ -39,6 +39,11 @@ LONGEST_CELL, LONGEST_LINE, LONGEST_TEXT = 300, 4_000, 20_000
 """Characters shown of one text; a longer one loses its middle."""
 MOST_ROWS = 200
 """Of a plain table: a page stays below half a megabyte, whatever it is of."""
+_SHORT = 16
+"""Characters of a cell that is kept on one line."""
+_MANY = 10
+"""Columns; a table of more is set smaller on paper."""
+_AFTER_A_PART = re.compile(r"(?<=[a-z][._])(?=[a-z])")
 
 
 def escape(text: str, longest: int = LONGEST_LINE) -> str:
@@ -174,15 +179,26 @@ def _shown(shown: Shown) -> str:
 
 
 def _table(table: Table) -> str:
-    kinds = [' class="n"' if index in table.numeric else "" for index in range(len(table.columns))]
+    kinds = [_kind(table, index) for index in range(len(table.columns))]
     head = "".join(
-        f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
+        # A long name of a figure may be broken between its parts.
+        f'<th scope="col"{kind}>{_AFTER_A_PART.sub("<wbr>", escape(name))}</th>'
+        for name, kind in zip(table.columns, kinds, strict=True)
     )
     rows = (f"<tr>{''.join(_cells(row, kinds))}</tr>" for row in table.rows[:MOST_ROWS])
     left = len(table.rows) - MOST_ROWS
     more = f"<p>{left:,} more rows are in the Markdown beside this page.</p>" if left > 0 else ""
-    found = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{more}'
+    many = ' class="many"' if len(table.columns) > _MANY else ""
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    found = f'<div class="wide"><table{many}>{body}</table></div>{more}'
     return f"<details><summary>{escape(table.folded)}</summary>{found}</details>" if table.folded else found
+
+
+def _kind(table: Table, index: int) -> str:
+    """The class of a column: numbers, or words that are too short to be broken."""
+    if index in table.numeric:
+        return ' class="n"'
+    return ' class="c"' if all(len(row[index]) <= _SHORT for row in table.rows[:MOST_ROWS]) else ""
 
 
 def _cells(row: tuple[str, ...], kinds: list[str]) -> Iterator[str]:

@@ -129,7 +129,7 @@ def _table(figures: Sequence[str], series: TrendSeries, limit: int) -> Table:
         for point in points
     )
     count = len(columns)
-    numeric = frozenset({0, *range(2, count - 1)})
+    numeric = frozenset(range(2, count - 1))
     return Table(columns, rows, numeric=numeric, names=frozenset({1}), important=(0, *range(3, count)))
 
 
@@ -159,14 +159,16 @@ def _charts(figures: Sequence[str], series: TrendSeries) -> Iterator[Curves]:
             if step.figure == name
         ]
         unit = measured[-1].figures[name].unit
+        days = {point.created[:10] for point in measured}
+        told = slice(11, 16) if len(days) == 1 else slice(10)
         yield Curves(
             title=f"{name}, {series.name}",
             note=f"{name}: one point a run, with its interval.",
-            across="runs as they were made",
+            across=f"runs as they were made{f' on {days.pop()} (UTC)' if len(days) == 1 else ''}",
             up=name if unit in name else f"{name}, {unit}",
             curves=(Curve(name, tuple(_spot(name, at, point) for at, point in enumerate(measured)), joined=False),),
             marks=tuple(marks),
-            labels=tuple((float(at), point.created[:10]) for at, point in enumerate(measured)),
+            labels=tuple((float(at), point.created[told]) for at, point in enumerate(measured)),
             from_zero=False,
         )
 

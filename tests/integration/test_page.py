@@ -9,7 +9,9 @@ import pytest
 
 from llm_perf_opt.artifacts.run_directory import read_manifest
 from llm_perf_opt.records.manifest import StageEntry
+from llm_perf_opt.reports.document import Document, Section, Table
 from llm_perf_opt.reports.facts import RunFacts, read_run
+from llm_perf_opt.reports.html import to_html
 from llm_perf_opt.reports.write import FORMATS, write_run_reports
 from tests import records
 from tests.browser import CHROMIUM, Browser, missing
@@ -218,6 +220,27 @@ def test_on_paper_no_column_is_lost(chromium: Browser, small: Path) -> None:
     assert chromium.paper(21.0, 29.7).startswith(b"%PDF")
     chromium.eval("dispatchEvent(new Event('afterprint'))")
     assert chromium.faults == []
+
+
+SWEPT = (
+    *("infer.batch_size", "infer.max_new_tokens", "status", "ttft_ms", "prefill.latency_ms"),
+    *("at best (prefill.latency_ms)", "decode.tpot_ms", "e2e.latency_ms", "e2e.tokens_per_s", "memory.peak_bytes"),
+    *("prefill.mfu", "front", "run"),
+)
+ROW = ("16", "1024", "completed", "1,071", "873.7", "112.5", "2.349", "1,078", "7.422", "1.54 GiB", "12.9 %", "yes")
+
+
+def test_a_table_of_a_sweep_fits_on_paper(chromium: Browser, tmp_path: Path) -> None:
+    table = Table(SWEPT, ((*ROW, "8c79f3108541"),), numeric=frozenset(range(3, 11)))
+    page = tmp_path / "page.html"
+    page.write_text(to_html(Document("Sweep", (Section("Points", (table,)),))), encoding="utf-8")
+    chromium.open(page)
+    chromium.resize(680)
+    # The rules for paper, on the screen.
+    rules = "[...document.styleSheets].flatMap(sheet => [...sheet.cssRules])"
+    chromium.eval(f"{rules}.filter(rule => rule.media).forEach(rule => (rule.media.mediaText = 'all'))")
+    assert chromium.eval("document.querySelector('table').scrollWidth <= innerWidth")
+    assert chromium.eval("[...document.querySelectorAll('td')].every(cell => cell.offsetHeight < 24)")
 
 
 CONTRAST = """(() => {
