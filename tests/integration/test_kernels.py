@@ -158,7 +158,12 @@ def test_an_interrupt_keeps_what_was_profiled(nsight: Nsight, tmp_path: Path) ->
     steps = (*STEPS[:2], "file:started", "sleep:30", *STEPS[2:])
     command = [LLMPERF, "kernels", "profile", "top.yaml", "--output", "out", "--", *nsight.workload(*steps)]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(**nsight.env), stderr=subprocess.PIPE, text=True, stdout=subprocess.PIPE
+        command,
+        cwd=tmp_path,
+        env=environment(**nsight.env, WARM_COMMANDS=""),
+        stderr=subprocess.PIPE,
+        text=True,
+        stdout=subprocess.PIPE,
     )
     wait_for(tmp_path / "started", process)
     process.send_signal(signal.SIGINT)

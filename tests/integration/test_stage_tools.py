@@ -292,7 +292,7 @@ def test_a_killed_parent_leaves_nothing_running(nsys_tool: Nsight, tmp_path: Pat
     parent = subprocess.Popen(
         [LLMPERF, "nsys", "--output", "run", RANGES_ONLY, "--", *workload],
         cwd=tmp_path,
-        env=environment(**nsys_tool.env),
+        env=environment(**nsys_tool.env, WARM_COMMANDS=""),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
