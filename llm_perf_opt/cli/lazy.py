@@ -10,13 +10,21 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from llm_perf_opt.cli.vendored_click import Command as AnyCommand
-from llm_perf_opt.cli.vendored_click import CompletionItem, Context, HelpFormatter, without_completion_options
+from llm_perf_opt.cli.vendored_click import (
+    CompletionItem,
+    Context,
+    HelpFormatter,
+    Parameter,
+    without_completion_options,
+)
+from llm_perf_opt.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,16 @@ class Lazy:
 
 class Command(TyperCommand):
     """A command whose help groups its options by their `rich_help_panel` and keeps the lines of its examples."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        written = {}
+        if not ctx.resilient_parsing and not all(arg.rpartition("=")[2] for arg in args):
+            written = self.make_parser(ctx).parse_args(args=list(args))[0]
+        left = super().parse_args(ctx, args)
+        for param in self.params:
+            if "" in _each(written.get(param.name)):
+                _refuse_empty(param, ctx.params.get(param.name))
+        return left
 
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
         pieces = [self.options_metavar] if self.options_metavar else []
@@ -64,6 +82,25 @@ class Command(TyperCommand):
             formatter.write_paragraph()
             for line in inspect.cleandoc(self.epilog).splitlines():
                 formatter.write(f"{line}\n")
+
+
+def _each(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _refuse_empty(param: Parameter, value: object) -> None:
+    """An empty path would be this folder, and an empty argument is of a variable that was not set.
+
+    Raises:
+        ConfigError: that is what was written for this parameter.
+    """
+    if isinstance(param, TyperArgument):
+        name = f"an argument ({param.metavar})"
+    elif Path() in _each(value):
+        name = max(param.opts, key=len)
+    else:
+        return
+    raise ConfigError(f"{name} is empty", "is it a variable of the shell that is not set?")
 
 
 class TailCommand(Command):

@@ -7,7 +7,7 @@ what moved.
 from __future__ import annotations
 
 import typer
-from typer._click import Command, Context, HelpFormatter
+from typer._click import Command, Context, HelpFormatter, Parameter
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, NoSuchOption, UsageError
 from typer._click.shell_completion import CompletionItem
 
@@ -19,6 +19,7 @@ __all__ = [
     "HelpFormatter",
     "NoArgsIsHelpError",
     "NoSuchOption",
+    "Parameter",
     "UsageError",
     "without_completion_options",
 ]

@@ -41,6 +41,7 @@ _BOUNDS = {
     "too_short": "must hold at least {min_length} item",
 }
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_WRITTEN_OUT = 1e15
 
 
 def explain(values: dict[str, Any], error: ValidationError, tree: Node) -> list[Problem]:
@@ -207,15 +208,27 @@ def _type_remedy(path: Path, node: Node, wanted: list[str]) -> str:
             remedy = f"quote it for YAML inside the shell's quotes: {name}='\"{node.value}\"'"
     elif "a list" in wanted:
         remedy = f"write a list: [{value}]" if not isinstance(value, dict) else "write a list: `- item`, one a line"
+    elif "an integer" in wanted and (whole := _whole(value)) is not None:
+        remedy = f"write it out: {whole}"
     elif isinstance(value, str) and _EXPONENT.fullmatch(value):
         remedy = "in YAML 1.1 a number with an exponent needs a point and a sign: 1.0e-3"
-    elif isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+", value):
+    elif isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+", value):
         remedy = "write the number without quotes"
     elif "a mapping of keys" in wanted:
         remedy = "write the keys of this section below it, indented"
     elif "true or false" in wanted:
         remedy = "write true or false, without quotes"
     return remedy
+
+
+def _whole(value: object) -> int | None:
+    """The integer that was meant by 1e3 or 1000.0."""
+    number = value
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):
+        number = float(value)
+    if isinstance(number, float) and number.is_integer() and abs(number) < _WRITTEN_OUT:
+        return int(number)
+    return None
 
 
 def _shown(node: Node) -> str:

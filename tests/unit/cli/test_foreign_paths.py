@@ -171,3 +171,20 @@ def test_a_link_is_followed_and_reading_is_bounded(tmp_path: Path) -> None:
     with open_file(tmp_path / "b") as file:
         assert file.read() == b"12345"
     assert read_stream(tmp_path / "b", 3) == b"123"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(command for command in COMMANDS if "{}" in command.split() or "{0}" in command.split()),
+        *("run {}", "infer {}", "sweep {}", "ab {}", "trend {}", "runs {}", "trend . {}", "config init {}"),
+        *(f"{command} --output {{}}" for command in ("run", "import x", "compare . .", "report x", "trend .", "ab x")),
+        *("run --config-dir {}", "sweep measure.repeats=1 --output {}", "kernels top x -o {}", "static x --output {}"),
+        *("run --resume {}", "run --output=", "kernels analyze x --output {}", "kernels profile x --output {} -- true"),
+    ],
+)
+def test_an_empty_path_is_not_this_folder(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said = refused(["" if word in ("{}", "{0}") else word for word in command.split()])
+    assert (code, "is empty" in said) == (2, True)
+    assert not list(tmp_path.iterdir())

@@ -37,6 +37,7 @@ FILES = (
     "model: {name: null}\n",
     "device: gpu\n",
     "hardware: {peak_tflops: 1e3}\n",
+    "measure: {repeats: 1e3}\n",
     "measure: {repeats: three, ranges: [phase, layer]}\n",
     "pipeline: {torch_profiler: {activities: cpu}}\n",
     "pipeline: {torch_profiler: {activities: []}}\n",
