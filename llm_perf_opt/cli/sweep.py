@@ -105,8 +105,8 @@ def sweep(
     if both := sorted({choice.key for choice in combinations[0]} & options.keys()):
         raise ConfigError(f"{both[0]} is swept, and an option gives it one value", "leave out the option")
     points = plan_points(combinations, options=options, config_dirs=tuple(config_dirs or ()))
-    if len(points) < len(combinations):
-        console.note(f"{len(combinations) - len(points)} points are the same as others, and run once")
+    if same := len(combinations) - len(points):
+        console.note(f"points that repeat another, and are run once with it: {same} of {len(combinations)}")
     number = launches or points[0].launches
     tasks = tasks_of(points, number)
     directory = _directory(output, points)
