@@ -42,8 +42,11 @@ def test_a_sample_makes_the_tokens_of_generate(model_type: str, tmp_path: Path) 
 
 
 # Compressed keys; routers and indexers that look into their values; a convolution over what is cached; a recurrence
-# that is written as multiply and sum; a latent cache with a window; an encoder before the decoder.
-FIGURES = ("deepseek_v4", "glm5_next", "jetmoe", "qwen4_exp_text", "zaya", "recurrent_gemma", "dots3_note_text", "mvp")
+# that is written as multiply and sum; a latent cache with a window; an encoder before the decoder; stacked experts.
+FIGURES = (
+    *("deepseek_v4", "glm5_next", "jetmoe", "qwen4_exp_text", "zaya", "recurrent_gemma", "dots3_note_text", "mvp"),
+    "dbrx",
+)
 
 
 def small_config(model_type: str, folder: Path) -> dict[str, Any]:

@@ -35,8 +35,10 @@ def _stand_ins(module: nn.Module) -> dict[str, StandIn]:
     return _BY_CLASS.get(type(module).__name__, {})
 
 
-def _note_experts(counter: Counter, weight: torch.Tensor, rows: int) -> None:
-    count, outputs, inputs = (int(side) for side in weight.shape)
+def _note_experts(counter: Counter, weight: torch.Tensor, rows: int, experts: int | None = None) -> None:
+    """A product of `rows` rows by matrices that are one parameter: side by side, or of `experts` below one another."""
+    count, inputs = experts or int(weight.shape[0]), int(weight.shape[-1])
+    outputs = weight.numel() // (count * inputs)
     name = counter.touch(weight)
     call = Call(counter.path, "experts", 2 * rows * inputs * outputs, name, rows, (inputs, outputs), count)
     counter.calls.append(call)
@@ -75,6 +77,13 @@ def _experts(counter: Counter, module: Any, hidden: torch.Tensor, index: torch.T
     """Each token by the experts it is routed to, whichever these are."""
     for weight in (module.gate_up_proj, module.down_proj):
         _note_experts(counter, weight, index.numel())
+    return torch.empty_like(hidden)
+
+
+def _stacked_experts(counter: Counter, module: Any, hidden: torch.Tensor, index: torch.Tensor, _: torch.Tensor) -> Any:
+    """The same where a parameter has the matrices of all experts one below the other."""
+    for stacked in module.mlp.parameters():
+        _note_experts(counter, stacked, index.numel(), module.num_experts)
     return torch.empty_like(hidden)
 
 
@@ -137,6 +146,7 @@ def _recurrent_block(
 
 
 _BY_CLASS: dict[str, dict[str, StandIn]] = {
+    "DbrxExperts": {"forward": _stacked_experts},
     "JetMoeParallelExperts": {"forward": _sorted_experts},
     "JetMoeTopKGating": {"forward": _sorting_router},
     "Qwen4ExpTextQSAIndexer": {"forward": _scored_blocks},
