@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -89,17 +90,26 @@ def newest(tools: Sequence[Tool]) -> Tool | None:
 
 def probe(name: ToolName, path: Path, source: str, environ: Mapping[str, str]) -> Tool | None:
     """Ask the program for its version; None when it cannot be run."""
+    try:
+        changed_ns = path.stat().st_mtime_ns
+    except OSError:  # a name that is looked for on PATH, too
+        changed_ns = 0
+    said = _said(path, changed_ns, tuple(sorted(environ.items())))
+    return None if said is None else Tool(name=name, path=str(path), version=read_version(said), source=source)
+
+
+@functools.cache
+def _said(path: Path, changed_ns: int, environ: tuple[tuple[str, str], ...]) -> str | None:
+    """What `--version` prints, asked for once a process: the profiles of a thousand kernels are planned one by one."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "version"
         try:
             finished = run(
-                [str(path), "--version"], log=log, cwd=Path(folder), env=environ, timeout_s=VERSION_TIMEOUT_S
+                [str(path), "--version"], log=log, cwd=Path(folder), env=dict(environ), timeout_s=VERSION_TIMEOUT_S
             )
         except LlmperfError:
             return None
-        if not finished.ok:
-            return None
-        return Tool(name=name, path=str(path), version=read_version(log.read_text(errors="replace")), source=source)
+        return log.read_text(errors="replace") if finished.ok else None
 
 
 def read_version(output: str) -> str:

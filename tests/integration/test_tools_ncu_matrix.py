@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +293,21 @@ def test_discovery_on_path(nsight: Nsight) -> None:
     found = find_tool("nsys", {**env, "PATH": f"{nsight.nsys.parent}:{env['PATH']}"}, Path("/nowhere"))
     assert found is not None
     assert (found.path, found.source) == (str(nsight.nsys), "PATH")
+
+
+def test_a_tool_is_asked_for_its_version_once_until_it_changes(tmp_path: Path) -> None:
+    """The profiles of a thousand kernels are planned one by one."""
+    tool, asked = tmp_path / "ncu", tmp_path / "asked"
+    tool.write_text(f"#!/bin/sh\necho x >> {asked}\necho version 2025.1\n")
+    tool.chmod(0o755)
+    environ = {"PATH": os.environ["PATH"], "LLMPERF_NCU": str(tool)}
+    found = [find_tool("ncu", environ) for _ in range(3)]
+    assert [each.version for each in found if each] == ["2025.1"] * 3
+    assert asked.read_text().count("x") == 1
+    tool.write_text(tool.read_text().replace("2025.1", "2025.2"))
+    os.utime(tool, ns=(0, 1))
+    changed = find_tool("ncu", environ)
+    assert changed is not None
+    assert changed.version == "2025.2"
+    find_tool("ncu", {**environ, "LANG": "C"})
+    assert asked.read_text().count("x") == 3
