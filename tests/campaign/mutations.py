@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gzip
 import json
 import random
@@ -113,14 +114,14 @@ def tree(value: Any, chance: random.Random) -> Any:
     for _ in range(chance.randint(1, 3)):
         places = _places(value)
         if not places:
-            return chance.choice(HOSTILE_VALUES)
+            return _hostile(chance)
         *above, key = chance.choice(places)
         holder = value
         for step in above:
             holder = holder[step]
         kind = chance.choice(("value", "value", "value", "remove", "rename", "repeat", "deep", "wrap", "move"))
         if kind == "value":
-            holder[key] = chance.choice(HOSTILE_VALUES)
+            holder[key] = _hostile(chance)
         elif kind == "remove":
             del holder[key]
         elif kind == "rename" and isinstance(holder, dict):
@@ -134,6 +135,11 @@ def tree(value: Any, chance: random.Random) -> Any:
         elif kind == "deep":
             holder[key] = _DEEP
     return value
+
+
+def _hostile(chance: random.Random) -> Any:
+    """One of its own, since a later change may be inside it."""
+    return copy.deepcopy(chance.choice(HOSTILE_VALUES))
 
 
 _DEEP = "@deep@"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import random
 import sys
@@ -14,7 +15,7 @@ from tests.campaign import corpus
 from tests.campaign.faults import KINDS, all_faults
 from tests.campaign.inputs import all_inputs
 from tests.campaign.judge import Findings, check_output, check_run
-from tests.campaign.mutations import OF_FORMAT, damaged
+from tests.campaign.mutations import HOSTILE_VALUES, OF_FORMAT, damaged, tree
 from tests.campaign.page import PAGE, START
 from tests.conftest import REPOSITORY
 
@@ -106,3 +107,10 @@ def test_a_run_is_held_against_its_manifest(tmp_path: Path, manifest: str, code:
 
 def test_the_page_has_a_place_for_the_figures() -> None:
     assert START in PAGE.read_text(encoding="utf-8")
+
+
+def test_what_is_put_into_a_tree_is_not_put_into_itself() -> None:
+    before = repr(HOSTILE_VALUES)
+    for seed in range(2000):
+        json.dumps(tree({"a": [{}], "b": {"c": [1]}}, random.Random(seed)), default=str)
+    assert repr(HOSTILE_VALUES) == before
