@@ -121,6 +121,13 @@ _PATTERNS = (
         3,
     ),
     _Pattern(
+        "tool-failed",
+        _pattern(r"connection to agent lost"),
+        "the part of nsys that collects has crashed ({found}), with nothing to show for it",
+        "run it again: releases were seen to do so now and then; where it stays so, install another one",
+        ("nsys",),
+    ),
+    _Pattern(
         "option-refused",
         _pattern(
             r"unrecogni[sz]ed option[^\n]*|illegal --[^\n]*|ambiguous option[^\n]*"

@@ -120,9 +120,12 @@ def test_the_other_ends_of_nsys() -> None:
         "Please refer to the troubleshooting section of the docs:\n"
         "https://docs.nvidia.com/nsight-systems/UserGuide/index.html#troubleshooting\n"
     )
-    failure = judge_nsys(ending(lost, ok=False), trigger=None, reports=[])
-    assert failure is not None
-    assert "Connection to Agent lost" in failure.message
+    for how in (ending(lost, ok=False), ending(lost), ending(lost, ok=False, workload_ok=False)):
+        failure = judge_nsys(how, trigger=None, reports=[])
+        assert failure is not None
+        assert failure.code == "tool-failed"
+        assert "Connection to Agent lost" in failure.message
+        assert "run it again" in failure.remedy
 
 
 def test_a_workload_that_fails_is_said_beside_a_good_capture() -> None:
