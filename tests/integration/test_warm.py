@@ -57,7 +57,7 @@ def test_streams_exit_code_and_directory_are_the_childs_own(tmp_path: Path) -> N
     assert "knows no model_type 'walrus'" in json.loads(finished.stdout)["message"]
 
 
-def test_a_command_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+def test_a_command_is_forked_off_and_leaves_nothing_when_it_is_killed(tmp_path: Path) -> None:
     """What it was forked off ends it, and its supervisors what it started."""
     path = [odd_stages.install(tmp_path / "site"), os.environ["PYTHONPATH"]]
     command = [LLMPERF, *odd_stages.only("waiting"), "--output", "run"]
@@ -68,6 +68,9 @@ def test_a_command_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
         while not begun.exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        own = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
         process.kill()
         process.communicate(timeout=20)  # the streams end when nobody holds them any more
     assert read_json(tmp_path / "run" / "run.json")["status"] == "running"
+    # Were it not forked off, every test would pass, and take longer: a stage's program would be its own child.
+    assert own == ""
